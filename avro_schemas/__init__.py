@@ -1,0 +1,1 @@
+"""Avro schemas by owner and record, ``<owner>/<record>/v<n>.avsc``; never edited once released."""

@@ -1,0 +1,147 @@
+"""Errors that a person can act on: a code, a cause in one line, and how to fix it.
+
+Exit codes of the command line follow the code's family, see ``ExitCode``. The catalogue of codes, with their titles in
+English and Chinese, is ``CODES``: a test holds that every code raised in the source stands there.
+Never put a field value into a message: names, classes and counts only.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+
+class ExitCode(IntEnum):
+    """What the command line returns."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    DENIED = 3
+    DEPENDENCY = 4
+    INTEGRITY = 5
+    INTERRUPTED = 130
+
+
+class Code(msgspec.Struct, frozen=True):
+    """One code of the catalogue: its exit code, its HTTP status and its title in both languages."""
+
+    exit: ExitCode
+    status: int
+    en: str
+    zh: str
+
+
+_U, _F, _D, _P, _I = ExitCode.USAGE, ExitCode.FAILURE, ExitCode.DENIED, ExitCode.DEPENDENCY, ExitCode.INTEGRITY
+
+CODES: Final[Mapping[str, Code]] = {
+    # names and configuration
+    "HUB-NAME-001": Code(_U, 422, "not a dataset name", "数据集名称无效"),
+    "HUB-NAME-002": Code(_U, 422, "not a region code", "行政区划代码无效"),
+    "HUB-NAME-003": Code(_U, 422, "not a valid slug", "标识符无效"),
+    "HUB-CONF-001": Code(_U, 422, "configuration is not valid", "配置无效"),
+    "HUB-CONF-002": Code(_U, 422, "unknown configuration key", "未知配置项"),
+    "HUB-CONF-003": Code(_P, 503, "a prerequisite is missing", "缺少运行前提"),
+    # broker
+    "HUB-BROKER-001": Code(_P, 503, "broker does not answer", "消息代理无响应"),
+    "HUB-BROKER-002": Code(_P, 503, "broker is too old", "消息代理版本过旧"),
+    "HUB-BROKER-003": Code(_P, 503, "embedded broker is already running on this folder", "该目录上的内置消息代理已在运行"),
+    "HUB-BROKER-004": Code(_P, 503, "port is taken", "端口已被占用"),
+    "HUB-BROKER-005": Code(_P, 503, "Java is missing or too old", "缺少 Java 或版本过旧"),
+    "HUB-BROKER-006": Code(_P, 503, "not enough disk space", "磁盘空间不足"),
+    "HUB-BROKER-007": Code(_P, 503, "embedded broker stopped while starting", "内置消息代理启动失败"),
+    "HUB-BROKER-008": Code(_F, 409, "topic exists with other settings", "主题已存在且配置不同"),
+    "HUB-BROKER-009": Code(_F, 404, "topic does not exist", "主题不存在"),
+    "HUB-BROKER-010": Code(_P, 503, "broker refused a request", "消息代理拒绝请求"),
+    # store and serve
+    "HUB-STORE-001": Code(_P, 503, "database does not answer", "数据库无响应"),
+    "HUB-STORE-002": Code(_I, 500, "database was written by a newer hub", "数据库版本高于程序"),
+    "HUB-SERVE-001": Code(_P, 503, "cityhub serve does not answer", "服务进程无响应"),
+    "HUB-SERVE-002": Code(_P, 503, "this serve stands by", "本服务处于备用状态"),
+    "HUB-SERVE-003": Code(_I, 503, "hub.plan is ahead of the database", "计划主题领先于数据库"),
+    # catalogue and schemas
+    "HUB-DATASET-001": Code(_U, 422, "dataset entry is not valid", "目录条目无效"),
+    "HUB-DATASET-002": Code(_D, 403, "secret data may not enter the hub", "涉密数据不得进入"),
+    "HUB-DATASET-003": Code(_F, 404, "dataset is not known", "数据集不存在"),
+    "HUB-DATASET-004": Code(_F, 409, "dataset exists with other content", "数据集已存在且内容不同"),
+    "HUB-SCHEMA-001": Code(_U, 422, "schema is not valid Avro", "模式不是有效的 Avro"),
+    "HUB-SCHEMA-002": Code(_D, 422, "schema does not pass the gate", "模式未通过静态检查"),
+    "HUB-SCHEMA-003": Code(_F, 404, "schema is not known", "模式不存在"),
+    "HUB-SCHEMA-004": Code(_F, 409, "schema is not compatible", "模式不兼容"),
+    # agreements
+    "HUB-AGREE-001": Code(_U, 422, "agreement file is not valid", "协议文件无效"),
+    "HUB-AGREE-002": Code(_F, 404, "agreement is not known", "协议不存在"),
+    "HUB-AGREE-003": Code(_F, 409, "agreement version exists with other terms", "协议版本已存在且条款不同"),
+    "HUB-AGREE-004": Code(_D, 409, "act is not allowed in this state", "当前状态不允许该操作"),
+    "HUB-AGREE-005": Code(_U, 422, "agreement cannot be compiled", "协议无法编译"),
+    "HUB-AGREE-006": Code(_D, 422, "agreement asks for more than the dataset allows", "协议超出数据集允许范围"),
+    # keys and signatures
+    "HUB-KEY-001": Code(_U, 500, "key file is missing or readable by others", "密钥文件缺失或权限过宽"),
+    "HUB-KEY-002": Code(_I, 500, "master key contradicts hub.plan", "主密钥与计划主题不符"),
+    "HUB-KEY-003": Code(_I, 500, "signature is not valid", "签名无效"),
+    "HUB-KEY-004": Code(_I, 500, "key is not trusted", "密钥不受信任"),
+    "HUB-PLAN-001": Code(_I, 500, "plan entry is older than known", "计划条目早于已知修订"),
+    "HUB-PLAN-002": Code(_I, 500, "plan entry cannot be read", "计划条目无法读取"),
+    # exchange
+    "HUB-LANE-001": Code(_I, 500, "partition has no committed position", "分区没有已提交的位置"),
+    "HUB-LANE-002": Code(_I, 500, "topic was re-created under the same name", "主题以同名重建"),
+    "HUB-LANE-003": Code(_I, 500, "position lies beyond the end of the log", "位置超出日志末尾"),
+    "HUB-LANE-004": Code(_I, 500, "plan offset lies beyond the end of hub.plan", "计划偏移超出计划主题末尾"),
+    "HUB-LANE-005": Code(_I, 500, "position cannot be read", "位置元数据无法读取"),
+    "HUB-LANE-006": Code(_I, 500, "conservation does not hold", "守恒检查失败"),
+    "HUB-LANE-007": Code(_P, 503, "plan is not fresh", "计划不够新"),
+    "HUB-LANE-008": Code(_P, 503, "quarantine or usage topic is gone", "隔离或计量主题缺失"),
+    "HUB-LANE-009": Code(_D, 409, "adopting there would deliver records twice", "该位置会造成重复交付"),
+    "HUB-LANE-010": Code(_F, 404, "partition is not part of the exchange", "分区不属于交换"),
+    "HUB-LANE-011": Code(_I, 500, "step could not be decided", "步骤无法决策"),
+    # ledger
+    "HUB-LEDGER-001": Code(_I, 500, "chain of usage steps is broken", "计量链断裂"),
+    "HUB-LEDGER-002": Code(_I, 500, "ledger differs from the deliveries", "账本与交付不一致"),
+    "HUB-LEDGER-003": Code(_U, 422, "period is not valid", "账期无效"),
+    "HUB-LEDGER-004": Code(_F, 404, "tariff is not known", "收费标准不存在"),
+    "HUB-LEDGER-005": Code(_F, 404, "chain is not known", "计量链不存在"),
+    # connectors
+    "HUB-CONN-001": Code(_U, 422, "connector file is not valid", "连接器配置无效"),
+    "HUB-CONN-002": Code(_U, 422, "file encoding is not readable", "文件编码无法识别"),
+    "HUB-CONN-003": Code(_U, 422, "file header does not fit the schema", "表头与模式不符"),
+    "HUB-CONN-004": Code(_F, 422, "row does not fit the schema", "数据行与模式不符"),
+    "HUB-CONN-005": Code(_I, 500, "connector position cannot be used", "连接器位置不可用"),
+    "HUB-CONN-006": Code(_F, 409, "a file changed while it was being read", "文件在读取过程中被修改"),
+    "HUB-CONN-007": Code(_P, 503, "connector could not publish", "连接器发布失败"),
+    # demo
+    "HUB-DEMO-001": Code(_I, 500, "demo differs from the independent reckoning", "演示结果与独立核算不一致"),
+    "HUB-DEMO-002": Code(_P, 503, "a part of the demo stopped", "演示组件意外停止"),
+}
+
+
+class HubError(Exception):
+    """A refusal or failure with a code of ``CODES``, its cause and the way to fix it."""
+
+    def __init__(self, code: str, message: str, fix: str = "", *, problems: tuple["Problem", ...] = ()) -> None:
+        """Keep the parts apart; ``problems`` lists every fault of a file at once."""
+        super().__init__(code, message, fix)
+        self.code = code
+        self.message = message
+        self.fix = fix
+        self.problems = problems
+
+    @property
+    def entry(self) -> Code:
+        """The catalogue entry of this error's code."""
+        return CODES[self.code]
+
+    def __str__(self) -> str:
+        """Return ``CODE message``."""
+        return f"{self.code} {self.message}"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One fault of an input file: where it stands, what is wrong, how to mend it."""
+
+    where: str
+    """File and line, as ``agreement.yaml:7``."""
+    field: str
+    """Path of the field, as ``rows.all[0].eq``."""
+    message: str
+    fix: str

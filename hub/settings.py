@@ -1,0 +1,178 @@
+"""Settings of every process: ``cityhub.yaml``, then ``CITYHUB_`` environment variables, then flags.
+
+Nested keys use two underscores in the environment (``CITYHUB_BROKER__BOOTSTRAP``). An unknown key is an error with a
+suggestion. Every bound of the hub is named here with its unit.
+"""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hub.model.errors import HubError, Problem
+from hub.model.names import Names
+
+CONFIG_FILE: Final = "cityhub.yaml"
+MASTER_KEY_EPOCH: Final = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BrokerSettings(_Section):
+    """Where Kafka is."""
+
+    bootstrap: str | None = None
+    """``host:port`` of an outside cluster; None: the embedded broker."""
+    port: int = 19092
+    """Embedded broker's client port; 0: a free one, kept in the state folder."""
+    controller_port: int = 19093
+    heap_mb: int = 768
+    start_timeout_s: float = 60.0
+    replication: int = 1
+    """Replication factor of the hub's topics; 3 on an outside cluster of three."""
+
+
+class ServeSettings(_Section):
+    """Where ``cityhub serve`` listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 18080
+    request_timeout_s: float = 30.0
+
+
+class OfficerSettings(_Section):
+    """The configured local officer: who acts while tokens have not come yet."""
+
+    person: str = "local-officer"
+    org: str = "city-hub"
+
+
+class ExchangeSettings(_Section):
+    """Bounds of the exchange path."""
+
+    step_ms: int = 100
+    """A step drains for at most this long."""
+    step_bytes_max: int = 8 * 1024 * 1024
+    lane_queue_chunks: int = 8
+    fetch_bytes_max: int = 1024 * 1024
+    """Per partition and fetch: the size of a chunk."""
+    fetch_min_bytes: int = 256 * 1024
+    fetch_max_wait_ms: int = 100
+    transaction_timeout_ms: int = 10_000
+    session_timeout_s: float = 6.0
+    heartbeat_interval_s: float = 1.0
+    plan_fresh_s: float = 10.0
+    """A step commits only when hub.plan's leader answered at most this long ago."""
+    undeliverable_after_s: float = 2.0
+    undeliverable_retry_s: float = 30.0
+    metrics_port: int = 18081
+    """Port of the worker's /livez, /readyz and /metrics on 127.0.0.1; 0: a free one, printed at start."""
+    output_batch_bytes_max: int = 900_000
+    record_bytes_max: int = 900_000
+
+
+class LedgerSettings(_Section):
+    """The ledger's store."""
+
+    url: str | None = None
+    """SQLAlchemy URL; None: SQLite in the state folder."""
+
+
+class Settings(BaseSettings):
+    """All settings of one hub."""
+
+    model_config = SettingsConfigDict(env_prefix="CITYHUB_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    state: Path = Path(".cityhub")
+    scope: str = "330100"
+    topics_prefix: str = ""
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    officer: OfficerSettings = Field(default_factory=OfficerSettings)
+    exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment wins over the file; flags are merged by ``load_settings``."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @property
+    def names(self) -> Names:
+        """Names of topics, groups and transactional ids."""
+        return Names(scope=self.scope, prefix=self.topics_prefix)
+
+    @property
+    def serve_url(self) -> str:
+        """Base URL of ``cityhub serve``."""
+        return f"http://{self.serve.host}:{self.serve.port}"
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.ledger.url or f"sqlite:///{self.state.absolute() / 'hub.sqlite3'}"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Folder of ``master-<epoch>.key``, ``officer.key`` and ``trust.keys``."""
+        return self.state / "keys"
+
+
+def load_settings(*, file: Path | None = None, state: Path | None = None) -> Settings:
+    """Read the settings; HUB-CONF-001 and HUB-CONF-002 list every fault at once.
+
+    ``file`` defaults to ``CITYHUB_CONFIG``, then ``cityhub.yaml`` in the working folder where there is one.
+    """
+    path = file or Path(os.environ.get("CITYHUB_CONFIG", CONFIG_FILE))
+    values: dict[str, Any] = {}
+    if path.exists():
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(loaded, dict):
+            raise HubError("HUB-CONF-001", f"`{path}` holds no mapping", "write `key: value` lines; `cityhub doctor` shows every key")
+        values = loaded
+    elif file is not None or "CITYHUB_CONFIG" in os.environ:
+        raise HubError("HUB-CONF-001", f"`{path}` does not exist", "give the path of a cityhub.yaml, or leave the flag out")
+    _refuse_unknown(values, path)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        problems = tuple(
+            Problem(str(path), ".".join(str(part) for part in fault["loc"]), fault["msg"].lower(), "see README, settings")
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise HubError("HUB-CONF-001", f"{len(problems)} settings are not valid", "mend each of them", problems=problems) from None
+    return settings.model_copy(update={"state": state}) if state is not None else settings
+
+
+def _refuse_unknown(values: Mapping[str, Any], path: Path) -> None:
+    problems = tuple(_unknown(values, Settings, "", str(path)))
+    if problems:
+        raise HubError("HUB-CONF-002", f"`{path}` has {len(problems)} unknown keys", "mend each of them", problems=problems)
+
+
+def _unknown(values: Mapping[str, Any], model: type[BaseModel], prefix: str, where: str) -> Iterator[Problem]:
+    for key, value in values.items():
+        known = model.model_fields
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean `{prefix}{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}"
+            yield Problem(where, f"{prefix}{key}", "unknown key", hint)
+            continue
+        inner = known[key].annotation
+        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _unknown(value, inner, f"{prefix}{key}.", where)
