@@ -1,0 +1,1 @@
+"""The transport: hands whole chunks of data topics to Faust, one event per chunk."""
