@@ -1,0 +1,382 @@
+"""Transactions of our own on a shared client: one transactional id each, two sequential round trips a transaction.
+
+Theory of operation (KIP-890, KIP-447; measured in the studies behind the design):
+
+* ``initialise`` is InitProducerId until it answers 0. It fences whoever had the id and ends that one's transaction. Only 0 is
+  a fence: on 51 the owner may still go on.
+* ``commit_offset`` goes first and alone: it meets the markers of the last transaction (51, 19) with 200 bytes.
+* ``produce`` sends every batch of the step in one request per broker and returns the latest append time. Retries keep their
+  sequence numbers. A topic that is gone or refuses is definite and named; everything else that is not understood means that
+  the transaction is lost: initialise again and read the position.
+* ``end`` bumps the epoch (EndTxn v5), so that a late request of this transaction can never reach the next.
+
+Every retry loop ends before the transaction times out at the broker. Never ``end`` after ``Fenced``.
+"""
+
+import asyncio
+import struct
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka import errors as kafka_errors
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.structs import TopicPartition as KafkaPartition
+
+from hub.broker.batches import stamp
+from hub.broker.protocol import (
+    EndTxn,
+    FixedVersion,
+    InitProducerId,
+    ListOffsets,
+    OffsetFetch,
+    Produce,
+    TxnOffsetCommit,
+    describe,
+)
+from hub.model.errors import HubError
+from hub.model.names import TopicPartition
+
+FENCED: Final = frozenset({22, 25, 27, 47, 48, 49, 82, 90})
+"""Illegal generation, unknown member, rebalance, invalid epoch, invalid state, invalid id mapping, fenced instance or producer."""
+STALE: Final = frozenset({3, 5, 6, 9})
+"""Unknown topic or partition, no leader, not leader, replica away: metadata is stale."""
+COORDINATOR: Final = frozenset({14, 15, 16})
+"""Coordinator loading, away or elsewhere."""
+BUSY: Final = frozenset({7, 19, 20, 51, 88})
+"""Time-out, too few replicas, concurrent transaction, unstable offset: the same again, soon."""
+REFUSED: Final = frozenset({10, 17, 18, 29, 44, 87})
+"""Too large, invalid topic, list too large, not authorised, policy, invalid record: definite for that topic."""
+UNKNOWN_TOPIC: Final = 3
+UNKNOWN_TOPIC_FOR_S: Final = 2.0
+REQUEST_TIMEOUT_MS: Final = 8_000
+EARLIEST: Final = -2
+LATEST: Final = -1
+
+
+class Output(NamedTuple):
+    """A record batch for one partition, not stamped yet."""
+
+    topic: str
+    partition: int
+    data: bytes
+    records: int
+
+
+class Fenced(Exception):  # noqa: N818 - a state, as Kafka names it
+    """Someone else owns the transactional id, or the group gave the partition to another member."""
+
+
+class Lost(Exception):  # noqa: N818 - a state
+    """The fate of the transaction is not known or it cannot go on: initialise again and read the position."""
+
+
+class Undeliverable(Exception):  # noqa: N818 - a state
+    """Topics that are gone or refuse: definite, the others must not wait for them."""
+
+    def __init__(self, topics: Mapping[str, int]) -> None:
+        """Keep topic and Kafka's error code."""
+        super().__init__(dict(topics))
+        self.topics = topics
+
+
+async def open_client(bootstrap: str, *, client_id: str) -> AIOKafkaClient:
+    """Return a connected client; HUB-BROKER-001 when no broker answers."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await client.bootstrap()
+    except kafka_errors.KafkaError as error:
+        await client.close()
+        raise HubError("HUB-BROKER-001", f"no broker answers at `{bootstrap}`", "start it, or set `broker.bootstrap`") from error
+    return client
+
+
+class Coordinators:
+    """Which node coordinates a transactional id or a group; asked once, again after an error."""
+
+    def __init__(self, client: AIOKafkaClient) -> None:
+        """Ask through ``client``."""
+        self._client = client
+        self._nodes: dict[tuple[int, str], int] = {}
+
+    async def send(self, kind: Any, key: str, request: Any, *, deadline: float) -> Any:
+        """Send ``request`` to the coordinator of ``key``; asks anew after a connection error, Lost past the deadline."""
+        while True:
+            try:
+                node = self._nodes.get((kind, key))
+                if node is None:
+                    node = await self._client.coordinator_lookup(kind, key)
+                    self._nodes[kind, key] = node
+                return await self._client.send(node, FixedVersion(request), group=ConnectionGroup.COORDINATION)
+            except kafka_errors.KafkaError as error:
+                self.forget(kind, key)
+                if time.monotonic() > deadline:
+                    message = f"coordinator of `{key}` does not answer"
+                    raise Lost(message) from error
+                await _refresh(self._client)
+                await asyncio.sleep(0.1)
+
+    def forget(self, kind: Any, key: str) -> None:
+        """Ask again next time."""
+        self._nodes.pop((kind, key), None)
+
+
+class Transaction:
+    """One transactional id: begin by ``initialise``, then any number of offset commits, produces and ends."""
+
+    def __init__(self, client: AIOKafkaClient, coordinators: Coordinators, *, transactional_id: str, group: str, timeout_ms: int) -> None:
+        """Nothing is sent yet."""
+        self._client = client
+        self._coordinators = coordinators
+        self._id = transactional_id
+        self._group = group
+        self._timeout_ms = timeout_ms
+        self._producer_id = -1
+        self._epoch = -1
+        self._sequences: dict[tuple[str, int], int] = {}
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timeout_ms * 0.7 / 1000
+
+    async def initialise(self) -> None:
+        """Own the id: fence whoever had it and end that one's transaction. Returns when that is done."""
+        deadline = time.monotonic() + max(self._timeout_ms, 30_000) / 1000
+        request = InitProducerId(self._id, self._timeout_ms, -1, -1, {})
+        answer = await self._coordinate(CoordinationType.TRANSACTION, self._id, request, lambda found: found.error_code, deadline=deadline)
+        self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
+        self._sequences.clear()
+
+    async def commit_offset(self, partition: TopicPartition, offset: int, metadata: str, *, generation: int = -1, member: str = "") -> None:
+        """Commit one source offset with its metadata inside the transaction, as a member of the group."""
+        row: tuple[Any, ...] = (partition.partition, offset, -1, metadata, {})
+        request = TxnOffsetCommit(
+            self._id, self._group, self._producer_id, self._epoch, generation, member, None, [(partition.topic, [row], {})], {}
+        )
+        await self._coordinate(
+            CoordinationType.GROUP, self._group, request, lambda found: found.topics[0][1][0][1], deadline=self._deadline()
+        )
+
+    async def produce(self, outputs: Sequence[Output]) -> int:
+        """Send every output, several per partition in their order; returns the latest append time in milliseconds."""
+        append_ms = -1
+        rest = list(outputs)
+        while rest:
+            wave: list[Output] = []
+            later: list[Output] = []
+            seen: set[tuple[str, int]] = set()
+            for output in rest:
+                place = (output.topic, output.partition)
+                (later if place in seen else wave).append(output)
+                seen.add(place)
+            append_ms = max(append_ms, await self._send([(o.topic, o.partition, self._stamp(o)) for o in wave]))
+            rest = later
+        return append_ms
+
+    async def end(self, *, commit: bool) -> None:
+        """Commit or abort; the id is ready for the next transaction afterwards."""
+        request = EndTxn(self._id, self._producer_id, self._epoch, commit, {})
+        answer = await self._coordinate(
+            CoordinationType.TRANSACTION, self._id, request, lambda found: found.error_code, deadline=self._deadline()
+        )
+        self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
+        self._sequences.clear()
+
+    def _stamp(self, output: Output) -> bytearray:
+        place = (output.topic, output.partition)
+        sequence = self._sequences.get(place, 0)
+        self._sequences[place] = sequence + output.records
+        return stamp(output.data, producer_id=self._producer_id, epoch=self._epoch, sequence=sequence, transactional=True)
+
+    async def _coordinate(self, kind: Any, key: str, request: Any, code_of: Callable[[Any], int], *, deadline: float) -> Any:
+        """Send until the answer's code is 0; Fenced or Lost otherwise."""
+        pause = 0.002
+        while True:
+            answer = await self._coordinators.send(kind, key, request, deadline=deadline)
+            code = code_of(answer)
+            if code == 0:
+                return answer
+            if code in FENCED:
+                message = f"{type(request).__name__} answered {code}"
+                raise Fenced(message)
+            if code in COORDINATOR:
+                self._coordinators.forget(kind, key)
+            elif code not in BUSY and code not in STALE:
+                message = f"{type(request).__name__} answered {code}"
+                raise Lost(message)
+            if time.monotonic() > deadline:
+                message = f"{type(request).__name__} answered {code} for too long"
+                raise Lost(message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    async def _send(self, items: list[tuple[str, int, bytearray]]) -> int:
+        """Send at most one batch per partition until each is acknowledged; returns the latest append time."""
+        deadline = self._deadline()
+        unknown_until = time.monotonic() + UNKNOWN_TOPIC_FOR_S
+        append_ms = -1
+        while items:
+            sent = await asyncio.gather(*(self._send_to(node, part) for node, part in self._by_leader(items).items()))
+            append_ms = max(append_ms, *(found for found, _ in sent))
+            codes = {place: code for _, failed in sent for place, code in failed.items()}
+            items = [item for item in items if item[:2] in codes]
+            if not items:
+                break
+            _raise_definite(codes, unknown_long=time.monotonic() > unknown_until)
+            if time.monotonic() > deadline:
+                message = f"produce answered {sorted(set(codes.values()))} for too long"
+                raise Lost(message)
+            if any(code in STALE for code in codes.values()):
+                for topic, _, _ in items:
+                    self._client.add_topic(topic)
+                await _refresh(self._client)
+            await asyncio.sleep(0.02)
+        return append_ms
+
+    def _by_leader(self, items: list[tuple[str, int, bytearray]]) -> dict[int | None, list[tuple[str, int, bytearray]]]:
+        found: dict[int | None, list[tuple[str, int, bytearray]]] = defaultdict(list)
+        for item in items:
+            leader = self._client.cluster.leader_for_partition(KafkaPartition(item[0], item[1]))
+            found[None if leader in {None, -1} else leader].append(item)
+        return found
+
+    async def _send_to(self, node: int | None, items: list[tuple[str, int, bytearray]]) -> tuple[int, dict[tuple[str, int], int]]:
+        """Return the latest append time and the codes of the partitions that have to go again."""
+        if node is None:
+            return -1, {item[:2]: UNKNOWN_TOPIC for item in items}
+        topics: dict[str, list[tuple[int, bytes | bytearray]]] = defaultdict(list)
+        for topic, partition, data in items:
+            topics[topic].append((partition, data))
+        request = Produce(transactional_id=self._id, timeout_ms=REQUEST_TIMEOUT_MS, topics=topics)
+        try:
+            answer = await self._client.send(node, FixedVersion(request))
+        except kafka_errors.KafkaError:
+            return -1, {item[:2]: 5 for item in items}
+        return _read_produce(answer)
+
+
+def _read_produce(answer: Any) -> tuple[int, dict[tuple[str, int], int]]:
+    append_ms, failed = -1, {}
+    for topic, partitions, _ in answer.topics:
+        for partition, code, _, appended, *_ in partitions:
+            if code == 0:
+                append_ms = max(append_ms, appended)
+            else:
+                failed[topic, partition] = code
+    return append_ms, failed
+
+
+def _raise_definite(codes: Mapping[tuple[str, int], int], *, unknown_long: bool) -> None:
+    """Raise for codes that no retry mends: Fenced, Undeliverable topics, Lost for what is not understood."""
+    found = set(codes.values())
+    if found & FENCED:
+        message = f"produce answered {sorted(found & FENCED)}"
+        raise Fenced(message)
+    gone = {topic: code for (topic, _), code in codes.items() if code in REFUSED or (code == UNKNOWN_TOPIC and unknown_long)}
+    if gone:
+        raise Undeliverable(gone)
+    strange = found - STALE - BUSY - COORDINATOR
+    if strange:
+        message = f"produce answered {sorted(strange)}"
+        raise Lost(message)
+
+
+async def fence(
+    client: AIOKafkaClient, coordinators: Coordinators, *, transactional_ids: Collection[str], group: str, timeout_ms: int
+) -> None:
+    """Fence every id; returns when each has answered 0. After that nothing that was open under them can commit."""
+    lanes = [Transaction(client, coordinators, transactional_id=name, group=group, timeout_ms=timeout_ms) for name in transactional_ids]
+    await asyncio.gather(*(lane.initialise() for lane in lanes))
+
+
+async def committed_offset(coordinators: Coordinators, *, group: str, partition: TopicPartition) -> tuple[int, str] | None:
+    """Return the committed offset and its metadata as they stand, None where there is none."""
+    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    request = OffsetFetch(group, [(partition.topic, [partition.partition], {})], False, {})
+    while True:
+        answer = await coordinators.send(CoordinationType.GROUP, group, request, deadline=deadline)
+        rows = answer.topics[0][1] if answer.topics else []
+        code = answer.error_code or (rows[0][4] if rows else 0)
+        if code == 0:
+            return None if not rows or rows[0][1] < 0 else (rows[0][1], rows[0][3] or "")
+        if time.monotonic() > deadline or code not in COORDINATOR | BUSY:
+            message = f"reading the committed offset answered {code}"
+            raise Lost(message)
+        coordinators.forget(CoordinationType.GROUP, group)
+        await asyncio.sleep(0.05)
+
+
+async def list_offset(client: AIOKafkaClient, partition: TopicPartition, *, at: int) -> int | None:
+    """Return the EARLIEST or LATEST offset (high watermark) by the partition's leader; None where the topic is gone."""
+    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    unknown_until = time.monotonic() + UNKNOWN_TOPIC_FOR_S
+    while True:
+        code = UNKNOWN_TOPIC
+        leader = client.cluster.leader_for_partition(KafkaPartition(*partition))
+        if leader not in {None, -1}:
+            request = ListOffsets(-1, 0, [(partition.topic, [(partition.partition, at)])])
+            try:
+                answer = await client.send(leader, FixedVersion(request))
+                code, offset = answer.topics[0][1][0][1], answer.topics[0][1][0][3]
+                if code == 0:
+                    return int(offset)
+            except kafka_errors.KafkaError:
+                code = 5
+        if code == UNKNOWN_TOPIC and time.monotonic() > unknown_until:
+            return None
+        if time.monotonic() > deadline:
+            message = f"asking `{partition}` for an offset answered {code}"
+            raise Lost(message)
+        client.add_topic(partition.topic)
+        await _refresh(client)
+        await asyncio.sleep(0.05)
+
+
+async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> dict[str, Any]:
+    """Return the ids of the topics that exist."""
+    answer = await _on_any_node(client, lambda: describe(sorted(topics)))
+    return {name: topic_id for code, name, topic_id, *_ in answer.topics if code == 0}
+
+
+async def append(client: AIOKafkaClient, *, topic: str, partition: int, data: bytes) -> int:
+    """Append one record batch outside any transaction; returns its first offset once all replicas have it."""
+    deadline = time.monotonic() + 2 * REQUEST_TIMEOUT_MS / 1000
+    while True:
+        leader = client.cluster.leader_for_partition(KafkaPartition(topic, partition))
+        code = UNKNOWN_TOPIC
+        if leader not in {None, -1}:
+            request = Produce(transactional_id=None, timeout_ms=REQUEST_TIMEOUT_MS, topics={topic: [(partition, data)]})
+            try:
+                answer = await client.send(leader, FixedVersion(request))
+                _, code, offset, *_ = answer.topics[0][1][0]
+                if code == 0:
+                    return int(offset)
+            except kafka_errors.KafkaError:
+                code = 5
+        if time.monotonic() > deadline or code not in STALE | BUSY:
+            raise HubError("HUB-BROKER-010", f"appending to `{topic}` answered {code}", "look at the broker's log")
+        client.add_topic(topic)
+        await _refresh(client)
+        await asyncio.sleep(0.05)
+
+
+async def _on_any_node(client: AIOKafkaClient, build: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    while True:
+        try:
+            return await client.send(client.get_random_node(), build())
+        except kafka_errors.KafkaError as error:
+            if time.monotonic() > deadline:
+                message = "no broker answers a metadata request"
+                raise Lost(message) from error
+            await _refresh(client)
+            await asyncio.sleep(0.1)
+
+
+async def _refresh(client: AIOKafkaClient) -> None:
+    """Refresh metadata; a failure shows in the next request."""
+    refreshed: Awaitable[Any] = client.force_metadata_update()
+    try:
+        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(refreshed)), timeout=2)
+    except (kafka_errors.KafkaError, TimeoutError, struct.error):
+        return
