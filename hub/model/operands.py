@@ -1,0 +1,169 @@
+"""Operands of row rules: what an agreement's file says, as the value that a field of that type is compared with.
+
+Fields compare by their declared type: numbers as numbers, text and enums as text by code point, dates and times as the
+integers that Avro stores, decimals as exact numbers. Rules may write dates and times as ISO 8601 text; text without an offset
+is time in Asia/Shanghai, a bare date 00:00 there. Integers beyond 2^53 are written as text, since canonical JSON has no others.
+"""
+
+import datetime as dt
+import math
+import re
+import struct
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Final, TypeAlias
+from zoneinfo import ZoneInfo
+
+from hub.model.agreement import Scalar
+from hub.model.source_schema import FieldType
+
+Operand: TypeAlias = str | int | float | bool | Fraction
+
+TIME_ZONE: Final = "Asia/Shanghai"
+JSON_INTEGER_MAX: Final = 2**53 - 1
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}\Z")
+_DECIMAL: Final = re.compile(r"[-+]?[0-9]{1,76}(\.[0-9]{1,76})?\Z")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?\Z")
+_STAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[-+][0-9]{2}:[0-9]{2})?)?\Z")
+_EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (the origin of local timestamps, which have no zone)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+
+
+class UnfitOperand(ValueError):  # noqa: N818 (a refusal, and no bug of the program)
+    """A rule's value cannot be compared with the field. Says what is wanted, never the value."""
+
+
+def comparable(kind: FieldType) -> bool:
+    """Tell whether values of ``kind`` can be compared at all; bytes, fixed and null only know ``isNull``."""
+    return kind.logical == "decimal" or kind.base not in {"null", "bytes", "fixed"}
+
+
+def operand(value: Scalar, *, kind: FieldType) -> Operand:
+    """Return what values of ``kind`` are compared with for the rule's ``value``; UnfitOperand says what is wanted instead."""
+    if value is None:
+        raise UnfitOperand("null equals nothing: use `isNull`")
+    if kind.logical in _LOGICAL:
+        return _LOGICAL[kind.logical](value, kind)
+    if kind.base in _BASE:
+        return _BASE[kind.base](value, kind)
+    raise UnfitOperand(f"a field of {kind.base} can only be tested with `isNull`")
+
+
+def _text(value: Scalar, _kind: FieldType) -> Operand:
+    if isinstance(value, str):
+        return value
+    raise UnfitOperand("write text, in quotes")
+
+
+def _boolean(value: Scalar, _kind: FieldType) -> Operand:
+    if isinstance(value, bool):
+        return value
+    raise UnfitOperand("write true or false")
+
+
+def _integer(value: Scalar, _kind: FieldType) -> Operand:
+    if isinstance(value, str) and _INTEGER.match(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UnfitOperand("write a number")
+    if isinstance(value, int) and abs(value) > JSON_INTEGER_MAX:
+        raise UnfitOperand("write an integer beyond 2^53 as text, in quotes")
+    return value
+
+
+def _double(value: Scalar, _kind: FieldType) -> Operand:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UnfitOperand("write a finite number")
+    return float(value)
+
+
+def _float(value: Scalar, kind: FieldType) -> Operand:
+    """Return the nearest value of the field's 32 bits, so that ``eq: 0.1`` finds a field that was written as 0.1."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", _double(value, kind)))[0])
+    except OverflowError:
+        raise UnfitOperand("write a number within the range of float") from None
+
+
+def _decimal(value: Scalar, kind: FieldType) -> Operand:
+    """Return the number in units of the field's last digit, as the field's unscaled integer is."""
+    text = repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _DECIMAL.match(text):
+        raise UnfitOperand('write a number, best as text: "12.50"')
+    exact = Fraction(text) * 10**kind.scale
+    return int(exact) if exact.denominator == 1 else exact
+
+
+def _date(value: Scalar, _kind: FieldType) -> Operand:
+    if isinstance(value, str) and _DATE.match(value):
+        return (_moment(value) - _EPOCH).days
+    return _raw(value, 'write a date as "2026-11-24", or days since 1970-01-01')
+
+
+def _time(value: Scalar, kind: FieldType) -> Operand:
+    wanted = 'write a time of day as "08:30" or "08:30:00.250", or the raw integer'
+    if isinstance(value, str) and _TIME.match(value):
+        return _units((_moment(f"1970-01-01T{value}") - _EPOCH) // _MICROSECOND, kind)
+    return _raw(value, wanted)
+
+
+def _timestamp(value: Scalar, kind: FieldType) -> Operand:
+    if isinstance(value, str) and _STAMP.match(value):
+        moment = _moment(value)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(TIME_ZONE))
+        return _units((aware - _EPOCH.replace(tzinfo=dt.UTC)) // _MICROSECOND, kind)
+    return _raw(value, 'write a time as "2026-11-24T08:30:00+08:00" (without offset: Asia/Shanghai), or the raw integer')
+
+
+def _local_timestamp(value: Scalar, kind: FieldType) -> Operand:
+    wanted = 'write a local time as "2026-11-24T08:30:00", without offset, or the raw integer'
+    if isinstance(value, str) and _STAMP.match(value):
+        moment = _moment(value)
+        if moment.tzinfo is not None:
+            raise UnfitOperand(wanted)
+        return _units((moment - _EPOCH) // _MICROSECOND, kind)
+    return _raw(value, wanted)
+
+
+def _moment(text: str) -> dt.datetime:
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise UnfitOperand("write a date and time that the calendar has") from None
+
+
+def _units(micros: int, kind: FieldType) -> int:
+    if kind.logical is None or not kind.logical.endswith("millis"):
+        return micros
+    if micros % 1000:
+        raise UnfitOperand("the field holds milliseconds: write no finer time")
+    return micros // 1000
+
+
+def _raw(value: Scalar, wanted: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > JSON_INTEGER_MAX:
+        raise UnfitOperand(wanted)
+    return value
+
+
+_LOGICAL: Final[Mapping[str | None, Callable[[Scalar, FieldType], Operand]]] = {
+    "date": _date,
+    "time-millis": _time,
+    "time-micros": _time,
+    "timestamp-millis": _timestamp,
+    "timestamp-micros": _timestamp,
+    "local-timestamp-millis": _local_timestamp,
+    "local-timestamp-micros": _local_timestamp,
+    "uuid": _text,
+    "decimal": _decimal,
+}
+_BASE: Final[Mapping[str, Callable[[Scalar, FieldType], Operand]]] = {
+    "boolean": _boolean,
+    "int": _integer,
+    "long": _integer,
+    "float": _float,
+    "double": _double,
+    "string": _text,
+    "enum": _text,
+}
