@@ -43,6 +43,10 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-CONF-001": Code(_U, 422, "configuration is not valid", "配置无效"),
     "HUB-CONF-002": Code(_U, 422, "unknown configuration key", "未知配置项"),
     "HUB-CONF-003": Code(_P, 503, "a prerequisite is missing", "缺少运行前提"),
+    # command line
+    "HUB-CLI-001": Code(_U, 422, "command line is not valid", "命令行参数无效"),
+    "HUB-CLI-002": Code(_F, 500, "unexpected failure", "意外故障"),
+    "HUB-CLI-003": Code(_F, 501, "command is not part of this build", "此版本不含该命令"),
     # broker
     "HUB-BROKER-001": Code(_P, 503, "broker does not answer", "消息代理无响应"),
     "HUB-BROKER-002": Code(_P, 503, "broker is too old", "消息代理版本过旧"),
