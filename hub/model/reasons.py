@@ -47,6 +47,8 @@ class Reject(StrEnum):
     """A row rule could not be evaluated on this record."""
     OUTPUT_TOO_LARGE = "output_too_large"
     """The record as granted is over the limit of the share topic."""
+    OUTPUT_SCHEMA_MISSING = "output_schema_missing"
+    """The agreement has no output schema for the record's writer schema: its terms were not compiled for it."""
 
 
 FAULT_OF: Final[dict[Reject, Fault]] = {
@@ -60,4 +62,5 @@ FAULT_OF: Final[dict[Reject, Fault]] = {
     Reject.IDENTIFIER_INVALID: Fault.PUBLISHER,
     Reject.RULE_FAILED: Fault.HUB,
     Reject.OUTPUT_TOO_LARGE: Fault.HUB,
+    Reject.OUTPUT_SCHEMA_MISSING: Fault.HUB,
 }

@@ -1,0 +1,178 @@
+"""The plan compiler: the bodies of hub.plan about one dataset become the one value that a kernel runs.
+
+A ``Plan`` is proven: every writer schema can be carried, every agreement's terms fit each writer schema that it has an output
+schema for, that output schema is what the terms give, and the pseudonym keys are there. Only ``compile_plan`` builds it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from hub.model.agreement import Agreement
+from hub.model.entry import AgreementBody, DatasetBody
+from hub.model.errors import HubError, Problem
+from hub.model.lifecycle import State
+from hub.model.output_schema import output_schema
+from hub.model.pseudonym import derive_key
+from hub.model.source_schema import SourceSchema, read_schema
+from hub.model.terms import check_terms, identifier_kind
+
+OUTPUT_BYTES_MAX: Final = 900_000
+"""Below the broker's default limit of 1,048,588 bytes for a batch; `exchange.record_bytes_max` and `output_batch_bytes_max`."""
+_PLANNED: Final = (State.ACTIVE, State.SUSPENDED)
+
+
+class PlannedAgreement(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One agreement of a plan: active, or suspended (then its records count denied)."""
+
+    id: str
+    version: int
+    state: State
+    share_topic: str
+    terms: Agreement
+    output_ids: Mapping[int, int]
+    """Output schema id by writer schema id. A record under another writer schema is quarantined for this agreement (fault: hub):
+    the control plane appends both together, so that the case means that the terms do not fit the newer schema."""
+    pseudonym_keys: Mapping[str, bytes]
+    """By identifier kind, for the fields and the record key that are pseudonymised."""
+
+    def __repr__(self) -> str:
+        """Name the agreement; keys are never shown."""
+        return f"PlannedAgreement({self.id}@{self.version} {self.state})"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
+    """The agreements on one dataset, compiled for the kernel. Equal only to itself: kernels keep what they derive by identity."""
+
+    dataset: str
+    topic: str
+    quarantine_topic: str
+    partitions: int
+    plan_offset: int
+    """Offset of the last hub.plan record that this plan contains."""
+    key_identifier: str | None
+    agreements: tuple[PlannedAgreement, ...]
+    """Sorted by id."""
+    writers: Mapping[int, SourceSchema]
+    """Writer schemas by id: those under this dataset's subject, and no others."""
+    record_bytes_max: int = OUTPUT_BYTES_MAX
+    """An output record with more bytes of key and value is quarantined for its agreement."""
+    batch_bytes_max: int = OUTPUT_BYTES_MAX
+    """Output batches are cut at record borders to stay within this size."""
+
+    def in_term(self, now_ms: int) -> tuple[bool, ...]:
+        """Tell for each agreement, in order, whether ``now_ms`` lies in its term."""
+        return tuple(agreement.terms.in_term(now_ms) for agreement in self.agreements)
+
+
+def compile_plan(
+    *,
+    dataset: DatasetBody,
+    agreements: Sequence[AgreementBody],
+    schemas: Mapping[int, str],
+    master_keys: Mapping[int, bytes],
+    scope: str,
+    plan_offset: int,
+    record_bytes_max: int = OUTPUT_BYTES_MAX,
+    batch_bytes_max: int = OUTPUT_BYTES_MAX,
+) -> Plan:
+    """Compile what hub.plan says about ``dataset`` up to ``plan_offset``; agreements on other datasets are left out.
+
+    ``schemas`` holds the schemas of hub.plan by id, ``master_keys`` the master keys by epoch. Refused, never half compiled:
+    HUB-AGREE-005 when terms do not fit or an output schema is not what the terms give, HUB-PLAN-002 when a schema is missing,
+    HUB-KEY-002 when a master key is.
+    """
+    writers = {writer: read_schema(_schema(schemas, writer)) for writer in dataset.schema_ids}
+    planned = [
+        _agreement(body, dataset=dataset, schemas=schemas, writers=writers, master_keys=master_keys, scope=scope)
+        for body in agreements
+        if body.terms.dataset == dataset.dataset and body.state in _PLANNED
+    ]
+    return Plan(
+        dataset=dataset.dataset,
+        topic=dataset.topic,
+        quarantine_topic=dataset.quarantine_topic,
+        partitions=dataset.partitions,
+        plan_offset=plan_offset,
+        key_identifier=dataset.key_identifier,
+        agreements=tuple(sorted(planned, key=lambda agreement: agreement.id)),
+        writers=writers,
+        record_bytes_max=record_bytes_max,
+        batch_bytes_max=batch_bytes_max,
+    )
+
+
+def _agreement(
+    body: AgreementBody,
+    *,
+    dataset: DatasetBody,
+    schemas: Mapping[int, str],
+    writers: Mapping[int, SourceSchema],
+    master_keys: Mapping[int, bytes],
+    scope: str,
+) -> PlannedAgreement:
+    output_ids = {int(writer): output for writer, output in body.output_schema_ids.items() if int(writer) in writers}
+    for writer, output in output_ids.items():
+        _check(body, writer=schemas[writer], output=_schema(schemas, output), output_id=output, key_identifier=dataset.key_identifier)
+    kinds = set(_pseudonym_kinds(body.terms, [writers[writer] for writer in output_ids], dataset.key_identifier))
+    return PlannedAgreement(
+        id=body.terms.id,
+        version=body.terms.version,
+        state=body.state,
+        share_topic=body.share_topic,
+        terms=body.terms,
+        output_ids=output_ids,
+        pseudonym_keys={kind: _key(body, kind, master_keys=master_keys, scope=scope) for kind in sorted(kinds)},
+    )
+
+
+def _schema(schemas: Mapping[int, str], schema_id: int) -> str:
+    if schema_id not in schemas:
+        raise HubError(
+            "HUB-PLAN-002",
+            f"schema `{schema_id}` is referred to by hub.plan and does not stand there",
+            "start `cityhub serve`: it appends what is missing in hub.plan",
+        )
+    return schemas[schema_id]
+
+
+def _check(body: AgreementBody, *, writer: str, output: str, output_id: int, key_identifier: str | None) -> None:
+    """Hold that the terms fit the writer schema, and that the registered output schema is theirs and no wider."""
+    faults = check_terms(body.terms, writer, key_identifier=key_identifier)
+    if faults:
+        raise HubError(
+            "HUB-AGREE-005",
+            f"agreement `{body.terms.id}` has {len(faults)} terms that do not fit the schema",
+            "change the terms and sign a new version",
+            problems=tuple(Problem(f"agreement `{body.terms.id}`", fault.field, fault.message, fault.fix) for fault in faults),
+        )
+    if json.loads(output_schema(body.terms, writer, key_epoch=body.key_epoch)) != json.loads(output):
+        raise HubError(
+            "HUB-AGREE-005",
+            f"output schema `{output_id}` is not what the terms of agreement `{body.terms.id}` give",
+            "sign the agreement again; if that does not help, serve and worker are of different versions",
+        )
+
+
+def _pseudonym_kinds(terms: Agreement, writers: Sequence[SourceSchema], key_identifier: str | None) -> Iterator[str]:
+    if terms.key == "pseudonym" and key_identifier is not None:
+        yield key_identifier
+    for grant in terms.fields:
+        for writer in writers:
+            field = writer.field(grant.name)
+            kind = None if field is None else identifier_kind(grant, field)
+            if grant.transform == "pseudonym" and kind is not None:
+                yield kind
+
+
+def _key(body: AgreementBody, kind: str, *, master_keys: Mapping[int, bytes], scope: str) -> bytes:
+    master = master_keys.get(body.key_epoch)
+    if master is None:
+        raise HubError(
+            "HUB-KEY-002",
+            f"agreement `{body.terms.id}` needs the master key of epoch {body.key_epoch}, which is not in the keys folder",
+            f"copy `keys/master-{body.key_epoch}.key` from another worker",
+        )
+    return derive_key(master, scope=scope, consumer=body.terms.consumer, purpose=body.terms.purpose, kind=kind, epoch=body.key_epoch)
