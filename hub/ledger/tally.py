@@ -1,0 +1,137 @@
+"""Sums of usage steps per hour: what a stretch of hub.usage adds to the ledger. No I/O in here."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from hub.ledger.chain import Chain, ChainId, Reading, Record, Refusal, follow, read_step
+
+
+class HourKey(NamedTuple):
+    """What an hourly row is about."""
+
+    agreement_id: str
+    agreement_version: int
+    pass_id: str
+    topic_id: str
+    source_partition: int
+    hour: int
+
+    @property
+    def chain_id(self) -> ChainId:
+        """The chain whose steps it sums."""
+        return ChainId(self.topic_id, self.source_partition, self.pass_id)
+
+
+class HourSums(msgspec.Struct):
+    """Sums of an hourly row, and which steps they come from."""
+
+    usage_partition: int
+    first_step: int
+    first_usage_offset: int
+    last_step: int = 0
+    last_usage_offset: int = 0
+    steps: int = 0
+    offsets: int = 0
+    gaps: int = 0
+    lost: int = 0
+    delivered: int = 0
+    filtered: int = 0
+    denied: int = 0
+    suppressed: int = 0
+    quarantined: int = 0
+    bytes_source: int = 0
+    bytes_delivered: int = 0
+
+
+COUNTS = (
+    "steps",
+    "offsets",
+    "gaps",
+    "lost",
+    "delivered",
+    "filtered",
+    "denied",
+    "suppressed",
+    "quarantined",
+    "bytes_source",
+    "bytes_delivered",
+)
+"""Fields of HourSums that add up."""
+
+
+class Tally:
+    """Follows chains over records of hub.usage and sums what continues them.
+
+    ``load`` gives where a chain stands before the first record of it that is taken; ``chains`` holds where each stands now,
+    ``hours`` the sums of the steps that moved them, ``refused`` the records that are no steps.
+    """
+
+    def __init__(self, *, scope: str, load: Callable[[ChainId], Chain] = lambda _: Chain()) -> None:
+        """Begin with nothing summed."""
+        self._scope = scope
+        self._load = load
+        self.chains: dict[ChainId, Chain] = {}
+        self.topics: dict[str, str] = {}
+        """Source topic name by topic id."""
+        self.hours: dict[HourKey, HourSums] = {}
+        self.refused: dict[tuple[int, int], Refusal] = {}
+        """By partition and offset of hub.usage."""
+        self.held: list[ChainId] = []
+        """Chains that a record of this tally stopped, in that order."""
+        self.posted = 0
+        """Steps that moved a chain."""
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Take records of one partition of hub.usage, in their order."""
+        for record in records:
+            found = read_step(record, scope=self._scope)
+            if isinstance(found, Reading):
+                self.follow(found)
+            else:
+                self.refused[record.partition, record.offset] = found
+
+    def follow(self, reading: Reading) -> bool:
+        """Move the chain of ``reading`` and add to its hour; False where the chain is or becomes held."""
+        chain_id = reading.chain_id
+        before = self.chain(chain_id)
+        after = follow(before, reading)
+        self.chains[chain_id] = after
+        self.topics[chain_id.topic_id] = reading.step.source_topic
+        if after.held is None:
+            self._add(reading, after.hour)
+            return True
+        if before.held is None:
+            self.held.append(chain_id)
+        return False
+
+    def chain(self, chain_id: ChainId) -> Chain:
+        """Return where a chain stands now."""
+        found = self.chains.get(chain_id)
+        return self._load(chain_id) if found is None else found
+
+    def _add(self, reading: Reading, hour: int) -> None:
+        step = reading.step
+        self.posted += 1
+        for entry in step.entries:
+            key = HourKey(entry.agreement_id, entry.agreement_version, *_place(reading.chain_id), hour)
+            sums = self.hours.get(key)
+            if sums is None:
+                sums = self.hours[key] = HourSums(reading.usage_partition, step.step, reading.usage_offset)
+            sums.last_step, sums.last_usage_offset = step.step, reading.usage_offset
+            sums.steps += 1
+            sums.offsets += step.next_offset - step.first_offset
+            sums.gaps += step.gaps
+            sums.lost += step.lost
+            sums.delivered += entry.delivered
+            sums.filtered += entry.filtered
+            sums.denied += entry.denied
+            sums.suppressed += entry.suppressed
+            sums.quarantined += entry.quarantined
+            sums.bytes_source += entry.bytes_source
+            sums.bytes_delivered += entry.bytes_delivered
+
+
+def _place(chain_id: ChainId) -> tuple[str, str, int]:
+    return chain_id.pass_id, chain_id.topic_id, chain_id.partition
