@@ -1,0 +1,54 @@
+# Every door of the house. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check format golden faults faults-controls revocation lock clean
+SHELL := bash
+BIN := .venv/bin
+PYTHON_RUN := CITYHUB_LOG_STRICT=1 $(BIN)/python
+
+help: ## list the doors
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## virtual environment, packages by hash, the broker's jars, the demo's data (./cityhub-setup exits 4 when one is missing)
+	@./cityhub-setup
+
+demo: setup ## real data across the hub, every figure checked; ends with no process left (ARGS=--keep leaves it running)
+	@$(BIN)/cityhub demo $(ARGS)
+
+up: setup ## broker, serve and one worker on the default ports, until Ctrl-C
+	@$(BIN)/cityhub up $(ARGS)
+
+test: setup ## every test, with the real broker (ARGS="-k words" for some)
+	$(PYTHON_RUN) -m pytest $(ARGS)
+
+check: setup ## style, types and the layers of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: setup ## let ruff lay out the source
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+golden: setup ## write the golden files anew; look at the difference before committing it
+	CITYHUB_GOLDEN=write $(PYTHON_RUN) -m pytest tests/golden
+	git --no-pager diff --stat -- tests/golden
+
+faults: setup ## kill workers, broker and connector at every failpoint: nothing lost, doubled or reordered
+	$(PYTHON_RUN) tests/faults/faults.py $(ARGS)
+
+faults-controls: setup ## the same checks on broken builds: each must be caught under its own name
+	$(PYTHON_RUN) tests/faults/controls.py $(ARGS)
+
+revocation: setup ## 100 suspensions under load: how fast, and nothing delivered behind the answer
+	$(PYTHON_RUN) tests/faults/revocation.py $(ARGS)
+
+lock: setup ## resolve pyproject.toml anew into requirements.lock, with hashes and without the name of a host
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet 'uv==0.13.9'
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+	    --no-emit-index-url --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+clean: ## remove what the other doors made; the state folder .cityhub stays
+	rm -rf .venv build dist deploy/kafka/libs deploy/kafka/target ./*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
