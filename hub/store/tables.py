@@ -1,0 +1,157 @@
+"""Tables of the control plane. Every row carries its scope; times are UTC milliseconds.
+
+``acts`` is only ever inserted into (``hub.store.acts``). ``plan_entries`` holds every signed entry of hub.plan ever made, so that
+hub.plan can be repaired from it: the newest revision of an object is the truth. Rooms above write the rows.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.model.errors import HubError
+from hub.store.engine import METADATA
+
+STORE_VERSION = 1
+"""Grows with every change of tables; a hub refuses a database of a newer one."""
+
+store_version = sa.Table(
+    "store_version",
+    METADATA,
+    sa.Column("part", sa.String(20), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+acts = sa.Table(
+    "acts",
+    METADATA,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("act_id", sa.String(26), nullable=False, unique=True),
+    sa.Column("scope", sa.String(12), nullable=False),
+    sa.Column("actor_person_id", sa.String(80), nullable=False),
+    sa.Column("actor_org_id", sa.String(40), nullable=False),
+    sa.Column("role", sa.String(40), nullable=False),
+    sa.Column("auth_method", sa.String(40), nullable=False),
+    sa.Column("act", sa.String(60), nullable=False),
+    sa.Column("object_type", sa.String(40), nullable=False),
+    sa.Column("object_id", sa.String(300), nullable=False),
+    sa.Column("object_version", sa.Integer),
+    sa.Column("before_hash", sa.String(64)),
+    sa.Column("after_hash", sa.String(64)),
+    sa.Column("reason", sa.Text),
+    sa.Column("outcome", sa.String(10), nullable=False),
+    sa.Column("correlation_id", sa.String(26), nullable=False, index=True),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("prev_hash", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.CheckConstraint("outcome IN ('intended', 'done', 'refused', 'failed')", name="acts_outcome"),
+    info={"retention_class": "evidence_permanent"},
+)
+
+_APPEND_ONLY_SQLITE = tuple(
+    sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+        f"CREATE TRIGGER IF NOT EXISTS acts_no_{verb} BEFORE {verb} ON acts BEGIN SELECT RAISE(ABORT, 'acts only grow'); END"
+    )
+    for verb in ("UPDATE", "DELETE")
+)
+_APPEND_ONLY_POSTGRESQL = (
+    sa.DDL(  # type: ignore[no-untyped-call]  # same
+        "CREATE OR REPLACE FUNCTION acts_only_grow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'acts only grow'; END $$"
+    ),
+    sa.DDL(  # type: ignore[no-untyped-call]  # same
+        "CREATE TRIGGER acts_only_grow BEFORE UPDATE OR DELETE OR TRUNCATE ON acts EXECUTE FUNCTION acts_only_grow()"
+    ),
+)
+for _ddl in _APPEND_ONLY_SQLITE:
+    sa.event.listen(acts, "after_create", _ddl.execute_if(dialect="sqlite"))
+for _ddl in _APPEND_ONLY_POSTGRESQL:
+    sa.event.listen(acts, "after_create", _ddl.execute_if(dialect="postgresql"))
+
+datasets = sa.Table(
+    "datasets",
+    METADATA,
+    sa.Column("scope", sa.String(12), primary_key=True),
+    sa.Column("dataset", sa.String(81), primary_key=True),
+    sa.Column("entry", sa.Text, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("state IN ('applied', 'published')", name="datasets_state"),
+    info={"retention_class": "accounting_30y"},
+)
+
+schemas = sa.Table(
+    "schemas",
+    METADATA,
+    sa.Column("scope", sa.String(12), primary_key=True),
+    sa.Column("schema_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.UniqueConstraint("scope", "fingerprint", name="schemas_fingerprint"),
+    info={"retention_class": "accounting_30y"},
+)
+
+subject_versions = sa.Table(
+    "subject_versions",
+    METADATA,
+    sa.Column("scope", sa.String(12), primary_key=True),
+    sa.Column("subject", sa.String(300), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("schema_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["scope", "schema_id"], ["schemas.scope", "schemas.schema_id"], name="subject_versions_schema"),
+    sa.UniqueConstraint("scope", "subject", "schema_id", name="subject_versions_once"),
+    info={"retention_class": "accounting_30y"},
+)
+
+agreements = sa.Table(
+    "agreements",
+    METADATA,
+    sa.Column("scope", sa.String(12), primary_key=True),
+    sa.Column("agreement_id", sa.String(40), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("dataset", sa.String(81), nullable=False, index=True),
+    sa.Column("consumer", sa.String(40), nullable=False),
+    sa.Column("terms", sa.Text, nullable=False),
+    sa.Column("file_name", sa.String(300), nullable=False),
+    sa.Column("file_text", sa.Text, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("state IN ('draft', 'active', 'suspended', 'ended')", name="agreements_state"),
+    info={"retention_class": "accounting_30y"},
+)
+
+plan_entries = sa.Table(
+    "plan_entries",
+    METADATA,
+    sa.Column("scope", sa.String(12), primary_key=True),
+    sa.Column("kind", sa.String(12), primary_key=True),
+    sa.Column("object_id", sa.String(100), primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("appended_offset", sa.BigInteger),
+    sa.Column("correlation_id", sa.String(26), nullable=False, index=True),
+    sa.Column("narrows", sa.String(81)),
+    info={"retention_class": "evidence_permanent"},
+)
+"""``value``: the framed, signed record. ``appended_offset``: null until hub.plan acknowledged it. ``narrows``: the dataset whose
+lanes must be fenced after the append, null where nothing narrows."""
+
+
+def create_tables(engine: Engine) -> None:
+    """Make the tables that are missing; HUB-STORE-002 when a newer hub wrote this database, HUB-STORE-001 when it does not answer."""
+    try:
+        with engine.begin() as connection:
+            store_version.create(connection, checkfirst=True)
+            found = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
+            if found is not None and found > STORE_VERSION:
+                raise HubError(
+                    "HUB-STORE-002",
+                    f"the database is of version {found}, this hub knows {STORE_VERSION}",
+                    "start the newer hub, or restore the backup that fits this one",
+                )
+            METADATA.create_all(connection)
+            if found is None:
+                connection.execute(store_version.insert().values(part="hub", version=STORE_VERSION))
+    except SQLAlchemyError as error:
+        raise HubError(
+            "HUB-STORE-001", f"the database refused ({type(error).__name__})", "look at `ledger.url`, the disk and the server's log"
+        ) from error

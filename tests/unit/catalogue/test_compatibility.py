@@ -1,0 +1,51 @@
+"""Schema versions must read each other, both ways, however far apart."""
+
+import json
+from typing import Any
+
+import pytest
+
+from hub.catalogue.compatibility import incompatibilities
+
+
+def record(*fields: dict[str, Any]) -> str:
+    """Return a record schema as text."""
+    return json.dumps({"type": "record", "name": "Flight", "fields": list(fields)})
+
+
+A = {"name": "a", "type": "string"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"name": "b", "type": ["null", "string"], "default": None},
+        {"name": "b", "type": "long", "default": 0},
+        {"name": "b", "type": {"type": "long", "logicalType": "local-timestamp-millis"}, "default": 0},
+    ],
+)
+def test_a_field_with_a_default_may_be_added(more: dict[str, Any]) -> None:
+    """The ordinary way a schema grows."""
+    assert incompatibilities(record(A, more), {1: record(A)}) == ()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [record(A, {"name": "b", "type": "string"}), record({"name": "b", "type": "string"}), record({"name": "a", "type": "int"})],
+)
+def test_a_change_that_a_version_cannot_read_is_named(changed: str) -> None:
+    """A field without default, one that is gone, one of another type."""
+    assert incompatibilities(changed, {1: record(A)})
+
+
+def test_every_earlier_version_counts_not_only_the_last() -> None:
+    """Records of version 1 are still in the topic."""
+    with_b = record(A, {"name": "b", "type": "string", "default": ""})
+    assert incompatibilities(record(A, {"name": "b", "type": "int", "default": 0}), {1: record(A)}) == ()
+    assert incompatibilities(record(A, {"name": "b", "type": "int", "default": 0}), {1: record(A), 2: with_b})
+
+
+def test_a_decimal_cannot_change_its_scale() -> None:
+    """The checker of wire types would let every amount grow tenfold."""
+    old, new = ({"name": "p", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale}} for scale in (2, 3))
+    assert incompatibilities(record(new), {1: record(old)}) == ("field `p` changes its logical type since version 1",)

@@ -1,0 +1,77 @@
+"""Acts: append-only, linked, each open one found again after a crash."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from hub.model.errors import HubError
+from hub.store.acts import Act, Actor, broken_links, new_ulid, open_acts, record_act
+from hub.store.engine import open_engine
+from hub.store.tables import acts, create_tables, store_version
+
+OFFICER = Actor(person_id="li-wei", org_id="city-hub")
+SIGN = Act(verb="sign.agreement", object_type="agreement", object_id="parking-vehicles", object_version=1)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """Give an empty store."""
+    opened = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    create_tables(opened)
+    yield opened
+    opened.dispose()
+
+
+def record(connection: Connection, outcome: str, correlation_id: str) -> str:
+    """Record one row of an act."""
+    return record_act(connection, SIGN, actor=OFFICER, scope="330100", outcome=outcome, correlation_id=correlation_id)
+
+
+def test_every_act_is_linked_to_the_one_before(engine: Engine) -> None:
+    """A row that was changed behind our back shows."""
+    with engine.begin() as connection:
+        for outcome in ("intended", "done", "refused"):
+            record(connection, outcome, "C1")
+        assert list(broken_links(connection)) == []
+        connection.exec_driver_sql("DROP TRIGGER acts_no_UPDATE")
+        connection.execute(acts.update().where(acts.c.seq == 2).values(outcome="failed"))
+        assert list(broken_links(connection)) == [2]
+
+
+@pytest.mark.parametrize("change", [acts.update().values(reason="x"), acts.delete()])
+def test_an_act_can_be_neither_changed_nor_removed(engine: Engine, change: sa.Executable) -> None:
+    """The database itself refuses."""
+    with engine.begin() as connection:
+        record(connection, "done", "C1")
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.execute(change)
+
+
+def test_an_act_without_outcome_is_found_again(engine: Engine) -> None:
+    """A process that died between intent and effect leaves work to finish."""
+    with engine.begin() as connection:
+        record(connection, "intended", "C1")
+        record(connection, "done", "C1")
+        record(connection, "intended", "C2")
+        record(connection, "refused", "C3")
+        assert [row.correlation_id for row in open_acts(connection, scope="330100")] == ["C2"]
+
+
+def test_ulids_are_26_characters_and_sort_by_time() -> None:
+    """As the standard has them."""
+    ids = [new_ulid() for _ in range(100)]
+    assert {len(ulid) for ulid in ids} == {26}
+    assert len(set(ids)) == 100
+    assert [ulid[:10] for ulid in ids] == sorted(ulid[:10] for ulid in ids)
+
+
+def test_a_database_of_a_newer_hub_is_refused(engine: Engine) -> None:
+    """An older program would misread it."""
+    with engine.begin() as connection:
+        connection.execute(store_version.update().values(version=99))
+    with pytest.raises(HubError) as refusal:
+        create_tables(engine)
+    assert refusal.value.code == "HUB-STORE-002"
