@@ -59,7 +59,7 @@ class ExchangeSettings(_Section):
 
     step_ms: int = 100
     """A step drains for at most this long."""
-    step_bytes_max: int = 8 * 1024 * 1024
+    step_bytes_max: int = 2 * 1024 * 1024
     lane_queue_chunks: int = 8
     fetch_bytes_max: int = 1024 * 1024
     """Per partition and fetch: the size of a chunk."""
@@ -116,6 +116,11 @@ class Settings(BaseSettings):
     def names(self) -> Names:
         """Names of topics, groups and transactional ids."""
         return Names(scope=self.scope, prefix=self.topics_prefix)
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port`` of the cluster: the outside one, or the embedded broker."""
+        return self.broker.bootstrap or f"127.0.0.1:{self.broker.port}"
 
     @property
     def serve_url(self) -> str:

@@ -67,6 +67,12 @@ class Output(NamedTuple):
 class Fenced(Exception):  # noqa: N818 - a state, as Kafka names it
     """Someone else owns the transactional id, or the group gave the partition to another member."""
 
+    def __init__(self, what: str, code: int) -> None:
+        """Keep Kafka's code."""
+        super().__init__(f"{what} answered {code}")
+        self.by_group = code in {22, 25, 27, 82}
+        """True when the group refused: this worker may not own the partition any more."""
+
 
 class Lost(Exception):  # noqa: N818 - a state
     """The fate of the transaction is not known or it cannot go on: initialise again and read the position."""
@@ -197,8 +203,7 @@ class Transaction:
             if code == 0:
                 return answer
             if code in FENCED:
-                message = f"{type(request).__name__} answered {code}"
-                raise Fenced(message)
+                raise Fenced(type(request).__name__, code)
             if code in COORDINATOR:
                 self._coordinators.forget(kind, key)
             elif code not in BUSY and code not in STALE:
@@ -270,8 +275,7 @@ def _raise_definite(codes: Mapping[tuple[str, int], int], *, unknown_long: bool)
     """Raise for codes that no retry mends: Fenced, Undeliverable topics, Lost for what is not understood."""
     found = set(codes.values())
     if found & FENCED:
-        message = f"produce answered {sorted(found & FENCED)}"
-        raise Fenced(message)
+        raise Fenced("Produce", min(found & FENCED))
     gone = {topic: code for (topic, _), code in codes.items() if code in REFUSED or (code == UNKNOWN_TOPIC and unknown_long)}
     if gone:
         raise Undeliverable(gone)

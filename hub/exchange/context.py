@@ -1,0 +1,112 @@
+"""What the lanes of one worker share: connections, the plan intake, the broker's clock, and who cannot be delivered to."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+from aiokafka.client import AIOKafkaClient
+
+from hub.broker.transactions import Coordinators, Lost, topic_ids
+from hub.exchange.intake import Intake
+from hub.exchange.observer import Observer
+from hub.exchange.plan import Plan
+from hub.model.errors import HubError
+from hub.model.names import Names, TopicPartition
+from hub.settings import ExchangeSettings
+
+
+class Flow(Protocol):
+    """The consuming side, as a lane sees it."""
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Hand out no more chunks of ``partition``."""
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Hand out chunks of ``partition`` again."""
+
+    async def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Hand out chunks from ``offset`` on."""
+
+    def membership(self) -> tuple[int, str]:
+        """Return generation and member id of this worker in the group."""
+
+
+class BrokerClock:
+    """A lower bound of the broker's clock: the last append time seen plus the monotonic time since. Worker clocks lie."""
+
+    def __init__(self) -> None:
+        """Know nothing yet: 0, before every term."""
+        self._append_ms = 0
+        self._seen_at = 0.0
+
+    def see(self, append_ms: int) -> None:
+        """Take an append time from a produce response that has just arrived."""
+        if append_ms > self.now_ms():
+            self._append_ms, self._seen_at = append_ms, time.monotonic()
+
+    def now_ms(self) -> int:
+        """Return broker time in milliseconds, never ahead of it; 0 before the first answer."""
+        return 0 if self._append_ms == 0 else self._append_ms + int((time.monotonic() - self._seen_at) * 1000)
+
+
+class Undeliverables:
+    """Share topics that are gone or refuse; their agreements are denied until a probe finds them again."""
+
+    def __init__(self, *, client: AIOKafkaClient, observer: Observer) -> None:
+        """None at first."""
+        self._client = client
+        self._observer = observer
+        self._topics: dict[str, int] = {}
+
+    def mark(self, topics: Mapping[str, int]) -> None:
+        """Set topics aside, with Kafka's code."""
+        self._topics.update(topics)
+        for topic, code in topics.items():
+            self._observer.undeliverable(topic, code=code)
+
+    def of(self, plan: Plan) -> frozenset[str]:
+        """Return ids of the plan's agreements that cannot be delivered to."""
+        if not self._topics:
+            return frozenset()
+        return frozenset(agreement.id for agreement in plan.agreements if agreement.share_topic in self._topics)
+
+    async def probe(self) -> None:
+        """Try again: topics that exist are taken back; the next step shows whether they accept."""
+        if not self._topics:
+            return
+        try:
+            found = await topic_ids(self._client, self._topics)
+        except Lost:
+            return
+        for topic in found:
+            self._topics.pop(topic, None)
+            self._observer.deliverable(topic)
+
+
+class LaneContext(msgspec.Struct, frozen=True):
+    """Everything a lane is given."""
+
+    settings: ExchangeSettings
+    names: Names
+    worker_id: str
+    client: AIOKafkaClient
+    coordinators: Coordinators
+    intake: Intake
+    clock: BrokerClock
+    undeliverables: Undeliverables
+    flow: Flow
+    observer: Observer
+
+    async def topic_id(self, topic: str) -> uuid.UUID | None:
+        """Return the id of a topic as the cluster has it now, None where it is gone."""
+        found: uuid.UUID | None = (await topic_ids(self.client, [topic])).get(topic)
+        return found
+
+    def plan_offset(self, topic: str) -> int:
+        """Return the offset of the newest plan of ``topic``, -1 where there is none."""
+        try:
+            return self.intake.plan(topic).plan_offset
+        except HubError:
+            return -1

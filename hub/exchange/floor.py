@@ -1,0 +1,235 @@
+"""The floor of the exchange: which lanes this worker has, and what they share.
+
+Wires intake, clock, undeliverables and lanes for one Faust app. The consumer tells it which partitions are revoked and
+assigned (``transport``), the agent gives it chunks, and it gives lanes their ``Flow``.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+import structlog
+from aiokafka.client import AIOKafkaClient
+from faust.types import TP
+
+from hub.broker.transactions import LATEST, Coordinators, Lost, list_offset, open_client
+from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
+from hub.exchange.intake import Intake
+from hub.exchange.lane import Lane
+from hub.exchange.observer import Observer
+from hub.exchange.plan_book import PlanBook
+from hub.exchange.verdict import Chunk
+from hub.model.names import TopicPartition
+from hub.settings import Settings
+from hub.store.keys import load_master_keys, load_trust_keys
+
+STOP_LANES_WITHIN_S: Final = 2.0
+"""On a revocation; aiokafka sends no heartbeat meanwhile."""
+END_LANES_WITHIN_S: Final = 8.0
+"""On the end of the worker."""
+LOOK_EVERY_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class FaustFlow:
+    """The consuming side as lanes see it, on Faust's consumer."""
+
+    def __init__(self, app: Any) -> None:
+        """Use the consumer of ``app``, which exists once the app runs."""
+        self._app = app
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Hand out no more chunks of ``partition``."""
+        self._app.consumer.pause_partitions([TP(*partition)])
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Hand out chunks of ``partition`` again."""
+        self._app.consumer.resume_partitions([TP(*partition)])
+
+    async def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Hand out chunks from ``offset`` on."""
+        await self._app.consumer.seek(TP(*partition), offset)
+
+    def membership(self) -> tuple[int, str]:
+        """Return generation and member id of this worker in the group."""
+        found: tuple[int, str] = self._app.consumer.membership
+        return found
+
+
+class Floor:
+    """All lanes of one worker."""
+
+    def __init__(self, settings: Settings, *, app: Any) -> None:
+        """Nothing is connected until ``open``."""
+        self.settings = settings.exchange
+        self.observer = Observer()
+        self._all = settings
+        self._names = settings.names
+        self._bootstrap = settings.bootstrap
+        self._flow = FaustFlow(app)
+        self._data_prefix = f"{settings.topics_prefix}dept."
+        self._lanes: dict[TopicPartition, tuple[Lane, asyncio.Task[None]]] = {}
+        self._context: LaneContext | None = None
+        self._client: AIOKafkaClient | None = None
+        self._intake: Intake | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._new_topics = asyncio.Event()
+
+    # -- what the transport asks ---------------------------------------------------------------------------------------
+
+    def is_data(self, topic: str) -> bool:
+        """Tell whether ``topic`` is a department's."""
+        return topic.startswith(self._data_prefix)
+
+    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Stop the lanes of these partitions at a step's border, bounded in time."""
+        await self._end([partition for partition in partitions if partition in self._lanes], within_s=STOP_LANES_WITHIN_S)
+
+    def assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Begin a lane for each partition; returns at once."""
+        for partition in partitions:
+            if partition not in self._lanes and self._context is not None:
+                lane = Lane(partition, context=self._context)
+                self._lanes[partition] = (lane, asyncio.create_task(self._guard(lane), name=f"lane {partition}"))
+
+    # -- what the worker does ------------------------------------------------------------------------------------------
+
+    async def open(self) -> frozenset[str]:
+        """Connect, read hub.plan to its end, and wait for a first dataset and the right keys; returns the topics."""
+        client = self._client = await open_client(self._bootstrap, client_id="cityhub-exchange")
+        book = PlanBook(
+            scope=self._all.scope,
+            trust=load_trust_keys(self._all.keys_folder),
+            master_keys=load_master_keys(self._all.keys_folder),
+            alarm=self.observer.plan_alarm,
+        )
+        self._intake = Intake(bootstrap=self._bootstrap, topic=self._names.plan, client=client, book=book, changed=self._plans_changed)
+        self._context = LaneContext(
+            settings=self.settings,
+            names=self._names,
+            worker_id=f"{socket.gethostname()}-{os.getpid()}",
+            client=client,
+            coordinators=Coordinators(client),
+            intake=self._intake,
+            clock=BrokerClock(),
+            undeliverables=Undeliverables(client=client, observer=self.observer),
+            flow=self._flow,
+            observer=self.observer,
+        )
+        await self._intake.start()
+        self._tasks = [asyncio.create_task(self._every(LOOK_EVERY_S, self._look)), asyncio.create_task(self._probe_now_and_then())]
+        told = ""
+        while not book.topics or book.key_fault is not None:
+            reason = book.key_fault.code if book.key_fault is not None else "no dataset is published"
+            if reason != told:
+                log.warning("worker takes no lane", reason=reason)
+                told = reason
+            await asyncio.sleep(0.2)
+        return book.topics
+
+    async def new_topics(self, known: Iterable[str]) -> frozenset[str]:
+        """Wait for datasets that are not among ``known``; returns their topics."""
+        have = frozenset(known)
+        while self._intake is None or not self._intake.book.topics - have:
+            self._new_topics.clear()
+            await self._new_topics.wait()
+        return self._intake.book.topics - have
+
+    def take(self, chunk: Chunk) -> None:
+        """Give a chunk to its lane; one without a lane is dropped and fetched again by whoever owns the partition."""
+        found = self._lanes.get(chunk.partition)
+        if found is not None:
+            found[0].take(chunk)
+
+    async def close(self) -> None:
+        """End every lane at a step's border and close the connections; no transaction stays open."""
+        await self._end(list(self._lanes), within_s=END_LANES_WITHIN_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._intake is not None:
+            await self._intake.stop()
+        if self._client is not None:
+            await self._client.close()
+
+    def readiness(self) -> dict[str, Callable[[], str | None]]:
+        """Return the checks of /readyz."""
+        return {"plan": self._plan_check, "keys": self._key_check, "lanes": self._lane_check}
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _guard(self, lane: Lane) -> None:
+        """Run a lane; an exception that is not understood is logged by type and the lane starts anew, never silently dies."""
+        while True:
+            try:
+                await lane.run()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.exception("lane failed", lane=str(lane.partition), error=type(error).__name__)
+                self.observer.lane_restarts(lane.partition, why=error)
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _end(self, partitions: list[TopicPartition], *, within_s: float) -> None:
+        ending = {partition: self._lanes.pop(partition) for partition in partitions}
+        for lane, _ in ending.values():
+            lane.stop()
+        tasks = [task for _, task in ending.values()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for partition in ending:
+            self.observer.lane_ended(partition)
+
+    def _plans_changed(self, _topics: frozenset[str]) -> None:
+        self._new_topics.set()
+
+    async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await work()
+            await asyncio.sleep(seconds)
+
+    async def _look(self) -> None:
+        """Show the age of the plan and the lag of the lanes."""
+        if self._intake is None or self._context is None:
+            return
+        self.observer.plan_age(self._intake.age_s())
+        for partition, (lane, _) in list(self._lanes.items()):
+            try:
+                end = await list_offset(self._context.client, partition, at=LATEST)
+            except Lost:
+                return
+            if end is not None and lane.next_offset is not None:
+                self.observer.lag(partition, max(0, end - lane.next_offset))
+
+    async def _probe_now_and_then(self) -> None:
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(min(1.0, self.settings.undeliverable_retry_s))
+            if self._context is not None and time.monotonic() - began >= self.settings.undeliverable_retry_s:
+                began = time.monotonic()
+                await self._context.undeliverables.probe()
+
+    def _plan_check(self) -> str | None:
+        if self._intake is None:
+            return "hub.plan is not read yet"
+        if self._intake.fault is not None:
+            return self._intake.fault.code
+        age = self._intake.age_s()
+        return None if age <= self.settings.plan_fresh_s else "hub.plan did not answer for too long"
+
+    def _key_check(self) -> str | None:
+        fault = self._intake.book.key_fault if self._intake is not None else None
+        return None if fault is None else fault.code
+
+    def _lane_check(self) -> str | None:
+        faults = self.observer.faults
+        return None if not faults else f"{len(faults)} lanes stand still: {', '.join(sorted(set(faults.values())))}"

@@ -1,0 +1,244 @@
+"""The lane: the transactional writer of one source partition.
+
+Theory of operation. A lane's position (committed offset, step number, chain head, plan offset) stands in the metadata of its
+offset commit and nowhere else; a lane never invents one. It starts by taking its transactional id over, which fences a
+zombie and ends that one's transaction, then reads hub.plan to its end, then its position, then seeks. A step drains chunks
+for a bounded time, decides on them by one kernel call, and commits position, deliveries, quarantined records and the usage
+step in one Kafka transaction. Before the commit it checks conservation, freshness of the plan, and that the broker's clock
+agrees with every term decision. Killed anywhere, the next owner finds the last committed position and decides again.
+
+After anything that is not understood the lane starts anew: position and chain come from Kafka again.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Final, NamedTuple
+
+from hub.broker.transactions import Fenced, Lost, Transaction, Undeliverable, committed_offset
+from hub.exchange import kernel
+from hub.exchange.context import LaneContext
+from hub.exchange.inbox import Inbox, Taken
+from hub.exchange.plan import Plan
+from hub.exchange.start import read_start
+from hub.exchange.verdict import Chunk, Moment, Source, Verdict
+from hub.exchange.writing import Step, step_of
+from hub.model.errors import HubError
+from hub.model.names import TopicPartition
+from hub.model.usage import Position
+from hub.observe.failpoints import afailpoint
+
+RERUNS_MAX: Final = 8
+RESTART_PAUSE_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)
+BY_GROUP_PAUSE_S: Final = 0.3
+LOOK_AGAIN_S: Final = 1.0
+RETRY_EVERY_S: Final = 10.0
+RETRIED: Final = frozenset({"HUB-LANE-008", "HUB-BROKER-001", "HUB-BROKER-010"})
+"""Faults that may mend without an act: tried again every ``RETRY_EVERY_S``."""
+
+
+class Decision(NamedTuple):
+    """A verdict, and the plan and broker time it was reached under."""
+
+    plan: Plan
+    now_ms: int
+    verdict: Verdict
+
+
+class Lane:
+    """One source partition's writer. ``take`` gives it chunks, ``stop`` ends it at a step's border."""
+
+    def __init__(self, partition: TopicPartition, *, context: LaneContext) -> None:
+        """Nothing is sent until ``run``."""
+        self.partition = partition
+        self.fault: HubError | None = None
+        """Why the partition stands still, None while it moves."""
+        self.next_offset: int | None = None
+        """The committed offset, None before the first start."""
+        self._context = context
+        self._inbox = Inbox(partition, context=context)
+        self._transaction = Transaction(
+            context.client,
+            context.coordinators,
+            transactional_id=context.names.transactional_id(partition),
+            group=context.names.exchange_group,
+            timeout_ms=context.settings.transaction_timeout_ms,
+        )
+        self._open = False
+        self._stopping = asyncio.Event()
+
+    def take(self, chunk: Chunk) -> None:
+        """Accept a chunk; never waits. One that does not follow is dropped and asked for again."""
+        self._inbox.put(chunk)
+
+    async def run(self) -> None:
+        """Start, step after step, and start anew after a fence or a loss, until stopped."""
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                position = await self._start()
+                while not self._stopping.is_set():
+                    position = await self._step(position)
+                    failures = 0
+            except (Fenced, Lost) as error:
+                self._inbox.close()
+                self._open = self._open and isinstance(error, Lost)
+                self._context.observer.lane_restarts(self.partition, why=error)
+                pause = BY_GROUP_PAUSE_S if isinstance(error, Fenced) and error.by_group else 0.0
+                await self._wait(max(pause, RESTART_PAUSE_S[min(failures, len(RESTART_PAUSE_S) - 1)]))
+                failures += 1
+            except HubError as error:
+                self._inbox.close()
+                await self._stand_still(error)
+        self._inbox.close()
+        await self._abort()
+
+    def stop(self) -> None:
+        """Ask the lane to end at the border of the step in hand; ``run`` returns then."""
+        self._stopping.set()
+        self._inbox.close()
+
+    async def _start(self) -> Position:
+        key_fault = self._context.intake.book.key_fault
+        if key_fault is not None:
+            raise key_fault
+        await self._transaction.initialise()
+        self._open = False
+        position = await read_start(self.partition, context=self._context)
+        self._inbox.open(position.offset)
+        await self._context.flow.seek(self.partition, position.offset)
+        self._context.flow.resume(self.partition)
+        self.fault = None
+        self.next_offset = position.offset
+        self._context.observer.lane_started(self.partition, position)
+        return position
+
+    async def _step(self, position: Position) -> Position:
+        """One transaction: what was drained is decided, written, checked and committed; returns the new position."""
+        taken = await self._inbox.drain(position.offset)
+        if taken is None:
+            return position
+        began = time.monotonic()
+        await self._at("lane.drained")
+        now_ms = self._context.clock.now_ms()
+        for _ in range(RERUNS_MAX):
+            decision = await self._decide(position, taken, now_ms=now_ms)
+            step = step_of(position, taken, plan=decision.plan, verdict=decision.verdict, context=self._context)
+            append_ms = await self._write(step)
+            if append_ms is not None and self._holds(decision, append_ms):
+                await self._commit()
+                self.next_offset = step.position.offset
+                self._context.observer.step_committed(step.usage, plan=decision.plan, seconds=time.monotonic() - began)
+                self._context.observer.quarantined(self.partition.topic, step.rejects)
+                return step.position
+            await self._abort()
+            now_ms = append_ms or self._context.clock.now_ms()
+        raise Lost("a step was rerun too often")
+
+    async def _decide(self, position: Position, taken: Taken, *, now_ms: int) -> Decision:
+        """Run the kernel off the event loop; unknown schema ids make it read hub.plan to its end and ask again."""
+        plan = await self._fresh_plan(position)
+        source = Source(self.partition, position.topic_id, taken.first_offset + taken.lost)
+        moment = Moment(now_ms, self._context.undeliverables.of(plan))
+        verdict = await asyncio.to_thread(kernel.run, plan, taken.chunks, source, moment)
+        if verdict.unknown_schema_ids:
+            await self._context.intake.read_to_end()
+            if self._context.intake.plan(self.partition.topic) is not plan:
+                return await self._decide(position, taken, now_ms=now_ms)
+        await self._at("lane.decided")
+        return Decision(plan, now_ms, verdict)
+
+    async def _fresh_plan(self, position: Position) -> Plan:
+        """Return the newest plan once it is fresh; never one older than the position was decided under."""
+        while self._context.intake.age_s() > self._context.settings.plan_fresh_s:
+            plan = self._context.intake.plan(self.partition.topic)
+            self._context.observer.plan_stale(self.partition)
+            if self._stopping.is_set():
+                raise Lost("stopped while hub.plan did not answer")
+            await self._wait(0.1)
+        plan = self._context.intake.plan(self.partition.topic)
+        if plan.plan_offset < position.plan_offset:
+            raise HubError(
+                "HUB-LANE-004",
+                f"`{self.partition}` was decided under plan offset {position.plan_offset}, hub.plan holds {plan.plan_offset}",
+                f"look at `cityhub exchange status`, then `cityhub exchange adopt {self.partition} --at OFFSET`",
+            )
+        return plan
+
+    async def _write(self, step: Step) -> int | None:
+        """Send position, then everything else; returns the latest append time, None where a topic had to be set aside."""
+        generation, member = self._context.flow.membership()
+        self._open = True
+        await self._transaction.commit_offset(
+            self.partition, step.position.offset, step.position.metadata, generation=generation, member=member
+        )
+        await self._at("lane.offsets_sent")
+        try:
+            append_ms = await self._transaction.produce(step.outputs)
+        except Undeliverable as gone:
+            vital = step.vital_topics & gone.topics.keys()
+            if vital:
+                raise HubError(
+                    "HUB-LANE-008",
+                    f"`{min(vital)}` is gone or refuses ({gone.topics[min(vital)]})",
+                    "create it again: `cityhub serve` does",
+                ) from gone
+            self._context.undeliverables.mark(gone.topics)
+            return None
+        self._context.clock.see(append_ms)
+        await self._at("lane.produced")
+        return append_ms
+
+    def _holds(self, decision: Decision, append_ms: int) -> bool:
+        """Check before the commit: every term decision holds at the latest append time, and the plan is fresh."""
+        if decision.plan.in_term(append_ms) != decision.plan.in_term(decision.now_ms):
+            self._context.observer.step_rerun(self.partition, why="term")
+            return False
+        if self._context.intake.age_s() > self._context.settings.plan_fresh_s:
+            self._context.observer.step_rerun(self.partition, why="stale_plan")
+            return False
+        return True
+
+    async def _commit(self) -> None:
+        await self._at("lane.checked")
+        await self._transaction.end(commit=True)
+        self._open = False
+        await self._at("lane.committed")
+
+    async def _abort(self) -> None:
+        """End an open transaction without effect; a failure is left to whoever initialises next."""
+        if self._open:
+            self._open = False
+            with contextlib.suppress(Lost):
+                await self._transaction.end(commit=False)
+
+    async def _stand_still(self, fault: HubError) -> None:
+        """Alarm and wait until the position, the plan or the keys are others, or until a fault that may mend is tried again."""
+        self.fault = fault
+        self._context.observer.lane_stopped(self.partition, fault)
+        self._context.flow.pause(self.partition)
+        with contextlib.suppress(Fenced):
+            await self._abort()
+        seen = await self._signs()
+        until = time.monotonic() + RETRY_EVERY_S
+        while not self._stopping.is_set():
+            await self._wait(LOOK_AGAIN_S)
+            if await self._signs() != seen or (fault.code in RETRIED and time.monotonic() > until):
+                return
+
+    async def _signs(self) -> tuple[object, ...]:
+        """Return what an act of a person would change."""
+        try:
+            committed = await committed_offset(
+                self._context.coordinators, group=self._context.names.exchange_group, partition=self.partition
+            )
+        except Lost:
+            committed = None
+        return committed, self._context.plan_offset(self.partition.topic), self._context.intake.book.key_fault is None
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), timeout=seconds)
+
+    async def _at(self, place: str) -> None:
+        await afailpoint(place, detail=str(self.partition))

@@ -1,0 +1,133 @@
+"""The observer of the lanes: counts, times and says what happened. The lane computes; nothing here decides."""
+
+from collections import Counter
+
+import structlog
+
+from hub.broker.transactions import Fenced
+from hub.exchange import kernel
+from hub.exchange.plan import Plan
+from hub.model.errors import HubError
+from hub.model.names import TopicPartition
+from hub.model.usage import Position, UsageStep
+from hub.observe import metrics
+
+log = structlog.get_logger()
+
+
+class Observer:
+    """Metrics and log lines of one worker's exchange."""
+
+    def __init__(self) -> None:
+        """Say which kernel runs."""
+        self._states: dict[TopicPartition, str] = {}
+        self._faults: dict[TopicPartition, str] = {}
+        self._shown_codes: set[str] = set()
+        metrics.KERNEL_INFO.labels(kernel=kernel.name()).set(1)
+
+    @property
+    def faults(self) -> dict[TopicPartition, str]:
+        """Codes of lanes that stand still."""
+        return dict(self._faults)
+
+    def lane_started(self, partition: TopicPartition, position: Position) -> None:
+        """Note that a lane runs from ``position`` on."""
+        self._faults.pop(partition, None)
+        self._state(partition, "running")
+        log.info("lane started", lane=str(partition), offset=position.offset, step=position.step, plan_offset=position.plan_offset)
+
+    def lane_restarts(self, partition: TopicPartition, *, why: Exception) -> None:
+        """Note that a lane was fenced or lost its transaction, and starts anew."""
+        self._state(partition, "starting")
+        outcome = "fenced" if isinstance(why, Fenced) else "failed"
+        metrics.STEPS.labels(topic=partition.topic, outcome=outcome).inc()
+        log.warning("lane starts anew", lane=str(partition), reason=str(why))
+
+    def lane_stopped(self, partition: TopicPartition, fault: HubError) -> None:
+        """Raise the alarm: a partition stands still until a person acts."""
+        self._faults[partition] = fault.code
+        self._state(partition, "stopped")
+        log.error("lane stopped", lane=str(partition), code=fault.code, message=fault.message, fix=fault.fix)
+
+    def lane_ended(self, partition: TopicPartition) -> None:
+        """Note that this worker does not own the lane any more."""
+        self._states.pop(partition, None)
+        self._faults.pop(partition, None)
+        self._show_states()
+        metrics.CONSUMER_LAG_RECORDS.forget(topic=partition.topic, partition=str(partition.partition))
+
+    def plan_stale(self, partition: TopicPartition) -> None:
+        """Note that a lane waits for hub.plan's leader."""
+        self._state(partition, "waiting")
+
+    def step_committed(self, usage: UsageStep, *, plan: Plan, seconds: float) -> None:
+        """Count a committed step."""
+        topic = usage.source_topic
+        self._state(TopicPartition(topic, usage.source_partition), "running")
+        metrics.STEPS.labels(topic=topic, outcome="committed").inc()
+        metrics.STEP_SECONDS.labels(stage="total").observe(seconds)
+        metrics.RECORDS_READ.labels(topic=topic).inc(usage.records)
+        metrics.GAPS.inc(usage.gaps)
+        metrics.PLAN_OFFSET.labels(topic=topic).set(plan.plan_offset)
+        for entry in usage.entries:
+            for disposition in metrics.DISPOSITIONS:
+                count = getattr(entry, disposition)
+                if count:
+                    metrics.RECORDS.labels(agreement=entry.agreement_id, disposition=disposition).inc(count)
+            if entry.denied_by is not None:
+                metrics.DENIED.labels(agreement=entry.agreement_id, reason=entry.denied_by).inc(entry.denied)
+            metrics.DELIVERIES_BYTES.inc(entry.bytes_delivered)
+
+    def step_rerun(self, partition: TopicPartition, *, why: str) -> None:
+        """Count a step that was aborted and is decided again."""
+        metrics.STEPS.labels(topic=partition.topic, outcome="rerun").inc()
+        log.info("step decided again", lane=str(partition), reason=why)
+
+    def quarantined(self, topic: str, codes: Counter[str]) -> None:
+        """Count quarantined records by reason."""
+        for code, count in codes.items():
+            metrics.QUARANTINED.labels(topic=topic, code=code).inc(count)
+        if codes:
+            log.warning("records quarantined", topic=topic, count=sum(codes.values()), reason=", ".join(sorted(codes)))
+
+    def records_lost(self, partition: TopicPartition, count: int) -> None:
+        """Raise the alarm: retention took offsets before they were read."""
+        metrics.LOST.inc(count)
+        log.error("retention took offsets before they were read", lane=str(partition), lost=count)
+
+    def undeliverable(self, topic: str, *, code: int) -> None:
+        """Raise the alarm: a share topic is gone or refuses; its agreement is denied."""
+        metrics.UNDELIVERABLE.labels(agreement=topic.rpartition(".")[2]).set(1)
+        log.error("share topic is gone or refuses", topic=topic, agreement=topic.rpartition(".")[2], kafka_error=code)
+
+    def deliverable(self, topic: str) -> None:
+        """Note that a share topic is there again."""
+        metrics.UNDELIVERABLE.labels(agreement=topic.rpartition(".")[2]).set(0)
+        log.info("share topic is there again", topic=topic)
+
+    def plan_alarm(self, error: HubError) -> None:
+        """Raise the alarm: an entry of hub.plan was refused, or a plan does not compile."""
+        metrics.PLAN_ALARMS.labels(code=error.code).inc()
+        log.error("plan entry refused", code=error.code, message=error.message, fix=error.fix)
+
+    def plan_age(self, seconds: float) -> None:
+        """Show how old the knowledge of hub.plan is."""
+        metrics.PLAN_AGE_SECONDS.set(seconds)
+
+    def lag(self, partition: TopicPartition, records: int) -> None:
+        """Show how far a lane is behind the end of its log."""
+        metrics.CONSUMER_LAG_RECORDS.labels(topic=partition.topic, partition=str(partition.partition)).set(records)
+
+    def _state(self, partition: TopicPartition, state: str) -> None:
+        if self._states.get(partition) != state:
+            self._states[partition] = state
+            self._show_states()
+
+    def _show_states(self) -> None:
+        counts = Counter(self._states.values())
+        for state in metrics.LANE_STATES:
+            metrics.LANES.labels(state=state).set(counts.get(state, 0))
+        codes = Counter(self._faults.values())
+        for code in set(codes) | self._shown_codes:
+            metrics.LANE_STOPPED.labels(code=code).set(codes.get(code, 0))
+        self._shown_codes = set(codes)

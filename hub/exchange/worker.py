@@ -1,0 +1,98 @@
+"""The worker: a Faust app whose one agent gives each chunk to the lane of its partition.
+
+``cityhub worker`` runs it; ``faust -A hub.exchange.worker worker`` works too. Settings come from ``cityhub.yaml`` and the
+environment. Faust's own commits and exactly-once stay off for data topics, its web server is off (it would listen on all
+interfaces), and it declares no topic.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+import faust
+
+from hub.exchange.floor import Floor
+from hub.exchange.transport import ChunkSchema
+from hub.observe.health import HealthServer
+from hub.settings import Settings, load_settings
+
+REQUEST_TIMEOUT_S: Final = 15.0
+
+
+class ExchangeApp(faust.App):
+    """A Faust app that carries the floor of the exchange."""
+
+    exchange: Floor
+    departments: Any
+    health: HealthServer | None = None
+
+    async def on_first_start(self) -> None:
+        """Read hub.plan before the consumer joins the group: a worker that may not decide takes no partition."""
+        self.health = HealthServer(self.exchange.settings.metrics_port, self.exchange.readiness(), process="worker")
+        topics = await self.exchange.open()
+        self.departments.topics = sorted(topics)
+        await super().on_first_start()
+
+    async def on_stop(self) -> None:
+        """End every lane at a step's border, then stop: Faust would leave transactions open."""
+        await self._stop_consumer()
+        await self.exchange.close()
+        if self.health is not None:
+            self.health.close()
+        await super().on_stop()
+
+
+def create_app(settings: Settings) -> ExchangeApp:
+    """Return the app for ``settings``; nothing is connected until it starts."""
+    exchange = settings.exchange
+    made = ExchangeApp(
+        settings.names.exchange_group,
+        broker=f"cityhub://{settings.bootstrap}",
+        datadir=tempfile.gettempdir(),
+        autodiscover=False,
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        reply_create_topic=False,
+        table_standby_replicas=0,
+        broker_session_timeout=exchange.session_timeout_s,
+        broker_heartbeat_interval=exchange.heartbeat_interval_s,
+        broker_request_timeout=REQUEST_TIMEOUT_S,
+        consumer_max_fetch_size=exchange.fetch_bytes_max,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+    )
+    made.exchange = Floor(settings, app=made)
+    made.departments = made.topic("none", schema=ChunkSchema(), key_type=bytes, value_type=bytes, acks=False, maxsize=16)
+    return made
+
+
+_settings = load_settings()
+app = create_app(_settings)
+departments = app.departments
+
+
+@app.agent(departments)
+async def exchange(chunks: Any) -> None:
+    """Give each chunk to the lane of its partition: one event is one chunk."""
+    async for chunk in chunks:
+        app.exchange.take(chunk)
+
+
+@app.task
+async def serve_new_datasets(app: ExchangeApp) -> None:
+    """Subscribe to datasets as they are published."""
+    while not app.should_stop:
+        subscribed: Mapping[str, Any] = app.topics._topic_name_index  # noqa: SLF001 - see the contract test
+        topics = await app.exchange.new_topics(subscribed)
+        for channel in app.topics:
+            channel.topics.extend(sorted(topics - set(channel.topics)))
+        app.topics._flag_changes()  # noqa: SLF001 - Faust offers no way to extend a subscription
+        await app.topics.wait_for_subscriptions()
+
+
+def execute() -> NoReturn:
+    """Run the worker until SIGTERM or SIGINT; exits 0 with no transaction open."""
+    faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
+    raise SystemExit(0)
