@@ -1,0 +1,230 @@
+"""The ledger in SQL: posting a stretch of hub.usage in one transaction, and reading what was posted.
+
+Two collectors, or a collector and a resume, may run at once: whoever posts first moves the position row of its partition of
+hub.usage by compare-and-set, which also locks it; the other finds it moved, raises ``Overtaken`` and has changed nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine, Table, and_, insert, select, update
+
+from hub.ledger.chain import Break, Chain, ChainId, Held, Record
+from hub.ledger.tally import COUNTS, HourKey, HourSums, Tally
+from hub.model.errors import HubError
+from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
+
+
+class Overtaken(Exception):  # noqa: N818 - a state: someone else has posted there
+    """Somebody else moved the row first: nothing was posted, read the position again."""
+
+
+class UsagePosition(NamedTuple):
+    """Everything below ``next_offset`` of a partition of hub.usage is in the ledger."""
+
+    usage_topic_id: str
+    next_offset: int
+
+
+class ChainRow(NamedTuple):
+    """A chain as the ledger holds it."""
+
+    id: ChainId
+    source_topic: str
+    chain: Chain
+
+
+class Stretch(NamedTuple):
+    """Records of one partition of hub.usage, in their order, and the offsets that they cover."""
+
+    usage_topic_id: str
+    usage_partition: int
+    first_offset: int
+    next_offset: int
+    records: Sequence[Record]
+
+
+def post(engine: Engine, stretch: Stretch, *, scope: str) -> Tally:
+    """Post ``stretch`` in one SQL transaction, position and effects; Overtaken when the position is not where it begins."""
+    with engine.begin() as connection:
+        move_position(connection, stretch, scope=scope)
+        before: dict[ChainId, Chain] = {}
+
+        def load(chain_id: ChainId) -> Chain:
+            before[chain_id] = load_chain(connection, chain_id, scope=scope)
+            return before[chain_id]
+
+        tally = Tally(scope=scope, load=load)
+        tally.take(record for record in stretch.records if record.offset >= stretch.first_offset)
+        for chain_id, chain in before.items():
+            save_chain(connection, chain_id, before=chain, after=tally.chain(chain_id), tally=tally, scope=scope)
+        add_hours(connection, tally.hours, scope=scope)
+        rows = [
+            {"scope": scope, "usage_partition": partition, "usage_offset": offset, "reason": reason.value}
+            for (partition, offset), reason in tally.refused.items()
+        ]
+        if rows:
+            connection.execute(insert(USAGE_REFUSED), rows)
+    return tally
+
+
+def open_positions(engine: Engine, *, scope: str, usage_topic_id: str, partitions: Iterable[int]) -> dict[int, int]:
+    """Return the next offset by partition of hub.usage, 0 for one that is new; HUB-LEDGER-006 when it is another topic."""
+    with engine.begin() as connection:
+        found = read_positions(connection, scope=scope)
+        if any(position.usage_topic_id != usage_topic_id for position in found.values()):
+            raise HubError(
+                "HUB-LEDGER-006",
+                "hub.usage was deleted and made again: the ledger holds another topic of that name",
+                "stop everything, restore the broker's data, and run `cityhub ledger check`",
+            )
+        for partition in sorted(set(partitions) - set(found)):
+            row = {"scope": scope, "usage_partition": partition, "usage_topic_id": usage_topic_id, "next_offset": 0}
+            connection.execute(insert(USAGE_POSITIONS).values(row))
+            found[partition] = UsagePosition(usage_topic_id, 0)
+        return {partition: position.next_offset for partition, position in found.items()}
+
+
+def read_positions(connection: Connection, *, scope: str) -> dict[int, UsagePosition]:
+    """Return how far each partition of hub.usage is in the ledger."""
+    table = USAGE_POSITIONS
+    rows = connection.execute(select(table).where(table.c.scope == scope).order_by(table.c.usage_partition))
+    return {row.usage_partition: UsagePosition(row.usage_topic_id, row.next_offset) for row in rows}
+
+
+def move_position(connection: Connection, stretch: Stretch, *, scope: str) -> None:
+    """Move the position over ``stretch``, which also locks it until the transaction ends; Overtaken when it is elsewhere."""
+    table = USAGE_POSITIONS
+    moved = connection.execute(
+        update(table)
+        .where(
+            table.c.scope == scope,
+            table.c.usage_partition == stretch.usage_partition,
+            table.c.usage_topic_id == stretch.usage_topic_id,
+            table.c.next_offset == stretch.first_offset,
+        )
+        .values(next_offset=stretch.next_offset)
+    )
+    if moved.rowcount != 1:
+        raise Overtaken
+
+
+def load_chain(connection: Connection, chain_id: ChainId, *, scope: str) -> Chain:
+    """Return where a chain stands; the default chain where the ledger has none."""
+    row = connection.execute(select(USAGE_CHAINS).where(_is_chain(chain_id, scope))).one_or_none()
+    return Chain() if row is None else _chain_of(row)
+
+
+def read_chains(connection: Connection, *, scope: str) -> list[ChainRow]:
+    """Return every chain, by source topic, partition and pass."""
+    table = USAGE_CHAINS
+    order = (table.c.source_topic, table.c.topic_id, table.c.source_partition, table.c.pass_id)
+    rows = connection.execute(select(table).where(table.c.scope == scope).order_by(*order))
+    return [ChainRow(ChainId(row.topic_id, row.source_partition, row.pass_id), row.source_topic, _chain_of(row)) for row in rows]
+
+
+def save_chain(connection: Connection, chain_id: ChainId, *, before: Chain, after: Chain, tally: Tally, scope: str) -> None:
+    """Move a chain from ``before`` to ``after`` by compare-and-set; Overtaken when it no longer stands at ``before``."""
+    if after == before:
+        return
+    table = USAGE_CHAINS
+    held = after.held
+    values: dict[str, Any] = {
+        "source_topic": tally.topics[chain_id.topic_id],
+        "usage_partition": after.usage_partition,
+        "step": after.step,
+        "next_offset": after.next_offset,
+        "head": after.head.hex(),
+        "metered_ms": after.metered_ms,
+        "held_at": None if held is None else held.usage_offset,
+        "held_reason": None if held is None else held.reason.value,
+    }
+    if before == Chain():
+        key = {"scope": scope, "topic_id": chain_id.topic_id, "source_partition": chain_id.partition, "pass_id": chain_id.pass_id}
+        connection.execute(insert(table).values(key | values))
+        return
+    moved = connection.execute(
+        update(table)
+        .where(
+            _is_chain(chain_id, scope),
+            table.c.next_offset.is_not_distinct_from(before.next_offset),
+            table.c.head == before.head.hex(),
+            table.c.held_at.is_not_distinct_from(None if before.held is None else before.held.usage_offset),
+        )
+        .values(values)
+    )
+    if moved.rowcount != 1:
+        raise Overtaken
+
+
+def add_hours(connection: Connection, hours: Mapping[HourKey, HourSums], *, scope: str) -> None:
+    """Add sums to the hourly rows; the caller holds the position of their partition of hub.usage."""
+    table = USAGE_HOURS
+    for key, sums in hours.items():
+        values = msgspec.structs.asdict(sums)
+        added: dict[str, Any] = {name: table.c[name] + values[name] for name in COUNTS}
+        added |= {"last_step": sums.last_step, "last_usage_offset": sums.last_usage_offset}
+        changed = connection.execute(update(table).where(_is_row(table, key, scope)).values(added))
+        if changed.rowcount == 0:
+            connection.execute(insert(table).values({"scope": scope} | key._asdict() | values))
+
+
+def read_hours(
+    connection: Connection, *, scope: str, hours: range | None = None, agreements: Sequence[str] | None = None
+) -> Iterator[tuple[HourKey, HourSums]]:
+    """Return hourly rows in the order of their keys, of ``hours`` and of ``agreements`` where given."""
+    table = USAGE_HOURS
+    wanted = [table.c.scope == scope]
+    if hours is not None:
+        wanted.append(table.c.hour.between(hours.start, hours.stop - 1))
+    if agreements is not None:
+        wanted.append(table.c.agreement_id.in_(agreements))
+    order = [table.c[name] for name in HourKey._fields]
+    for row in connection.execute(select(table).where(and_(*wanted)).order_by(*order)):
+        fields = row._mapping  # noqa: SLF001 - public, in spite of its name
+        key = HourKey(**{name: fields[name] for name in HourKey._fields})
+        yield key, HourSums(**{name: fields[name] for name in HourSums.__struct_fields__})
+
+
+def read_refused(connection: Connection, *, scope: str) -> dict[tuple[int, int], str]:
+    """Return why each refused record of hub.usage was refused, by partition and offset."""
+    table = USAGE_REFUSED
+    rows = connection.execute(select(table).where(table.c.scope == scope).order_by(table.c.usage_partition, table.c.usage_offset))
+    return {(row.usage_partition, row.usage_offset): row.reason for row in rows}
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Give a connection on which every read sees the same moment."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
+        yield connection
+
+
+def _is_chain(chain_id: ChainId, scope: str) -> Any:
+    table = USAGE_CHAINS
+    return and_(
+        table.c.scope == scope,
+        table.c.topic_id == chain_id.topic_id,
+        table.c.source_partition == chain_id.partition,
+        table.c.pass_id == chain_id.pass_id,
+    )
+
+
+def _is_row(table: Table, key: HourKey, scope: str) -> Any:
+    return and_(table.c.scope == scope, *(table.c[name] == value for name, value in key._asdict().items()))
+
+
+def _chain_of(row: Any) -> Chain:
+    held = None if row.held_at is None else Held(row.held_at, Break(row.held_reason))
+    return Chain(
+        step=row.step,
+        next_offset=row.next_offset,
+        head=bytes.fromhex(row.head),
+        metered_ms=row.metered_ms,
+        usage_partition=row.usage_partition,
+        held=held,
+    )
