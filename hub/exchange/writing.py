@@ -5,14 +5,13 @@ from collections import Counter
 from typing import Final
 
 import msgspec
-from aiokafka.partitioner.default import murmur2
 
 from hub.broker.batches import build_batches
-from hub.broker.topics import USAGE_PARTITIONS
 from hub.broker.transactions import Output
 from hub.exchange.context import LaneContext
 from hub.exchange.inbox import Taken
 from hub.exchange.plan import Plan
+from hub.exchange.usage_log import usage_partition
 from hub.exchange.verdict import Verdict
 from hub.model.names import TopicPartition
 from hub.model.records import Quarantined, encode_quarantined, encode_usage_step
@@ -83,7 +82,7 @@ def verdict_partition(taken: Taken) -> TopicPartition:
 def usage_output(usage: UsageStep, framed: bytes, *, topic: str) -> Output:
     """Return the batch that carries a usage step, for the partition that Java's default partitioner would choose."""
     (batch,) = build_batches([(usage.key, framed)], bytes_max=CONTROL_BATCH_BYTES_MAX, timestamp_ms=int(time.time() * 1000))
-    return Output(topic, (murmur2(usage.key) & 0x7FFFFFFF) % USAGE_PARTITIONS, batch.data, batch.records)
+    return Output(topic, usage_partition(usage.key), batch.data, batch.records)
 
 
 def _quarantine(records: tuple[Quarantined, ...], *, topic: str, partition: int) -> list[Output]:

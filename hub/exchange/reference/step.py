@@ -206,10 +206,10 @@ def _claimed_records(batch: bytes, header: BatchHeader, *, first: int) -> int:
     """
     span = header.last_offset_delta + 1
     cut = first - header.base_offset
-    if not 0 <= header.count < span:
+    if not 0 <= header.records < span:
         return span - cut
     if cut == 0:
-        return header.count
+        return header.records
     try:
         deltas = offset_deltas(batch)
     except ValueError:

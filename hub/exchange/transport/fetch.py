@@ -149,10 +149,10 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 def _gaps_inside(header: BatchHeader, batch: bytes, fetch_offset: int) -> int:
     """Return offsets of a kept batch, from ``fetch_offset`` on, that hold no record."""
     span = header.last_offset_delta + 1
-    if not 0 <= header.count < span:
+    if not 0 <= header.records < span:
         return 0
     if header.base_offset >= fetch_offset:
-        return span - header.count
+        return span - header.records
     cut = fetch_offset - header.base_offset
     try:
         deltas = offset_deltas(batch)

@@ -1,0 +1,62 @@
+"""The hub's topics and their configuration: SHAPES "Topics", in one place."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from hub.model.names import Names
+
+USAGE_PARTITIONS: Final = 4
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic as the hub wants it."""
+
+    name: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+
+def dept_topic(names: Names, dataset: str, *, partitions: int, replication: int) -> TopicSpec:
+    """Return the topic that a department publishes a dataset to: kept 7 days."""
+    return _spec(names.dept(dataset), partitions, replication, **{"retention.ms": str(7 * _DAY_MS)})
+
+
+def share_topic(names: Names, *, consumer: str, agreement: str, partitions: int, replication: int) -> TopicSpec:
+    """Return the topic that an agreement delivers to: append time, so that no source timestamp travels beside the fields."""
+    name = names.share(consumer=consumer, agreement=agreement)
+    return _spec(name, partitions, replication, **{"message.timestamp.type": "LogAppendTime", "retention.ms": str(7 * _DAY_MS)})
+
+
+def quarantine_topic(names: Names, dataset: str, *, partitions: int, replication: int) -> TopicSpec:
+    """Return the topic for records that could not be read or transformed: kept 3 days."""
+    return _spec(names.quarantine(dataset), partitions, replication, **{"retention.ms": str(3 * _DAY_MS)})
+
+
+def plan_topic(names: Names, *, replication: int) -> TopicSpec:
+    """Return hub.plan: one partition, compacted, never younger than 7 days."""
+    return _spec(
+        names.plan,
+        1,
+        replication,
+        **{
+            "cleanup.policy": "compact",
+            "message.timestamp.type": "LogAppendTime",
+            "min.compaction.lag.ms": str(7 * _DAY_MS),
+            "segment.ms": str(10 * 60 * 1000),
+            "min.cleanable.dirty.ratio": "0.1",
+        },
+    )
+
+
+def usage_topic(names: Names, *, replication: int) -> TopicSpec:
+    """Return hub.usage: four partitions for ever, never deleted."""
+    return _spec(names.usage, USAGE_PARTITIONS, replication, **{"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"})
+
+
+def _spec(name: str, partitions: int, replication: int, **config: str) -> TopicSpec:
+    in_sync = str(min(2, replication))
+    return TopicSpec(name=name, partitions=partitions, replication=replication, config={**config, "min.insync.replicas": in_sync})

@@ -1,0 +1,118 @@
+"""Adopting a position: a person decides where a stopped lane goes on, and the chain says what was left out.
+
+A lane never invents a position, so this is an act. It may leave offsets out (they become ``lost`` in a usage step of the
+chain, in the same transaction as the position) but never goes back behind the chain's end: that would deliver and bill
+records twice. The chain's end is read from hub.usage after the lane is fenced, so that nothing can be committed meanwhile.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from hub.broker.admin import Admin
+from hub.broker.fencing import LaneGate
+from hub.exchange.usage_log import last_step
+from hub.exchange.writing import usage_output
+from hub.model.errors import HubError
+from hub.model.names import Names, TopicPartition
+from hub.model.records import encode_usage_step
+from hub.model.usage import ZERO_HASH, Position, UsageEntry, UsageStep, chain_hash, check_conservation
+
+BEFORE_ANY_PLAN: Final = -1
+ADOPTER: Final = "exchange-adopt"
+
+
+class Adopted(NamedTuple):
+    """What an adoption came to."""
+
+    lane: TopicPartition
+    offset: int
+    step: int
+    lost: int
+
+
+class _ChainEnd(NamedTuple):
+    offset: int
+    step: int
+    head: bytes
+
+
+def adopt(
+    lane: TopicPartition,
+    *,
+    at: int,
+    admin: Admin,
+    gate: LaneGate,
+    names: Names,
+    agreements: Sequence[tuple[str, int]],
+    dry_run: bool = False,
+) -> Adopted:
+    """Commit ``at`` as the position of ``lane``; ``agreements`` are id and version of those on the dataset that did not end.
+
+    HUB-LANE-010 no such topic or partition · HUB-LANE-003 ``at`` is outside the log · HUB-LANE-009 ``at`` is before the
+    chain's end.
+    """
+    topic_id = admin.topic_ids([lane.topic]).get(lane.topic)
+    if topic_id is None or lane.partition >= admin.partitions(lane.topic):
+        raise HubError("HUB-LANE-010", f"`{lane}` does not exist", "see `cityhub exchange status` for the lanes there are")
+    begin, end = admin.begin_offsets([lane])[lane], admin.end_offsets([lane])[lane]
+    if not begin <= at <= end:
+        raise HubError("HUB-LANE-003", f"{at} is outside the log of `{lane}`", f"choose an offset from {begin} to {end}")
+    if not dry_run:
+        gate.fence([lane], names=names)
+    chain = _chain_end(lane, topic_id, admin=admin, names=names, begin=begin)
+    if at < chain.offset:
+        raise HubError(
+            "HUB-LANE-009",
+            f"`{lane}` was delivered and metered up to {chain.offset}, {at} lies before it",
+            f"adopt {chain.offset}, or a later offset if records are to be left out",
+        )
+    lost = at - chain.offset
+    if dry_run:
+        return Adopted(lane, at, chain.step + (lost > 0), lost)
+    return _commit(lane, topic_id, chain, at=at, gate=gate, names=names, agreements=agreements)
+
+
+def _chain_end(lane: TopicPartition, topic_id: uuid.UUID, *, admin: Admin, names: Names, begin: int) -> _ChainEnd:
+    found = last_step(admin, names=names, topic_id=topic_id, partition=lane.partition)
+    if found is None:
+        return _ChainEnd(begin, 0, ZERO_HASH)
+    step, framed = found
+    return _ChainEnd(step.next_offset, step.step, chain_hash(framed))
+
+
+def _commit(
+    lane: TopicPartition,
+    topic_id: uuid.UUID,
+    chain: _ChainEnd,
+    *,
+    at: int,
+    gate: LaneGate,
+    names: Names,
+    agreements: Sequence[tuple[str, int]],
+) -> Adopted:
+    if at == chain.offset:
+        position = Position(offset=at, topic_id=topic_id, step=chain.step, plan_offset=BEFORE_ANY_PLAN, plan_from=at, head=chain.head)
+        gate.open({lane: position}, names=names)
+        return Adopted(lane, at, chain.step, 0)
+    usage = UsageStep(
+        scope=names.scope,
+        source_topic=lane.topic,
+        source_topic_id=topic_id,
+        source_partition=lane.partition,
+        step=chain.step + 1,
+        first_offset=chain.offset,
+        next_offset=at,
+        records=0,
+        gaps=0,
+        lost=at - chain.offset,
+        plan_offset=BEFORE_ANY_PLAN,
+        worker_id=ADOPTER,
+        prev_hash=chain.head,
+        entries=tuple(UsageEntry(agreement_id, version) for agreement_id, version in sorted(agreements)),
+    )
+    check_conservation(usage)
+    framed = encode_usage_step(usage)
+    position = Position(offset=at, topic_id=topic_id, step=usage.step, plan_offset=BEFORE_ANY_PLAN, plan_from=at, head=chain_hash(framed))
+    gate.open({lane: position}, names=names, outputs=[usage_output(usage, framed, topic=names.usage)])
+    return Adopted(lane, at, usage.step, usage.lost)

@@ -1,0 +1,53 @@
+"""Reading hub.usage for one chain: its last committed step."""
+
+import time
+import uuid
+from typing import Final
+
+from aiokafka.partitioner import murmur2
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaPartition
+
+from hub.broker.admin import Admin
+from hub.broker.clients import consumer_config
+from hub.broker.topics import USAGE_PARTITIONS
+from hub.model.errors import HubError
+from hub.model.names import LIVE, Names, TopicPartition
+from hub.model.records import decode_usage_step
+from hub.model.usage import UsageStep
+
+READ_WITHIN_S: Final = 120.0
+
+
+def usage_partition(key: bytes) -> int:
+    """Return the partition of hub.usage for a key: Java's default partitioner."""
+    return int((murmur2(key) & 0x7FFFFFFF) % USAGE_PARTITIONS)
+
+
+def last_step(admin: Admin, *, names: Names, topic_id: uuid.UUID, partition: int) -> tuple[UsageStep, bytes] | None:
+    """Return the newest committed live step of a source partition and its framed value, None where there is none.
+
+    Reads its partition of hub.usage from the beginning to the high watermark of now: call it after fencing the lane, so
+    that no open transaction of that lane hides a step.
+    """
+    key = f"{topic_id}/{partition}".encode()
+    place = TopicPartition(names.usage, usage_partition(key))
+    end = admin.end_offsets([place])[place]
+    consumer = KafkaConsumer(**consumer_config(admin.bootstrap, client_id="cityhub-usage-log"))
+    found: tuple[UsageStep, bytes] | None = None
+    try:
+        kafka_place = KafkaPartition(*place)
+        consumer.assign([kafka_place])
+        consumer.seek_to_beginning(kafka_place)
+        deadline = time.monotonic() + READ_WITHIN_S
+        while consumer.position(kafka_place) < end:
+            if time.monotonic() > deadline:
+                raise HubError("HUB-BROKER-010", f"`{place}` could not be read to its end in time", "try again; look for open transactions")
+            for records in consumer.poll(timeout_ms=200).values():
+                for record in records:
+                    if record.key == key:
+                        step = decode_usage_step(record.value)
+                        found = (step, record.value) if step.pass_id == LIVE else found
+    finally:
+        consumer.close()
+    return found
