@@ -47,6 +47,9 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-CLI-001": Code(_U, 422, "command line is not valid", "命令行参数无效"),
     "HUB-CLI-002": Code(_F, 500, "unexpected failure", "意外故障"),
     "HUB-CLI-003": Code(_F, 501, "command is not part of this build", "此版本不含该命令"),
+    "HUB-UP-001": Code(_F, 409, "this hub is up already", "该枢纽已在运行"),
+    "HUB-UP-002": Code(_P, 503, "a part of the hub did not start", "枢纽组件启动失败"),
+    "HUB-UP-003": Code(_F, 504, "the hub did not stop in time", "枢纽未能及时停止"),
     # broker
     "HUB-BROKER-001": Code(_P, 503, "broker does not answer", "消息代理无响应"),
     "HUB-BROKER-002": Code(_P, 503, "broker is too old", "消息代理版本过旧"),
@@ -105,6 +108,8 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-LEDGER-003": Code(_U, 422, "period is not valid", "账期无效"),
     "HUB-LEDGER-004": Code(_F, 404, "tariff is not known", "收费标准不存在"),
     "HUB-LEDGER-005": Code(_F, 404, "chain is not known", "计量链不存在"),
+    "HUB-LEDGER-006": Code(_I, 500, "hub.usage is not the log that the ledger read", "计量主题与账本所读日志不符"),
+    "HUB-LEDGER-007": Code(_P, 503, "topic could not be read to its end", "主题未能读到末尾"),
     # connectors
     "HUB-CONN-001": Code(_U, 422, "connector file is not valid", "连接器配置无效"),
     "HUB-CONN-002": Code(_U, 422, "file encoding is not readable", "文件编码无法识别"),
