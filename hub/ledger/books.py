@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine, Table, and_, insert, select, update
 
-from hub.ledger.chain import Break, Chain, ChainId, Held, Record
-from hub.ledger.tally import COUNTS, HourKey, HourSums, Tally
+from hub.ledger.chain import Break, Chain, ChainId, Held
+from hub.ledger.tally import COUNTS, HourKey, HourSums, Stretch, Tally
 from hub.model.errors import HubError
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
 
@@ -34,16 +34,6 @@ class ChainRow(NamedTuple):
     id: ChainId
     source_topic: str
     chain: Chain
-
-
-class Stretch(NamedTuple):
-    """Records of one partition of hub.usage, in their order, and the offsets that they cover."""
-
-    usage_topic_id: str
-    usage_partition: int
-    first_offset: int
-    next_offset: int
-    records: Sequence[Record]
 
 
 def post(engine: Engine, stretch: Stretch, *, scope: str) -> Tally:

@@ -1,11 +1,21 @@
 """Sums of usage steps per hour: what a stretch of hub.usage adds to the ledger. No I/O in here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from hub.ledger.chain import Chain, ChainId, Reading, Record, Refusal, follow, read_step
+
+
+class Stretch(NamedTuple):
+    """Records of one partition of hub.usage, in their order, and the offsets that they cover; markers and gaps have no record."""
+
+    usage_topic_id: str
+    usage_partition: int
+    first_offset: int
+    next_offset: int
+    records: Sequence[Record]
 
 
 class HourKey(NamedTuple):

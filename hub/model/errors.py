@@ -72,10 +72,12 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-DATASET-002": Code(_D, 403, "secret data may not enter the hub", "涉密数据不得进入"),
     "HUB-DATASET-003": Code(_F, 404, "dataset is not known", "数据集不存在"),
     "HUB-DATASET-004": Code(_F, 409, "dataset exists with other content", "数据集已存在且内容不同"),
+    "HUB-DATASET-005": Code(_F, 409, "dataset is not published", "数据集尚未发布"),
     "HUB-SCHEMA-001": Code(_U, 422, "schema is not valid Avro", "模式不是有效的 Avro"),
     "HUB-SCHEMA-002": Code(_D, 422, "schema does not pass the gate", "模式未通过静态检查"),
     "HUB-SCHEMA-003": Code(_F, 404, "schema is not known", "模式不存在"),
     "HUB-SCHEMA-004": Code(_F, 409, "schema is not compatible", "模式不兼容"),
+    "HUB-SCHEMA-005": Code(_D, 422, "subject belongs to no dataset", "该主题不属于任何数据集"),
     # agreements
     "HUB-AGREE-001": Code(_U, 422, "agreement file is not valid", "协议文件无效"),
     "HUB-AGREE-002": Code(_F, 404, "agreement is not known", "协议不存在"),
@@ -90,6 +92,10 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-KEY-004": Code(_I, 500, "key is not trusted", "密钥不受信任"),
     "HUB-PLAN-001": Code(_I, 500, "plan entry is older than known", "计划条目早于已知修订"),
     "HUB-PLAN-002": Code(_I, 500, "plan entry cannot be read", "计划条目无法读取"),
+    "HUB-PLAN-003": Code(_F, 422, "change is too large for one entry of hub.plan", "变更超出计划主题的单批限制"),
+    # requests
+    "HUB-API-001": Code(_U, 400, "request cannot be read", "请求无法读取"),
+    "HUB-API-002": Code(_F, 404, "no such path", "路径不存在"),
     # exchange
     "HUB-LANE-001": Code(_I, 500, "partition has no committed position", "分区没有已提交的位置"),
     "HUB-LANE-002": Code(_I, 500, "topic was re-created under the same name", "主题以同名重建"),

@@ -175,6 +175,9 @@ COLLECTOR_POSITION: Final = _gauges(
 COLLECTOR_LAG_RECORDS: Final = _gauge("cityhub_collector_lag_records", "Offsets of hub.usage that are not in the ledger yet.", "serve")
 CHAINS_HELD: Final = _gauge("cityhub_chains_held", "Chains of usage steps that are held. Above 0: act.", "serve")
 USAGE_STEPS: Final = _counter("cityhub_usage_steps_total", "Usage steps posted to the ledger.", "serve")
+USAGE_REFUSED: Final = _counter(
+    "cityhub_usage_refused_total", "Records of hub.usage that are no usage steps of this hub. Above 0: act.", "serve"
+)
 HTTP_REQUESTS: Final = _counters(
     "cityhub_http_requests_total",
     "Requests by method, route and status class.",
