@@ -1,0 +1,35 @@
+"""Fixtures that every test may ask for: the real broker, an administrator, and names of a test's own."""
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from hub.broker.admin import Admin
+from hub.broker.embedded import EmbeddedBroker
+from hub.model.names import Names
+
+os.environ.setdefault("CITYHUB_LOG_STRICT", "1")
+_COUNT = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
+    """One real Kafka for all tests of a run, on free ports, stopped at the end."""
+    with EmbeddedBroker(folder=tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def admin(broker: EmbeddedBroker) -> Iterator[Admin]:
+    """Connect an administrator to the shared broker."""
+    with Admin(broker.bootstrap) as connected:
+        yield connected
+
+
+@pytest.fixture
+def names() -> Names:
+    """Names that no other test uses: a scope and a topic prefix of this test's own."""
+    number = next(_COUNT)
+    return Names(scope=f"{330000 + number}", prefix=f"t{number}.")
