@@ -169,13 +169,13 @@ class _Reader:
         if not isinstance(node, Mapping):
             self._fault(path, "this is no type that can be carried")
             return None
-        base = node.get("type")
+        base = str(node.get("type"))
         if base in PRIMITIVES:
-            return self._logical(FieldType(base=str(base), definition=node), node, path)
+            return self._logical(FieldType(base=base, definition=node), node, path)
         if base in {"enum", "fixed"}:
-            return self._definition(str(base), node, path)
+            return self._definition(base, node, path)
         words = {"record": "nested records", "error": "errors", "array": "arrays", "map": "maps"}
-        self._fault(path, f"{words.get(str(base), 'such types')} are not carried yet")
+        self._fault(path, f"{words.get(base, 'such types')} are not carried yet")
         return None
 
     def _named_type(self, name: str, path: str) -> FieldType | None:

@@ -7,7 +7,7 @@ over the limit is no batch at all: the step quarantines it for its agreement bef
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from hub.broker.batches import build_batches
+from hub.broker.batches import HEADER_BYTES, RECORD_OVERHEAD_BYTES, build_batches
 from hub.exchange.plan import Plan
 from hub.exchange.verdict import Batch
 
@@ -18,6 +18,11 @@ Output: TypeAlias = tuple[bytes | None, bytes | None]
 def output_bytes(key: bytes | None, value: bytes | None) -> int:
     """Return the uncompressed bytes of key and value, framing included."""
     return (0 if key is None else len(key)) + (0 if value is None else len(value))
+
+
+def output_limit(plan: Plan) -> int:
+    """Return the most bytes of key and value that a record may have: within its own bound, and alone in a batch within the other."""
+    return min(plan.record_bytes_max, plan.batch_bytes_max - HEADER_BYTES - RECORD_OVERHEAD_BYTES)
 
 
 def build_deliveries(plan: Plan, outputs: Sequence[Sequence[Output]], *, timestamp_ms: int) -> Mapping[str, tuple[Batch, ...]]:

@@ -8,7 +8,7 @@ every record of the step denied, readable or not.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hub.broker.batches import BatchHeader, RecordRow, headers, offset_deltas, read_records
+from hub.broker.batches import BatchHeader, RecordRow, headers, read_records
 from hub.exchange.plan import Plan, PlannedAgreement
 from hub.exchange.reference.anonymise import Form, KeyForm
 from hub.exchange.reference.authorise import Predicate, denials
@@ -16,7 +16,7 @@ from hub.exchange.reference.decode import Decode, Rejected
 from hub.exchange.reference.meter import Tally
 from hub.exchange.reference.program import WriterProgram, program_of
 from hub.exchange.reference.quarantine import set_aside
-from hub.exchange.reference.route import Output, build_deliveries, output_bytes
+from hub.exchange.reference.route import Output, build_deliveries, output_bytes, output_limit
 from hub.exchange.verdict import Chunk, Moment, Source, Verdict
 from hub.model.framing import HEADER_BYTES, schema_id_of
 from hub.model.reasons import Reject
@@ -71,6 +71,7 @@ class _Step:
         self._plan = plan
         self._source = source
         self._moment = moment
+        self._limit = output_limit(plan)
         self._denials = denials(plan, moment)
         self._records = 0
         self._quarantined: list[Quarantined] = []
@@ -138,7 +139,7 @@ class _Step:
 
     def _deliver(self, share: _Share, row: RecordRow, output: Output) -> None:
         size = output_bytes(*output)
-        if size > self._plan.record_bytes_max:
+        if size > self._limit:
             raise Rejected(Reject.OUTPUT_TOO_LARGE)
         share.tally.deliver(source=output_bytes(row.key, row.value), delivered=size)
         share.outputs.append(output)
@@ -175,7 +176,7 @@ class _Step:
     def set_batch_aside(self, batch: bytes, header: BatchHeader, *, floor: int) -> None:
         """Quarantine a batch that cannot be read, whole, from offset ``floor`` on."""
         first = max(header.base_offset, floor)
-        claimed = _claimed_records(batch, header, first=first)
+        claimed = _claimed_records(header, first=first)
         self._records += claimed
         for share in self._shares:
             share.tally.quarantined += claimed
@@ -198,20 +199,12 @@ class _Step:
         )
 
 
-def _claimed_records(batch: bytes, header: BatchHeader, *, first: int) -> int:
+def _claimed_records(header: BatchHeader, *, first: int) -> int:
     """Return how many records of a broken batch, from ``first`` on, its header claims: as the transport counts its gaps.
 
-    A count that the offsets cannot hold is no count: then every offset is a record. Where the batch is cut by the position,
-    only its offset deltas could tell, if they can be read.
+    A count that the offsets cannot hold is no count, and where the position cuts the batch only the offset deltas of its
+    records could tell, which cannot be read: then every offset is a record.
     """
     span = header.last_offset_delta + 1
     cut = first - header.base_offset
-    if not 0 <= header.records < span:
-        return span - cut
-    if cut == 0:
-        return header.records
-    try:
-        deltas = offset_deltas(batch)
-    except ValueError:
-        return span - cut
-    return sum(1 for delta in deltas if delta >= cut)
+    return header.records if cut == 0 and 0 <= header.records < span else span - cut
