@@ -3,6 +3,7 @@
 Synchronous, on kafka-python. Every call is bounded in time; Kafka's errors become coded ones.
 """
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -173,6 +174,11 @@ class Admin:
 
 def answers(bootstrap: str) -> bool:
     """Tell whether a broker answers within a second."""
+    host, _, port = bootstrap.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN_MS / 1000).close()
+    except OSError:
+        return False
     try:
         client = _connect(bootstrap, client_id="cityhub-probe", within_ms=ANSWER_WITHIN_MS)
     except HubError:
