@@ -165,10 +165,12 @@ def _unexpected(error: Exception, state: str | None) -> HubError:
     cause = type(error).__name__
     if os.environ.get("CITYHUB_DEBUG") == "1":
         raise error
-    folder = Path(state or os.environ.get("CITYHUB_STATE", ".cityhub")) / "traces"
+    home = Path(state or os.environ.get("CITYHUB_STATE", ".cityhub"))
+    folder = home / "traces"
     file = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
         file.write_text("\n".join([cause, *frames_of(error.__traceback__), ""]), encoding="utf-8")
     except OSError:
         return HubError("HUB-CLI-002", f"unexpected {cause}", "run it again with CITYHUB_DEBUG=1 and report the trace")

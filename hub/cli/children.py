@@ -5,6 +5,7 @@ a session of its own (Ctrl-C in the terminal does not reach it), writes to a log
 then SIGKILL.
 """
 
+import ctypes
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ LOG_TAIL_LINES: Final = 8
 READY_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.1
 PROBE_TIMEOUT_S: Final = 2.0
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -99,13 +102,13 @@ class Child:
         *,
         log: Path,
         environment: Mapping[str, str],
-        probe: Callable[[], str | None],
+        ready_url: str,
         grace_s: float = 15.0,
     ) -> None:
-        """Start nothing yet. ``probe`` returns None once the child is ready."""
+        """Start nothing yet. ``ready_url`` answers 200 once the child is ready."""
         self.name = name
         self.log = log
-        self.probe = probe
+        self._ready_url = ready_url
         self._command = list(command)
         self._environment = {**os.environ, **environment}
         self._grace_s = grace_s
@@ -123,21 +126,27 @@ class Child:
         self.bound_log()
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call, no lock taken
             )
         self._mark = mark_of(self._process.pid)
 
     def wait_ready(self, *, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Return when the child is ready; HUB-UP-002 when it ends before, or is not in time."""
         deadline = time.monotonic() + timeout_s
-        reason = self.probe()
+        reason = readiness(self._ready_url)
         while reason is not None:
             if (status := self.exit_status()) is not None:
                 raise self._failed(f"`{self.name}` ended with exit status {status} while starting")
             if time.monotonic() > deadline:
                 raise self._failed(f"`{self.name}` was not ready within {timeout_s:.0f} s: {reason}")
             time.sleep(POLL_S)
-            reason = self.probe()
+            reason = readiness(self._ready_url)
 
     def exit_status(self) -> int | None:
         """Return the exit status of a child that has ended, None while it runs."""
@@ -164,6 +173,11 @@ class Child:
 
     def _failed(self, message: str) -> HubError:
         return HubError("HUB-UP-002", f"{message}{tail_of(self.log)}", f"`{self.log}` has the rest; `cityhub doctor` looks for causes")
+
+
+def _die_with_parent() -> None:
+    """Let the kernel send SIGTERM to the child when its parent is killed (Linux; elsewhere the next `up` stops it)."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def tail_of(log: Path) -> str:

@@ -1,0 +1,252 @@
+"""The checks of ``cityhub doctor``: each looks at one thing and tells what it found. A new one is a function and a line of ``CHECKS``."""
+
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.broker.admin import Admin
+from hub.broker.clock import skew_ms
+from hub.broker.embedded import EmbeddedBroker, check_java
+from hub.broker.plan_log import PlanLog
+from hub.cli.children import readiness
+from hub.cli.running import read_running
+from hub.exchange import kernel
+from hub.model.entry import KeysBody, Kind, decode_body, plan_key
+from hub.model.errors import ExitCode, HubError
+from hub.model.pseudonym import check_value
+from hub.model.records import decode_plan_entry
+from hub.model.signing import key_id_of
+from hub.settings import Settings
+from hub.store.engine import open_engine
+from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys
+from hub.store.tables import STORE_VERSION, store_version
+
+PYTHON_MIN: Final = (3, 11)
+SKEW_MS_MAX: Final = 1_000
+DISK_FREE_BYTES_WARN: Final = 5 * 1024**3
+DISK_FREE_BYTES_MIN: Final = 1024**3
+
+
+class Status(StrEnum):
+    """How a check went. Only ``failed`` and ``down`` change the exit code."""
+
+    OK = "ok"
+    WARN = "warn"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    DOWN = "down"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found, and how to mend it."""
+
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def _python(_settings: Settings) -> Finding:
+    shown = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < PYTHON_MIN:
+        return Finding(Status.DOWN, f"Python {shown}", "install Python 3.11 or newer, then `make setup`")
+    return Finding(Status.OK, f"Python {shown}")
+
+
+def _java(settings: Settings) -> Finding:
+    if settings.broker.bootstrap:
+        return Finding(Status.SKIPPED, "an outside cluster is set")
+    return Finding(Status.OK, check_java())
+
+
+def _jars(settings: Settings) -> Finding:
+    if settings.broker.bootstrap:
+        return Finding(Status.SKIPPED, "an outside cluster is set")
+    libs = EmbeddedBroker(folder=settings.state / "broker")._libs  # noqa: SLF001 - the folder that a start would take
+    count = len(list(libs.glob("*.jar")))
+    if not any(libs.glob("kafka_2.13-*.jar")):
+        return Finding(Status.DOWN, f"no Kafka in {libs}", "run `make setup`, or set CITYHUB_KAFKA_LIBS")
+    return Finding(Status.OK, f"{count} jars in {libs}")
+
+
+def _ports(settings: Settings) -> Finding:
+    """Ports are ours while an `up` runs here, and must be free while none does."""
+    running = read_running(settings.state)
+    if running is not None and running.up.alive:
+        return Finding(Status.OK, f"held by `cityhub up` (process {running.up.pid})")
+    ports = {"serve.port": settings.serve.port, "exchange.metrics_port": settings.exchange.metrics_port}
+    if settings.broker.bootstrap is None:
+        ports |= {"broker.port": settings.broker.port, "broker.controller_port": settings.broker.controller_port}
+    taken = [f"{name} {port}" for name, port in ports.items() if port and not _is_free(port)]
+    if taken:
+        return Finding(
+            Status.WARN, f"in use, and not by an `up` of this folder: {', '.join(taken)}", "stop what listens there, or set other ports"
+        )
+    return Finding(Status.OK, f"free: {', '.join(f'{name} {port}' for name, port in ports.items())}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _folder(settings: Settings) -> Finding:
+    folder = settings.state
+    if not folder.exists():
+        return Finding(Status.FAILED, f"{folder.absolute()} does not exist", "`cityhub up` makes it")
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o022:
+        return Finding(Status.FAILED, f"others may write to {folder.absolute()}", f"chmod 700 {folder.absolute()}")
+    return Finding(Status.OK, f"{folder.absolute()} of mode {mode:o}")
+
+
+def _keys(settings: Settings) -> Finding:
+    master = load_master_keys(settings.keys_folder)
+    officer = load_officer_key(settings.keys_folder)
+    return Finding(Status.OK, f"master keys of epochs {', '.join(map(str, sorted(master)))}, officer `{key_id_of(officer.public_key())}`")
+
+
+def _trust(settings: Settings) -> Finding:
+    trust = load_trust_keys(settings.keys_folder)
+    own = key_id_of(load_officer_key(settings.keys_folder).public_key())
+    if own not in trust:
+        return Finding(Status.FAILED, f"the officer's key `{own}` is not in trust.keys", "add its public key: workers refuse what it signs")
+    return Finding(Status.OK, f"{len(trust)} keys, the officer's among them")
+
+
+def _store(settings: Settings) -> Finding:
+    url = sa.engine.make_url(settings.store_url)
+    shown = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite" and not (settings.state / "hub.sqlite3").exists() and settings.ledger.url is None:
+        return Finding(Status.FAILED, f"{shown} does not exist", "`cityhub up` makes it")
+    engine = open_engine(settings.store_url)
+    try:
+        with engine.connect() as connection:
+            version = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
+    except sa.exc.SQLAlchemyError as error:
+        return Finding(Status.DOWN, f"{shown}: {type(error).__name__}", "is the database up, and made by `cityhub up` or `serve`?")
+    finally:
+        engine.dispose()
+    if version is not None and version > STORE_VERSION:
+        raise HubError("HUB-STORE-002", f"the database is of version {version}, this hub knows {STORE_VERSION}", "run the newer hub")
+    return Finding(Status.OK, f"{shown}, version {version}")
+
+
+def _broker(settings: Settings) -> Finding:
+    with Admin(settings.bootstrap, client_id="cityhub-doctor") as admin:
+        return Finding(Status.OK, f"{settings.bootstrap}: {admin.check_version()}")
+
+
+def _clock(settings: Settings) -> Finding:
+    skew = skew_ms(settings.bootstrap)
+    if abs(skew) > SKEW_MS_MAX:
+        return Finding(
+            Status.WARN,
+            f"the broker's clock is {abs(skew)} ms {'ahead of' if skew > 0 else 'behind'} this machine's",
+            "set both by NTP; terms follow the broker's",
+        )
+    return Finding(Status.OK, f"broker and this machine differ by {abs(skew)} ms")
+
+
+def _key_check(settings: Settings) -> Finding:
+    """Compare each master key with the check value that stands in hub.plan."""
+    stated: dict[int, str] = {}
+    prefix = plan_key(Kind.KEYS, "")
+    with PlanLog(settings.bootstrap, settings.names.plan) as log:
+        for entry in log.read_all():
+            if entry.key is not None and entry.value is not None and entry.key.startswith(prefix):
+                body = decode_body(Kind.KEYS, decode_plan_entry(entry.value).body)
+                if isinstance(body, KeysBody):
+                    stated[body.key_epoch] = body.check_value
+    if not stated:
+        return Finding(Status.WARN, f"{settings.names.plan} states no key yet", "`cityhub serve` writes it when it starts")
+    master = load_master_keys(settings.keys_folder)
+    other = [epoch for epoch, value in stated.items() if epoch in master and check_value(master[epoch]) != value]
+    missing = sorted(set(stated) - set(master))
+    if other or missing:
+        return Finding(
+            Status.FAILED,
+            f"master keys contradict hub.plan at epochs {other}, are missing for {missing}",
+            "restore keys/ from its backup: no worker takes a lane with other keys",
+        )
+    return Finding(Status.OK, f"master keys of epochs {', '.join(map(str, sorted(stated)))} are those of hub.plan")
+
+
+def _serve(settings: Settings) -> Finding:
+    return _ready(f"{settings.serve_url}/readyz", command="serve")
+
+
+def _worker(settings: Settings) -> Finding:
+    if not settings.exchange.metrics_port:
+        return Finding(Status.SKIPPED, "exchange.metrics_port is 0: ask each worker at the port that its log names")
+    return _ready(f"http://127.0.0.1:{settings.exchange.metrics_port}/readyz", command="worker")
+
+
+def _ready(url: str, *, command: str) -> Finding:
+    reason = readiness(url)
+    if reason is None:
+        return Finding(Status.OK, f"{url} is ready")
+    return Finding(Status.DOWN, f"{url} {reason}", f"`cityhub up`, or `cityhub {command}`; `{url}?verbose` lists its checks")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.state if settings.state.exists() else settings.state.absolute().parent
+    free = shutil.disk_usage(folder).free
+    shown = f"{free / 1024**3:.1f} GiB free"
+    if free < DISK_FREE_BYTES_MIN:
+        return Finding(Status.FAILED, shown, "the embedded broker starts with 1 GiB at least")
+    return Finding(
+        Status.WARN if free < DISK_FREE_BYTES_WARN else Status.OK, shown, "make room soon" if free < DISK_FREE_BYTES_WARN else ""
+    )
+
+
+def _kernel(_settings: Settings) -> Finding:
+    return Finding(Status.OK, kernel.name())
+
+
+Check = Callable[[Settings], Finding]
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "python": _python,
+    "java": _java,
+    "jars": _jars,
+    "state folder": _folder,
+    "disk": _disk,
+    "keys": _keys,
+    "trusted keys": _trust,
+    "store": _store,
+    "ports": _ports,
+    "broker": _broker,
+    "clock": _clock,
+    "key check value": _key_check,
+    "serve": _serve,
+    "worker": _worker,
+    "kernel": _kernel,
+}
+_NEEDS_BROKER: Final = ("clock", "key check value")
+
+
+def run_checks(settings: Settings) -> dict[str, Finding]:
+    """Run every check; what needs the broker is skipped when it is down."""
+    found: dict[str, Finding] = {}
+    for name, check in CHECKS.items():
+        if name in _NEEDS_BROKER and found["broker"].status is not Status.OK:
+            found[name] = Finding(Status.SKIPPED, "the broker does not answer")
+            continue
+        try:
+            found[name] = check(settings)
+        except HubError as error:
+            status = Status.DOWN if error.entry.exit is ExitCode.DEPENDENCY else Status.FAILED
+            found[name] = Finding(status, f"{error.code} {error.message}", error.fix)
+    return found
