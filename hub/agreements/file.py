@@ -61,6 +61,7 @@ class AgreementFile(msgspec.Struct, frozen=True):
 
     agreement: Agreement
     file: str
+    text: str
     lines: Mapping[str, int]
     """Line by path, as ``rows.all[0].eq``."""
 
@@ -87,7 +88,7 @@ def parse_agreement(text: str, *, file: str) -> AgreementFile:
     faults.refuse("HUB-AGREE-001", "agreement file")
     if agreement is None:  # pragma: no cover - every None above notes its fault
         raise HubError("HUB-AGREE-001", f"agreement file `{file}` cannot be read", "compare it with the example in README")
-    return AgreementFile(agreement, file, dict(_lines(root)))
+    return AgreementFile(agreement, file, text, dict(_lines(root)))
 
 
 def _terms(form: Form, faults: Faults) -> Agreement | None:

@@ -1,0 +1,286 @@
+"""Acts on agreements: apply, sign, suspend, resume, end.
+
+``sign`` makes a draft active: topics first, then output schemas and the agreement in one append. ``suspend`` and ``end`` are
+law 6: one append, then a fence on every lane of the dataset, and the answer only when each fence has answered 0. A new version
+that replaces a live one may narrow, so it is fenced as well.
+"""
+
+import time
+
+import msgspec
+from sqlalchemy import Connection
+
+from hub.agreements.desk import OpenAct, now_ms
+from hub.agreements.fences import PartitionAnswer
+from hub.agreements.file import AgreementFile, parse_agreement
+from hub.agreements.outputs import compile_entry, findings
+from hub.agreements.publisher import Draft, Staged
+from hub.agreements.shelf import AgreementRow, check_terms_kept
+from hub.agreements.times import shown
+from hub.agreements.wiring import Wiring
+from hub.broker.topics import share_topic
+from hub.model.agreement import Agreement
+from hub.model.entry import AgreementBody, Kind
+from hub.model.errors import HubError, Problem
+from hub.model.lifecycle import NARROWING, State, next_state
+from hub.model.lifecycle import Act as Step
+from hub.model.names import is_slug
+from hub.observe import metrics
+from hub.store.acts import Act, Actor, content_hash
+
+_PARTIES = ("provider", "consumer", "dataset")
+
+
+class AgreementChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What an act on an agreement came to."""
+
+    id: str
+    version: int
+    outcome: str
+    """``drafted``, ``exists``, or the state that was entered; ``would be …`` in a dry run."""
+    state: State
+    since_ms: int
+    dataset: str
+    share_topic: str
+    plan_offset: int | None = None
+    """Offset of the agreement's entry in hub.plan, where this act appended one."""
+    output_schema_ids: dict[str, int] = {}
+    partitions: tuple[PartitionAnswer, ...] = ()
+    """Where the right ended, for acts that narrow; empty for others."""
+    seconds: float | None = None
+    """From the call to this answer, for acts that narrow."""
+
+
+class AgreementActs:
+    """Moves agreements through their life."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Work with ``wiring``."""
+        self._w = wiring
+
+    def apply(self, text: str, *, file: str, actor: Actor, dry_run: bool = False) -> AgreementChange:
+        """Store a draft; HUB-AGREE-001 and -005 list every fault of the file and against the schemas of its dataset."""
+        w = self._w
+        act = _unnamed(Step.APPLY, "")
+        with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing(), w.desk.engine.begin() as connection:
+            parsed = parse_agreement(text, file=file)
+            terms = parsed.agreement
+            opened.act = _act(Step.APPLY, terms, before=None, after=content_hash(terms))
+            versions = w.shelf.versions(connection, terms.id)
+            known = next((row for row in versions if row.terms.version == terms.version), None)
+            if known is not None and known.terms == terms:
+                return self._change(known, "exists")
+            self._require_draft(versions, known, parsed)
+            self._require_fit(connection, parsed)
+            draft = AgreementRow(terms, State.DRAFT, now_ms())
+            if dry_run:
+                return self._change(draft, "would be drafted")
+            w.shelf.put_draft(connection, parsed, at_ms=draft.since_ms)
+            w.desk.done_within(connection, opened)
+            return self._change(draft, "drafted")
+
+    def sign(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
+        """Make the newest version active and publish it."""
+        w = self._w
+        started = time.monotonic()
+        with w.desk.acting(_unnamed(Step.SIGN, agreement_id), actor=actor, dry_run=dry_run) as opened, w.slow_lock:
+            with w.desk.engine.begin() as connection:
+                draft = w.shelf.require(connection, agreement_id)[-1]
+                opened.act = _act(Step.SIGN, draft.terms, before=_hash(draft), after=_hash(draft, State.ACTIVE))
+                next_state(draft.state, Step.SIGN, agreement_id=agreement_id)
+                partitions = self._require_signable(connection, draft)
+                if dry_run:
+                    return self._change(draft, "would be active")
+                w.desk.intend(connection, opened)
+            topic = share_topic(
+                w.names, consumer=draft.terms.consumer, agreement=agreement_id, partitions=partitions, replication=w.replication
+            )
+            w.admin.create_topics([topic])
+            change = self._activate(opened, draft, started)
+            w.desk.done(opened)
+            return change
+
+    def suspend(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
+        """Take the right away for now; answers per partition where it ended."""
+        return self._move(agreement_id, Step.SUSPEND, actor=actor, dry_run=dry_run)
+
+    def resume(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
+        """Give a suspended right back."""
+        return self._move(agreement_id, Step.RESUME, actor=actor, dry_run=dry_run)
+
+    def end(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
+        """End the agreement for good; answers per partition where the right ended."""
+        return self._move(agreement_id, Step.END, actor=actor, dry_run=dry_run)
+
+    def entries(self) -> tuple[AgreementRow, ...]:
+        """Return every version of every agreement."""
+        with self._w.desk.engine.begin() as connection:
+            return self._w.shelf.all(connection)
+
+    def versions(self, agreement_id: str) -> tuple[AgreementRow, ...]:
+        """Return every version of one agreement; HUB-AGREE-002 where there is none."""
+        with self._w.desk.engine.begin() as connection:
+            return self._w.shelf.require(connection, agreement_id)
+
+    def _move(self, agreement_id: str, step: Step, *, actor: Actor, dry_run: bool) -> AgreementChange:
+        w = self._w
+        started = time.monotonic()
+        with w.desk.acting(_unnamed(step, agreement_id), actor=actor, dry_run=dry_run) as opened:
+            with w.desk.changing():
+                with w.desk.engine.begin() as connection:
+                    row = w.shelf.current(connection, agreement_id)
+                    opened.act = _act(step, row.terms, before=_hash(row), after=None)
+                    after = next_state(row.state, step, agreement_id=agreement_id)
+                    if dry_run:
+                        return self._change(row, f"would be {after}")
+                    moved = msgspec.structs.replace(row, state=after, since_ms=now_ms())
+                    opened.act = _act(step, row.terms, before=_hash(row), after=_hash(moved))
+                    w.shelf.set_state(connection, row.terms, after, at_ms=moved.since_ms)
+                    staged = self._stage_move(connection, opened, row, moved, narrows=step in NARROWING)
+                    if not staged:
+                        w.desk.done_within(connection, opened)
+                        return self._change(moved, str(after))
+                offset = w.publisher.append(staged)
+            return self._finish(opened, moved, plan_offset=offset, narrows=step in NARROWING, started=started)
+
+    def _stage_move(
+        self, connection: Connection, opened: OpenAct, row: AgreementRow, moved: AgreementRow, *, narrows: bool
+    ) -> tuple[Staged, ...]:
+        """Stage the agreement's next entry; nothing for a draft, which never stood in the plan."""
+        w = self._w
+        if not row.live:
+            return ()
+        body = w.publisher.body_of(connection, Kind.AGREEMENT, row.terms.id)
+        if not isinstance(body, AgreementBody):
+            raise HubError("HUB-SERVE-003", f"agreement `{row.terms.id}` has no entry in the database", "restore the newest backup")
+        w.desk.intend(connection, opened)
+        after = msgspec.structs.replace(body, state=moved.state, since_ms=moved.since_ms)
+        draft = Draft(Kind.AGREEMENT, row.terms.id, after, narrows=row.terms.dataset if narrows else None)
+        staged = w.publisher.stage(connection, [draft], correlation_id=opened.correlation_id)
+        opened.staged = True
+        return staged
+
+    def _activate(self, opened: OpenAct, draft: AgreementRow, started: float) -> AgreementChange:
+        """Store and append the active version; fence where it takes the place of a live one."""
+        w = self._w
+        terms = draft.terms
+        with w.desk.changing():
+            with w.desk.engine.begin() as connection:
+                versions = w.shelf.require(connection, terms.id)
+                next_state(versions[-1].state, Step.SIGN, agreement_id=terms.id)
+                replaced = [row for row in versions if row.live]
+                at_ms = now_ms()
+                for row in replaced:
+                    w.shelf.set_state(connection, row.terms, State.ENDED, at_ms=at_ms)
+                w.shelf.set_state(connection, terms, State.ACTIVE, at_ms=at_ms)
+                writers = w.registry.versions(connection, w.names.dept_subject(terms.dataset))
+                compiled = compile_entry(w, connection, terms, state=State.ACTIVE, writers=writers, at_ms=at_ms)
+                drafts = compiled.drafts(narrows=terms.dataset if replaced else None)
+                staged = w.publisher.stage(connection, drafts, correlation_id=opened.correlation_id)
+                opened.staged = True
+            offset = w.publisher.append(staged)
+        active = AgreementRow(terms, State.ACTIVE, at_ms)
+        change = self._answered(active, plan_offset=offset, narrows=bool(replaced), started=started)
+        return msgspec.structs.replace(change, output_schema_ids=compiled.body.output_schema_ids)
+
+    def _finish(self, opened: OpenAct, moved: AgreementRow, *, plan_offset: int, narrows: bool, started: float) -> AgreementChange:
+        change = self._answered(moved, plan_offset=plan_offset, narrows=narrows, started=started)
+        self._w.desk.done(opened)
+        return change
+
+    def _answered(self, row: AgreementRow, *, plan_offset: int, narrows: bool, started: float) -> AgreementChange:
+        change = msgspec.structs.replace(self._change(row, str(row.state)), plan_offset=plan_offset)
+        if not narrows:
+            return change
+        w = self._w
+        with w.desk.engine.begin() as connection:
+            entry = w.catalogue.require(connection, row.terms.dataset).entry
+        ended = w.revocations.answer(
+            topic=w.names.dept(entry.dataset), partitions=entry.partitions, share_topic=change.share_topic, plan_offset=plan_offset
+        )
+        seconds = time.monotonic() - started
+        metrics.REVOCATION_SECONDS.observe(seconds)
+        return msgspec.structs.replace(change, partitions=ended, seconds=round(seconds, 4))
+
+    def _require_draft(self, versions: tuple[AgreementRow, ...], known: AgreementRow | None, parsed: AgreementFile) -> None:
+        """Hold that the file may become a draft: not signed with other terms, the next version, for the same parties."""
+        terms = parsed.agreement
+        if known is not None and known.state is not State.DRAFT:
+            check_terms_kept(known, terms, where=parsed)
+        if known is not None:
+            next_state(known.state, Step.APPLY, agreement_id=terms.id)
+        last = versions[-1] if versions else None
+        if last is None:
+            return
+        if last.state is State.ENDED:
+            next_state(last.state, Step.APPLY, agreement_id=terms.id)
+        if known is None and terms.version <= last.terms.version:
+            fix = f"write `version: {last.terms.version + 1}`"
+            raise HubError("HUB-AGREE-003", f"agreement `{terms.id}` stands at version {last.terms.version}", fix)
+        if last.state is not State.DRAFT or known is None:
+            changed = [name for name in _PARTIES if getattr(last.terms, name) != getattr(terms, name)]
+            fix = "give a new agreement a new id: parties and dataset stay for all versions"
+            parsed.refuse("HUB-AGREE-003", tuple(Problem("", name, "differs from the version before", fix) for name in changed))
+
+    def _require_fit(self, connection: Connection, parsed: AgreementFile) -> None:
+        """Hold the terms against the dataset: known, shared, and every field and rule fits each of its writer schemas."""
+        w = self._w
+        terms = parsed.agreement
+        row = w.catalogue.require(connection, terms.dataset)
+        _require_shared(terms, sharing=row.entry.sharing)
+        writers = w.registry.versions(connection, w.names.dept_subject(terms.dataset))
+        problems = list(findings(terms, row.entry, writers))
+        if not w.knows_tariff(terms.tariff):
+            problems.append(Problem("", "tariff", "has no price in this hub", "`cityhub bill tariffs` shows those that have"))
+        parsed.refuse("HUB-AGREE-005", tuple(problems))
+
+    def _require_signable(self, connection: Connection, draft: AgreementRow) -> int:
+        """Hold that the draft can be published now; returns the partitions of its dataset."""
+        terms = draft.terms
+        row = self._w.catalogue.require(connection, terms.dataset)
+        if not row.published:
+            fix = f"`cityhub dataset publish {terms.dataset}`"
+            raise HubError("HUB-DATASET-005", f"dataset `{terms.dataset}` is not published", fix)
+        self._require_fit(connection, draft.file())
+        if terms.valid_until_ms <= now_ms():
+            fix = "apply a new version with a later `valid_until`"
+            raise HubError("HUB-AGREE-005", f"the term of agreement `{terms.id}` ended {shown(terms.valid_until_ms)}", fix)
+        return row.entry.partitions
+
+    def _change(self, row: AgreementRow, outcome: str) -> AgreementChange:
+        terms = row.terms
+        return AgreementChange(
+            id=terms.id,
+            version=terms.version,
+            outcome=outcome,
+            state=row.state,
+            since_ms=row.since_ms,
+            dataset=terms.dataset,
+            share_topic=self._w.names.share(consumer=terms.consumer, agreement=terms.id),
+        )
+
+
+def _require_shared(terms: Agreement, *, sharing: str) -> None:
+    if sharing == "not_shared":
+        fix = "ask the provider for another sharing attribute; its `sharing_basis` names the law"
+        raise HubError("HUB-AGREE-006", f"dataset `{terms.dataset}` is not shared", fix)
+
+
+def _act(step: Step, terms: Agreement, *, before: str | None, after: str | None) -> Act:
+    return Act(
+        verb=f"{step}.agreement",
+        object_type="agreement",
+        object_id=terms.id,
+        object_version=terms.version,
+        before_hash=before,
+        after_hash=after,
+    )
+
+
+def _unnamed(step: Step, agreement_id: str) -> Act:
+    """Return the act before its agreement is known; what is no identifier is not written down."""
+    return Act(verb=f"{step}.agreement", object_type="agreement", object_id=agreement_id if is_slug(agreement_id) else "(no identifier)")
+
+
+def _hash(row: AgreementRow, state: State | None = None) -> str:
+    return content_hash({"state": str(state or row.state), "terms": msgspec.to_builtins(row.terms)})

@@ -1,0 +1,112 @@
+"""The control plane: everything that may be done to datasets, schemas, agreements and the keys' check values.
+
+One object per process that writes. It keeps its connections to Kafka open and warm, so that a revocation pays for nothing but
+its append and its fences.
+"""
+
+import threading
+from collections.abc import Collection, Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy import Engine
+
+from hub.agreements.agreement_acts import AgreementActs
+from hub.agreements.dataset_acts import DatasetActs
+from hub.agreements.desk import Desk
+from hub.agreements.fences import Revocations, SharedFence
+from hub.agreements.publisher import Draft, Publisher
+from hub.agreements.repair import PlanKeeper
+from hub.agreements.schema_acts import SchemaActs
+from hub.agreements.shelf import Shelf
+from hub.agreements.wiring import Connections, KnownTariff, Wiring
+from hub.broker.plan_log import PlanLog
+from hub.catalogue.datasets import Catalogue
+from hub.catalogue.registry import Registry
+from hub.model.entry import KeysBody, Kind
+from hub.model.errors import HubError
+from hub.model.names import Names, TopicPartition
+from hub.model.pseudonym import check_value
+from hub.store.acts import Act, Actor
+
+
+class ControlPlane:
+    """Acts on the control plane of one scope."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        names: Names,
+        connections: Connections,
+        officer_key: Ed25519PrivateKey,
+        key_epoch: int,
+        replication: int,
+        knows_tariff: KnownTariff,
+    ) -> None:
+        """Wire the rooms."""
+        gate = connections.gate
+        desk = Desk(engine=engine, scope=names.scope)
+        self._fence = SharedFence(lambda lanes: gate.fence(lanes, names=names))
+        self._wiring = Wiring(
+            desk=desk,
+            publisher=Publisher(engine=engine, scope=names.scope, key=officer_key, append=lambda data: gate.append(names.plan, 0, data)),
+            catalogue=Catalogue(scope=names.scope),
+            registry=Registry(scope=names.scope),
+            shelf=Shelf(scope=names.scope),
+            admin=connections.admin,
+            gate=gate,
+            revocations=Revocations(fence=self._fence, admin=connections.revocation_admin, names=names),
+            names=names,
+            replication=replication,
+            key_epoch=key_epoch,
+            knows_tariff=knows_tariff,
+            slow_lock=threading.Lock(),
+        )
+        self.desk = desk
+        self.registry = self._wiring.registry
+        self.datasets = DatasetActs(self._wiring)
+        self.schemas = SchemaActs(self._wiring)
+        self.agreements = AgreementActs(self._wiring)
+
+    def keeper(self, plan_log: PlanLog, trust: Mapping[str, Ed25519PublicKey]) -> PlanKeeper:
+        """Return the keeper of hub.plan, reading over ``plan_log``."""
+        w = self._wiring
+        return PlanKeeper(
+            desk=w.desk, publisher=w.publisher, registry=w.registry, plan_log=plan_log, trust=trust, fence=self.fence_datasets
+        )
+
+    def fence_datasets(self, datasets: Collection[str]) -> None:
+        """Fence every lane of the datasets named; returns when each has answered 0."""
+        w = self._wiring
+        with w.desk.engine.begin() as connection:
+            found = [(dataset, w.catalogue.find(connection, dataset)) for dataset in datasets]
+        self._fence(
+            [
+                TopicPartition(w.names.dept(dataset), partition)
+                for dataset, row in found
+                if row is not None and row.published
+                for partition in range(row.entry.partitions)
+            ]
+        )
+
+    def publish_keys(self, master_keys: Mapping[int, bytes], *, actor: Actor) -> None:
+        """Put the check value of each master key into hub.plan, once; HUB-KEY-002 when another key is known under its epoch."""
+        w = self._wiring
+        for epoch, key in sorted(master_keys.items()):
+            body = KeysBody(key_epoch=epoch, check_value=check_value(key))
+            with w.desk.engine.begin() as connection:
+                known = w.publisher.body_of(connection, Kind.KEYS, str(epoch))
+            if known == body:
+                continue
+            act = Act(verb="publish.keys", object_type="keys", object_id=str(epoch))
+            with w.desk.acting(act, actor=actor) as opened:
+                if known is not None:
+                    fix = "restore `keys/` from the backup that belongs to this hub: another key changes every pseudonym"
+                    raise HubError("HUB-KEY-002", f"master key of epoch {epoch} is not the one that hub.plan knows", fix)
+                with w.desk.changing():
+                    with w.desk.engine.begin() as connection:
+                        w.desk.intend(connection, opened)
+                        staged = w.publisher.stage(connection, [Draft(Kind.KEYS, str(epoch), body)], correlation_id=opened.correlation_id)
+                        opened.staged = True
+                    w.publisher.append(staged)
+                w.desk.done(opened)

@@ -1,0 +1,161 @@
+"""The desk: where every act begins and ends.
+
+Holds law 8: an act is recorded ``intended`` in the SQL transaction of its change, before it takes effect, and gets its outcome
+after; a refusal is an act too. Holds the write lock under which SQL and hub.plan change together, and the reasons for which no
+change may be made now (a serve that stands by, hub.plan ahead of SQL).
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection, Engine, Row
+
+from hub.model.errors import HubError
+from hub.observe import metrics
+from hub.store.acts import Act, Actor, new_ulid, record_act
+
+log = structlog.get_logger()
+CLOSED_FIX: Final = "wait, or ask the serve that holds the lock; `/readyz?verbose` says why"
+
+
+class OpenAct:
+    """One act on its way from intent to outcome."""
+
+    def __init__(self, act: Act, actor: Actor) -> None:
+        """Begin under a correlation id of its own."""
+        self.act = act
+        self.actor = actor
+        self.correlation_id = new_ulid()
+        self.intended = False
+        self.staged = False
+        """True once SQL holds signed entries: from there only repair may say that it failed."""
+        self.ended = False
+        self.left_open = False
+        """True where the effect is not known: the keeper of hub.plan gives the act its outcome."""
+
+
+class Desk:
+    """Records acts for one scope and serialises what changes SQL and hub.plan together."""
+
+    def __init__(self, *, engine: Engine, scope: str) -> None:
+        """Begin closed: ``open`` is called once hub.plan was read and repaired."""
+        self.engine = engine
+        self.scope = scope
+        self.write_lock = threading.RLock()
+        self._closed: HubError | None = HubError("HUB-SERVE-002", "no change is made before hub.plan was read", CLOSED_FIX)
+        self.unfinished = threading.Event()
+        """Set when an append has no known outcome: the keeper of hub.plan finishes it."""
+        self.in_flight: set[str] = set()
+        """Correlation ids of acts that a thread of this process is carrying out."""
+
+    @property
+    def closed(self) -> HubError | None:
+        """Why no change may be made, None while it may."""
+        return self._closed
+
+    def open(self) -> None:
+        """Let changes be made."""
+        self._closed = None
+
+    def close(self, reason: HubError) -> None:
+        """Refuse changes with ``reason``."""
+        self._closed = reason
+
+    def require_open(self) -> None:
+        """Hold that changes may be made."""
+        if self._closed is not None:
+            closed = self._closed
+            raise HubError(closed.code, closed.message, closed.fix)
+
+    @contextmanager
+    def acting(self, act: Act, *, actor: Actor, dry_run: bool = False) -> Iterator[OpenAct]:
+        """Run one act: whatever refuses it is recorded, and what fails after it was intended too. A dry run leaves no trace."""
+        opened = OpenAct(act, actor)
+        self.in_flight.add(opened.correlation_id)
+        try:
+            self.require_open()
+            yield opened
+        except HubError as error:
+            if not dry_run:
+                self._note_refusal(opened, error)
+            raise
+        except Exception:
+            opened.left_open = opened.intended and not opened.ended
+            raise
+        finally:
+            self.in_flight.discard(opened.correlation_id)
+            if opened.left_open:
+                self.unfinished.set()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the write lock; refuses when changes may not be made."""
+        with self.write_lock:
+            self.require_open()
+            yield
+
+    def intend(self, connection: Connection, opened: OpenAct) -> None:
+        """Record that the act is about to take effect, in the SQL transaction of the change."""
+        self._record(connection, opened, "intended")
+        opened.intended = True
+
+    def done(self, opened: OpenAct) -> None:
+        """Record that the act has taken effect."""
+        with self.engine.begin() as connection:
+            self._record(connection, opened, "done")
+        opened.ended = True
+
+    def finish(self, intended: Row[Any], *, outcome: str, reason: str) -> None:
+        """Record the outcome of an act that another process, or a call that failed, left open."""
+        row = intended._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row by name
+        act = Act(
+            verb=row["act"],
+            object_type=row["object_type"],
+            object_id=row["object_id"],
+            object_version=row["object_version"],
+            before_hash=row["before_hash"],
+            after_hash=row["after_hash"],
+        )
+        actor = Actor(person_id=row["actor_person_id"], org_id=row["actor_org_id"], role=row["role"], auth_method=row["auth_method"])
+        opened = OpenAct(act, actor)
+        opened.correlation_id = row["correlation_id"]
+        with self.engine.begin() as connection:
+            self._record(connection, opened, outcome, reason=reason)
+
+    def done_within(self, connection: Connection, opened: OpenAct) -> None:
+        """Record intent and effect of an act whose effect is this very SQL transaction."""
+        if not opened.intended:
+            self._record(connection, opened, "intended")
+        self._record(connection, opened, "done")
+        opened.intended = opened.ended = True
+
+    def _note_refusal(self, opened: OpenAct, error: HubError) -> None:
+        if opened.staged and not opened.ended:
+            opened.left_open = True
+            return
+        if error.code == "HUB-SERVE-002" or opened.ended:
+            return
+        with self.engine.begin() as connection:
+            self._record(connection, opened, "failed" if opened.intended else "refused", reason=str(error))
+
+    def _record(self, connection: Connection, opened: OpenAct, outcome: str, *, reason: str | None = None) -> None:
+        record_act(
+            connection,
+            opened.act,
+            actor=opened.actor,
+            scope=self.scope,
+            outcome=outcome,
+            correlation_id=opened.correlation_id,
+            reason=reason,
+        )
+        metrics.ACTS.labels(act=opened.act.verb, outcome=outcome).inc()
+        log.info("act", act=opened.act.verb, kind=opened.act.object_type, object_id=opened.act.object_id, state=outcome, reason=reason)
+
+
+def now_ms() -> int:
+    """Return the time of this machine, UTC milliseconds."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,226 @@
+"""The keeper of hub.plan: what the log says about an object is what SQL says, or it is appended again.
+
+Compaction keeps the last record of a key, not the one with the highest revision: an old entry that somebody appends again would
+hide the newest from every worker that starts later. So at start, and for every record that is read afterwards, the last entry of
+each object is compared with SQL's newest revision; where it differs the newest is appended again, the lanes of its dataset are
+fenced, and an alarm is raised. Acts that were left open are finished. Where the log is *ahead* of SQL (a restored backup, another
+hub with our key) no change is made until that is mended: HUB-SERVE-003.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from hub.agreements.desk import Desk
+from hub.agreements.publisher import CHANGE_BYTES_MAX, Publisher, Staged
+from hub.broker.plan_log import LogEntry, PlanLog, Truncated
+from hub.catalogue.registry import Registry
+from hub.model.entry import AgreementBody, DatasetBody, Kind, decode_body, plan_key
+from hub.model.errors import HubError
+from hub.model.records import PlanEntry, decode_plan_entry
+from hub.model.signing import verify_entry
+from hub.observe import metrics
+from hub.store.acts import open_acts
+
+log = structlog.get_logger()
+OURS: Final = ("agreement", "dataset", "schema", "keys")
+_PAUSE_S: Final = 1.0
+_ROOM_BYTES: Final = 200
+"""What a record takes in a batch beside key and value, at most."""
+
+
+class Read(NamedTuple):
+    """One record of hub.plan, and what is wrong with it: a code, or None where a trusted key signed it for this scope."""
+
+    at: LogEntry
+    entry: PlanEntry | None
+    code: str | None
+
+
+class PlanKeeper:
+    """Compares hub.plan with SQL and mends hub.plan."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        publisher: Publisher,
+        registry: Registry,
+        plan_log: PlanLog,
+        trust: Mapping[str, Ed25519PublicKey],
+        fence: Callable[[Collection[str]], None],
+    ) -> None:
+        """Read ``plan_log``; ``fence`` fences every lane of the datasets named."""
+        self._desk = desk
+        self._publisher = publisher
+        self._registry = registry
+        self._log = plan_log
+        self._trust = trust
+        self._fence = fence
+
+    def repair(self) -> None:
+        """Read all of hub.plan, append again what it lacks, finish open acts, and open the desk; or close it: HUB-SERVE-003."""
+        self._desk.unfinished.clear()
+        with self._desk.write_lock:
+            reads = [self._read(at) for at in self._log.read_all()]
+            newest = self._newest()
+            ahead = self._ahead(reads, newest)
+            if ahead:
+                self._close(ahead)
+                return
+            last = {read.at.key: read.at for read in reads}
+            stale = [entry for key, entry in newest.items() if key not in last or last[key].value != entry.value]
+            self._alarms(reads, newest)
+            self._note_offsets(newest, last)
+            touched = self._append_again(stale)
+        self._finish_acts(touched)
+        self._desk.open()
+        log.info("plan_read", records=len(reads), count=len(stale))
+
+    def watch(self, stop: threading.Event) -> None:
+        """Follow hub.plan until ``stop`` is set; every trouble is logged and met with another repair."""
+        while not stop.is_set():
+            try:
+                reads = [self._read(at) for at in self._log.poll(timeout_ms=500)]
+                if reads:
+                    self._judge(reads)
+                if self._desk.unfinished.is_set():
+                    self.repair()
+            except Truncated:
+                self._alarm("HUB-PLAN-001", None, "hub.plan was emptied or re-created")
+                self._desk.unfinished.set()
+                self.repair()
+            except HubError as error:
+                log.warning("plan_watch", code=error.code, message=error.message)
+                self._desk.unfinished.set()
+                stop.wait(_PAUSE_S)
+
+    def _judge(self, reads: Sequence[Read]) -> None:
+        """Compare new records with SQL's newest; the write lock keeps our own appends out of the picture."""
+        with self._desk.write_lock:
+            newest = self._newest()
+            ahead = self._ahead(reads, newest)
+            if ahead:
+                self._close(ahead)
+                return
+            self._alarms(reads, newest)
+            stale = {read.at.key: newest[read.at.key] for read in reads if read.at.key is not None and _hides(read, newest)}
+            touched = self._append_again(list(stale.values()))
+        if touched:
+            self._fence(touched)
+
+    def _newest(self) -> dict[bytes, Staged]:
+        with self._desk.engine.begin() as connection:
+            return self._publisher.newest(connection)
+
+    def _read(self, at: LogEntry) -> Read:
+        try:
+            entry = decode_plan_entry(at.value or b"")
+        except Exception:  # noqa: BLE001 - whatever a stranger wrote, the decoder's refusal is one answer
+            return Read(at, None, "HUB-PLAN-002")
+        if entry.scope != self._desk.scope or entry.kind not in tuple(Kind) or at.key != plan_key(Kind(entry.kind), entry.object_id):
+            return Read(at, entry, "HUB-PLAN-002")
+        try:
+            verify_entry(entry, self._trust)
+        except HubError as error:
+            return Read(at, entry, error.code)
+        if entry.kind == Kind.SCHEMA and entry.object_id.isdigit():
+            self._registry.raise_floor(int(entry.object_id))
+        return Read(at, entry, None)
+
+    def _ahead(self, reads: Iterable[Read], newest: Mapping[bytes, Staged]) -> list[Read]:
+        return [read for read in reads if read.code is None and _is_ahead(read, newest.get(read.at.key or b""))]
+
+    def _close(self, ahead: Sequence[Read]) -> None:
+        for read in ahead:
+            self._alarm("HUB-SERVE-003", read, "newer than SQL")
+        keys = {read.at.key for read in ahead}
+        fix = "restore the newest backup of the database, or `cityhub serve --adopt-plan` to take the state from hub.plan"
+        self._desk.close(HubError("HUB-SERVE-003", f"hub.plan holds newer entries about {len(keys)} objects than the database", fix))
+
+    def _alarms(self, reads: Iterable[Read], newest: Mapping[bytes, Staged]) -> None:
+        for read in reads:
+            if read.code is not None:
+                self._alarm(read.code, read, "refused")
+            elif _hides(read, newest) and newest[read.at.key or b""].offset is not None:
+                self._alarm("HUB-PLAN-001", read, "an older revision was appended again")
+
+    def _alarm(self, code: str, read: Read | None, reason: str) -> None:
+        metrics.PLAN_ALARMS.labels(code=code).inc()
+        entry = read.entry if read is not None else None
+        log.error(
+            "plan_alarm",
+            code=code,
+            reason=reason,
+            offset=read.at.offset if read is not None else None,
+            kind=entry.kind if entry is not None else None,
+            object_id=entry.object_id if entry is not None else None,
+            revision=entry.revision if entry is not None else None,
+        )
+
+    def _note_offsets(self, newest: Mapping[bytes, Staged], last: Mapping[bytes | None, LogEntry]) -> None:
+        moved = {
+            key: last[key].offset
+            for key, entry in newest.items()
+            if key in last and last[key].value == entry.value and last[key].offset != entry.offset
+        }
+        if moved:
+            self._publisher.note_offsets({newest[key]: offset for key, offset in moved.items()})
+
+    def _append_again(self, stale: Sequence[Staged]) -> set[str]:
+        """Append entries anew; return the datasets whose lanes may have been decided under something else."""
+        for group in _groups(stale):
+            self._publisher.append(group)
+            metrics.PLAN_REPAIRS.inc(len(group))
+        return {dataset for entry in stale for dataset in (_dataset_of(entry),) if dataset is not None}
+
+    def _finish_acts(self, touched: set[str]) -> None:
+        """Fence the datasets ``touched`` and those of narrowing acts that were left open, then give each open act its outcome."""
+        with self._desk.engine.begin() as connection:
+            left = [
+                (row, self._publisher.of_act(connection, row.correlation_id))
+                for row in open_acts(connection, scope=self._desk.scope)
+                if row.object_type in OURS and row.correlation_id not in self._desk.in_flight
+            ]
+        narrowed = {entry.narrows for _, staged in left for entry in staged if entry.narrows is not None}
+        if touched | narrowed:
+            self._fence(touched | narrowed)
+        for row, staged in left:
+            outcome, reason = ("done", "finished by repair") if staged else ("failed", "interrupted before it took effect")
+            self._desk.finish(row, outcome=outcome, reason=reason)
+
+
+def _hides(read: Read, newest: Mapping[bytes, Staged]) -> bool:
+    """Tell whether a record stands behind SQL's newest entry of its key and says something else."""
+    mine = newest.get(read.at.key or b"")
+    return mine is not None and read.at.value != mine.value and (mine.offset is None or read.at.offset > mine.offset)
+
+
+def _is_ahead(read: Read, mine: Staged | None) -> bool:
+    if read.entry is None:
+        return False
+    return mine is None or read.entry.revision > mine.revision or (read.entry.revision == mine.revision and read.at.value != mine.value)
+
+
+def _groups(entries: Sequence[Staged]) -> Iterable[list[Staged]]:
+    group: list[Staged] = []
+    size = 0
+    for entry in entries:
+        room = len(entry.key) + len(entry.value) + _ROOM_BYTES
+        if group and size + room > CHANGE_BYTES_MAX:
+            yield group
+            group, size = [], 0
+        group.append(entry)
+        size += room
+    if group:
+        yield group
+
+
+def _dataset_of(entry: Staged) -> str | None:
+    body: Any = decode_body(Kind(entry.kind), decode_plan_entry(entry.value).body)
+    if isinstance(body, AgreementBody):
+        return body.terms.dataset
+    return body.dataset if isinstance(body, DatasetBody) else None

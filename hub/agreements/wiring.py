@@ -1,0 +1,52 @@
+"""What the acts of the control plane work with: wired once by ``hub.app``, passed as one value."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hub.agreements.desk import Desk
+from hub.agreements.fences import Revocations
+from hub.agreements.publisher import Publisher
+from hub.agreements.shelf import Shelf
+from hub.broker.admin import Admin
+from hub.broker.fencing import LaneGate
+from hub.catalogue.datasets import Catalogue
+from hub.catalogue.registry import Registry
+from hub.model.names import Names
+
+
+class KnownTariff(Protocol):
+    """Asks the ledger whether a tariff exists, without knowing the ledger."""
+
+    def __call__(self, tariff: str) -> bool:
+        """Tell whether ``name`` or ``name@version`` has a price."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connections:
+    """The control plane's own connections to Kafka, kept open."""
+
+    admin: Admin
+    revocation_admin: Admin
+    """For reading where a right ended; nothing else may keep it busy."""
+    gate: LaneGate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """The parts, each made once."""
+
+    desk: Desk
+    publisher: Publisher
+    catalogue: Catalogue
+    registry: Registry
+    shelf: Shelf
+    admin: Admin
+    gate: LaneGate
+    revocations: Revocations
+    names: Names
+    replication: int
+    key_epoch: int
+    knows_tariff: KnownTariff
+    slow_lock: Any
+    """Serialises the acts that make topics, so that those that narrow rights never wait for one."""
