@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.model.pseudonym import PSEUDONYM_CHARACTERS, InvalidIdentifier, check_value, derive_key, normal_form, pseudonym
@@ -101,6 +101,7 @@ def test_the_check_value_is_that_of_its_vector() -> None:
     assert check_value(MASTER) == hmac.new(MASTER, b"cityhub/key-check/v1", hashlib.sha256).hexdigest()
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(KINDS), text=st.text(max_size=600))
 def test_any_text_has_a_normal_form_that_is_its_own_or_is_refused_without_showing_it(kind: str, text: str) -> None:
     """A normal form is a fixed point, so data may be normalised at its source."""
@@ -114,6 +115,7 @@ def test_any_text_has_a_normal_form_that_is_its_own_or_is_refused_without_showin
     assert said == f"not a valid form of `{kind}`"
 
 
+@settings(deadline=None)
 @given(digest_key=st.binary(min_size=32, max_size=32), text=st.text(min_size=1, max_size=40))
 def test_our_base32_is_the_standard_librarys(digest_key: bytes, text: str) -> None:
     """Ours is faster; RFC 4648 is the rule."""

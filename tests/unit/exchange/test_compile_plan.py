@@ -1,0 +1,164 @@
+"""The plan compiler proves what a kernel relies on, and refuses the rest."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from kernel_kit import MASTER, NOW, SCOPE, VEHICLE, WRITER, plan_of, terms
+
+from hub.exchange.plan import compile_plan
+from hub.model.agreement import Agreement, Condition, Grant
+from hub.model.entry import AgreementBody, DatasetBody
+from hub.model.errors import HubError
+from hub.model.lifecycle import State
+from hub.model.output_schema import output_schema
+from hub.model.pseudonym import derive_key
+
+DATASET = DatasetBody(
+    dataset="vehicle-registry/vehicles", topic="t", quarantine_topic="q", partitions=4, schema_ids=(WRITER,), key_identifier="plate"
+)
+
+
+def body_of(agreement: Agreement, **changes: Any) -> AgreementBody:
+    """Return the body of an active agreement whose output schema has id 1000."""
+    values: dict[str, Any] = {
+        "state": State.ACTIVE,
+        "terms": agreement,
+        "share_topic": "s",
+        "key_epoch": 1,
+        "output_schema_ids": {str(WRITER): 1000},
+        "since_ms": 0,
+    }
+    return AgreementBody(**(values | changes))
+
+
+def refusal_of(agreement: Agreement, *, output: str | None = None, **changes: Any) -> HubError:
+    """Return why a plan with this agreement is refused; ``output`` replaces the registered output schema."""
+    schemas = {WRITER: json.dumps(VEHICLE)}
+    if output is not None:
+        schemas[1000] = output
+    with pytest.raises(HubError) as refused:
+        compile_plan(
+            dataset=DATASET,
+            agreements=[body_of(agreement, **changes)],
+            schemas=schemas,
+            master_keys={1: MASTER},
+            scope=SCOPE,
+            plan_offset=1,
+        )
+    return refused.value
+
+
+def test_agreements_stand_in_order_of_their_ids_whatever_the_order_of_hub_plan() -> None:
+    """Usage entries follow the plan's order: every worker must write the same."""
+    plan = plan_of(terms("zebra", "plate"), terms("alpha", "plate"))
+
+    assert [agreement.id for agreement in plan.agreements] == ["alpha", "zebra"]
+
+
+def test_only_active_and_suspended_agreements_of_the_dataset_are_planned() -> None:
+    """Ended: no longer in the plan, so nothing is metered for it."""
+    states = {"a": State.ACTIVE, "b": State.SUSPENDED, "c": State.ENDED, "d": State.DRAFT}
+    agreements = [terms(agreement_id, "plate") for agreement_id in states]
+
+    plan = plan_of(*agreements, terms("e", "plate", dataset="vehicle-registry/drivers"), states=states)
+
+    assert [agreement.id for agreement in plan.agreements] == ["a", "b"]
+
+
+def test_terms_are_asked_at_the_moment_given() -> None:
+    """The kernel has no clock; ``valid_until`` is exclusive."""
+    plan = plan_of(terms("a", "plate"), terms("b", "plate", valid_from_ms=NOW + 1, valid_until_ms=NOW + 5))
+
+    assert plan.in_term(NOW) == (True, False)
+    assert plan.in_term(NOW + 1) == (False, True)
+    assert plan.in_term(NOW + 5) == (False, False)
+
+
+def test_pseudonym_keys_are_those_of_consumer_purpose_and_kind() -> None:
+    """For fields and for the record key; none that is not needed."""
+    plan = plan_of(terms("a", Grant("owner_id", "pseudonym"), "plate", key="pseudonym"))
+
+    keys = plan.agreements[0].pseudonym_keys
+
+    assert keys == {
+        kind: derive_key(MASTER, scope=SCOPE, consumer="parking-office", purpose="enforcement", kind=kind, epoch=1)
+        for kind in ("plate", "resident-id")
+    }
+
+
+def test_a_plan_never_shows_its_keys() -> None:
+    """A plan may end up in a log line or a traceback."""
+    plan = plan_of(terms("a", Grant("owner_id", "pseudonym")))
+    key = plan.agreements[0].pseudonym_keys["resident-id"]
+
+    assert repr(key) not in repr(plan)
+    assert "pseudonym_keys" not in repr(plan)
+
+
+def test_terms_that_do_not_fit_are_refused_with_every_fault() -> None:
+    """A signed agreement was checked before; this holds when the check was of an older version."""
+    refused = refusal_of(terms("a", "plate", rows=Condition("colour", "eq", 1), key="hash"), output="{}")
+
+    assert refused.code == "HUB-AGREE-005"
+    assert [problem.field for problem in refused.problems] == ["rows.field", "key"]
+
+
+def test_an_output_schema_wider_than_the_terms_is_refused() -> None:
+    """Law 2 holds also against a registry that was tampered with."""
+    narrow, wide = terms("a", "plate"), terms("a", "plate", "owner_id")
+
+    refused = refusal_of(narrow, output=output_schema(wide, VEHICLE, key_epoch=1))
+
+    assert refused.code == "HUB-AGREE-005"
+
+
+def test_an_output_schema_is_the_same_however_the_registry_wrote_it() -> None:
+    """Registries keep schemas as parsed JSON; spaces and order of members mean nothing."""
+    agreement = terms("a", "plate")
+    respelled = json.dumps(json.loads(output_schema(agreement, VEHICLE, key_epoch=1)), indent=2, sort_keys=True)
+
+    plan = compile_plan(
+        dataset=DATASET,
+        agreements=[body_of(agreement)],
+        schemas={WRITER: json.dumps(VEHICLE), 1000: respelled},
+        master_keys={},
+        scope=SCOPE,
+        plan_offset=1,
+    )
+
+    assert plan.agreements[0].output_ids == {WRITER: 1000}
+
+
+def test_a_schema_that_is_not_in_hub_plan_is_refused() -> None:
+    """Schemas travel in hub.plan: a missing one means that it was emptied or cut."""
+    assert refusal_of(terms("a", "plate")).code == "HUB-PLAN-002"
+
+
+def test_a_missing_master_key_is_refused_where_a_pseudonym_needs_it() -> None:
+    """An agreement without pseudonyms needs none."""
+    agreement = terms("a", Grant("plate", "pseudonym"))
+
+    refused = refusal_of(agreement, output=output_schema(agreement, VEHICLE, key_epoch=2), key_epoch=2)
+
+    assert refused.code == "HUB-KEY-002"
+
+
+def test_an_agreement_may_lack_an_output_schema_for_a_writer_schema() -> None:
+    """Its terms need not fit that schema; records under it are quarantined for this agreement alone."""
+    grown = {**VEHICLE, "fields": [field for field in VEHICLE["fields"] if field["name"] != "seats"]}
+
+    plan = plan_of(terms("a", "seats"), schemas={7: VEHICLE, 8: grown}, without=[("a", 8)])
+
+    assert plan.agreements[0].output_ids == {7: 1007}
+    assert sorted(plan.writers) == [7, 8]
+
+
+def test_plans_are_equal_only_to_themselves() -> None:
+    """What a kernel derives from a plan is kept by identity and dies with it."""
+    plan = plan_of(terms("a", "plate"))
+
+    assert plan == plan  # noqa: PLR0124 (identity is what is asked)
+    assert plan != plan_of(terms("a", "plate"))
+    assert len({plan, msgspec.structs.replace(plan)}) == 2
