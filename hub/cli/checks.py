@@ -68,7 +68,7 @@ def _java(settings: Settings) -> Finding:
 def _jars(settings: Settings) -> Finding:
     if settings.broker.bootstrap:
         return Finding(Status.SKIPPED, "an outside cluster is set")
-    libs = EmbeddedBroker(folder=settings.state / "broker")._libs  # noqa: SLF001 - the folder that a start would take
+    libs = EmbeddedBroker(folder=settings.state / "broker").libs
     count = len(list(libs.glob("*.jar")))
     if not any(libs.glob("kafka_2.13-*.jar")):
         return Finding(Status.DOWN, f"no Kafka in {libs}", "run `make setup`, or set CITYHUB_KAFKA_LIBS")

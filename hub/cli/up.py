@@ -104,9 +104,7 @@ def make_state(settings: Settings) -> None:
     """Make the state folder and the keys where they are missing, and say so."""
     from hub.app import initialise  # noqa: PLC0415 - SQL and the rooms above it, which `up --help` does not need
 
-    had_keys = any(settings.keys_folder.glob("master-*.key"))
-    initialise(settings)
-    if not had_keys:
+    if initialise(settings):
         say(f"new keys are in {settings.keys_folder.absolute()}: back them up now; losing the master key changes every pseudonym")
 
 
