@@ -135,11 +135,6 @@ class EmbeddedBroker:
         return self._java.pid if self._java is not None and self._java.is_running else None
 
     @property
-    def libs(self) -> Path:
-        """Folder of the jars that a start takes."""
-        return self._libs
-
-    @property
     def log(self) -> Path:
         """The broker's own log."""
         return self.folder / LOG_NAME
@@ -282,7 +277,7 @@ def check_java() -> str:
     home = os.environ.get("JAVA_HOME")
     of_home = Path(home) / "bin" / "java" if home else None
     java = str(of_home) if of_home is not None and of_home.exists() else shutil.which("java")
-    fix = f"install a Java runtime of version {JAVA_MAJOR_MIN} or newer (Debian: `apt-get install openjdk-17-jre-headless`), or set JAVA_HOME"
+    fix = f"install a Java runtime of version {JAVA_MAJOR_MIN} or newer (Debian: `apt-get install default-jre-headless`), or set JAVA_HOME"
     if java is None:
         raise HubError("HUB-BROKER-005", "no `java` on the path", fix)
     try:
