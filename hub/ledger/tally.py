@@ -93,13 +93,14 @@ class Tally:
         self.posted = 0
         """Steps that moved a chain."""
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Take records of one partition of hub.usage, in their order."""
+    def take(self, records: Iterable[Record], *, only: ChainId | None = None) -> None:
+        """Take records of one partition of hub.usage, in their order; with ``only``, pass over what is not of that chain."""
         for record in records:
             found = read_step(record, scope=self._scope)
             if isinstance(found, Reading):
-                self.follow(found)
-            else:
+                if only is None or found.chain_id == only:
+                    self.follow(found)
+            elif only is None:
                 self.refused[record.partition, record.offset] = found
 
     def follow(self, reading: Reading) -> bool:

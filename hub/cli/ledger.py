@@ -1,0 +1,122 @@
+"""``cityhub ledger``: what was used, whether it agrees with what was delivered, and chains that wait for somebody."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from hub.app import Hub
+from hub.cli.output import JsonFlag, emit, say, session, table
+from hub.ledger.chain import ChainId
+from hub.ledger.check import Report, check
+from hub.ledger.resume import resume
+from hub.ledger.show import Stand, show_chains, show_use
+from hub.model.errors import HubError, Problem
+
+app = typer.Typer(no_args_is_help=True)
+
+
+class By(StrEnum):
+    """What a row of ``ledger show`` is about."""
+
+    AGREEMENT = "agreement"
+    HOUR = "hour"
+    CHAIN = "chain"
+
+
+_USE = ("delivered", "filtered", "denied", "suppressed", "quarantined", "gaps", "lost", "bytes_delivered", "steps")
+_CHAIN = ("chain", "source", "step", "next_offset", "metered_at", "state", "held_at", "held_reason")
+
+
+@app.command("show")
+def show_command(
+    ctx: typer.Context,
+    by: Annotated[By, typer.Option(help="One row per agreement version, per hour and agreement version, or per chain.")] = By.AGREEMENT,
+    agreement: Annotated[str | None, typer.Option(help="Only this agreement.")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Only chains that are held.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show usage as the ledger has it, and up to which usage offset it has read."""
+    with Hub(session(ctx).settings) as hub:
+        scope = hub.names.scope
+        if by is By.CHAIN or held:
+            _print_stand(show_chains(hub.engine, scope=scope, held_only=held), _CHAIN, as_json=as_json)
+            return
+        stand = show_use(hub.engine, scope=scope, agreement=agreement, by_hour=by is By.HOUR)
+        columns = ("agreement_id", "agreement_version", *(("hour",) if by is By.HOUR else ()), *_USE)
+        _print_stand(stand, columns, as_json=as_json)
+
+
+@app.command("check")
+def check_command(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Count usage steps, ledger and deliveries apart and compare them; exits 5 on any difference."""
+    settings = session(ctx).settings
+    with Hub(settings) as hub:
+        report = check(settings.bootstrap, names=hub.names, engine=hub.engine, terms=hub.terms())
+    if as_json:
+        emit(report, as_json=True)
+    else:
+        _print_report(report)
+    if report.code is not None:
+        raise HubError(
+            report.code,
+            f"{report.differences_found} differences",
+            "stop billing, keep the topics, and follow each difference from its usage step",
+            problems=_problems(report),
+        )
+
+
+@app.command("resume")
+def resume_command(
+    ctx: typer.Context,
+    chain: Annotated[str, typer.Argument(help="`<topic id>/<partition>`, as `ledger show --by chain` prints it.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Read a held chain again from where it was held; exits 5 where it is held again."""
+    settings = session(ctx).settings
+    with Hub(settings) as hub:
+        found = resume(ChainId.parse(chain), bootstrap=settings.bootstrap, names=hub.names, engine=hub.engine)
+    emit(found, as_json=as_json)
+    if found.held_at is not None:
+        raise HubError(
+            "HUB-LEDGER-001",
+            f"chain `{chain}` is held again at usage offset {found.held_at}: {found.held_reason}",
+            "its steps do not continue each other: look at hub.usage there",
+        )
+
+
+def _print_stand(stand: Stand, columns: tuple[str, ...], *, as_json: bool) -> None:
+    if as_json:
+        emit(stand, as_json=True)
+        return
+    table("", [column.removeprefix("agreement_") for column in columns], [[getattr(row, name) for name in columns] for row in stand.rows])
+    say(f"hub.usage is read up to {_offsets(stand.usage_read_to)}; {stand.chains_held} chains held, {stand.refused} records refused")
+
+
+def _print_report(report: Report) -> None:
+    rows: list[tuple[str, Any]] = [
+        ("metered in usage steps", report.metered),
+        ("posted in the ledger", report.posted),
+        ("counted in share topics", report.delivered),
+        ("unverifiable: gone by retention", report.unverifiable),
+        ("usage steps", report.steps),
+        ("chains", report.chains),
+        ("differences", report.differences_found),
+    ]
+    table("", ("delivered records", "count"), rows)
+    for gone in report.unverifiable_partitions:
+        say(f"{gone.where}: {gone.records:,} records of `{gone.agreement_id}` cannot be counted any more")
+    behind = {number: end for number, end in report.usage_read_to.items() if report.ledger_read_to.get(number, 0) < end}
+    if behind:
+        say(f"the ledger has read hub.usage up to {_offsets(report.ledger_read_to) or 'nothing'} of {_offsets(report.usage_read_to)}")
+
+
+def _problems(report: Report) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(found.where, found.agreement_id or found.between, f"{found.between}: expected {found.expected}, found {found.found}", "")
+        for found in report.differences
+    )
+
+
+def _offsets(positions: dict[int, int]) -> str:
+    return ", ".join(f"{partition}: {offset:,}" for partition, offset in sorted(positions.items()))

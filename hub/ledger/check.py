@@ -1,0 +1,136 @@
+"""``ledger check``: three counts that know nothing of each other have to agree.
+
+1. *Metered*: hub.usage is read from its beginning by the rule of ``chain``: hashes, offsets without gaps, step numbers, sums.
+2. *Posted*: the ledger in SQL, against what hub.usage gives up to the usage offsets where the ledger stands.
+3. *Delivered*: committed records of the share topics, counted from batch headers, against what was metered as delivered.
+
+What retention took before any check counted it is ``unverifiable``, never a difference; what was counted once stays counted.
+"""
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import Engine
+
+from hub.ledger.deliveries import Deliveries, Metered, Unverifiable
+from hub.ledger.rating import Terms
+from hub.ledger.usage_log import UsageLog
+from hub.ledger.walk import Books, Difference, Walk, read_books
+from hub.model.errors import HubError
+from hub.model.names import Names, TopicPartition
+from hub.observe.progress import progress
+
+DEADLINE_S: Final = 30.0
+RECORDS_MAX: Final = 5_000
+DIFFERENCES_MAX: Final = 200
+"""Differences that a report lists; it counts them all."""
+NO_TOPIC: Final = "HUB-BROKER-009"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a check came to."""
+
+    sound: bool
+    metered: int
+    """Delivered records by usage steps."""
+    posted: int
+    """Delivered records in the ledger."""
+    delivered: int
+    """Records counted in share topics, by this check or one before."""
+    unverifiable: int
+    """Metered records that nobody can count any more."""
+    steps: int
+    chains: int
+    refused: int
+    """Records of hub.usage that are no usage steps of this hub."""
+    usage_read_to: dict[int, int]
+    ledger_read_to: dict[int, int]
+    differences_found: int
+    differences: tuple[Difference, ...]
+    unverifiable_partitions: tuple[Unverifiable, ...]
+
+    @property
+    def code(self) -> str | None:
+        """Error code of the worst difference, None where there is none."""
+        if self.sound:
+            return None
+        return "HUB-LEDGER-001" if any(found.between == "chain" for found in self.differences) else "HUB-LEDGER-002"
+
+
+def check(bootstrap: str, *, names: Names, engine: Engine, terms: Terms, deadline_s: float = DEADLINE_S) -> Report:
+    """Compare usage steps, ledger and deliveries as they are now; progress goes to stderr.
+
+    HUB-LEDGER-007 when a topic cannot be read to its end, HUB-LEDGER-006 when hub.usage is not the log that the ledger read.
+    """
+    books = read_books(engine, scope=names.scope)
+    walk = Walk(scope=names.scope, ledger_read_to=books.read_to)
+    deliveries = Deliveries(engine=engine, names=names, terms=terms)
+    try:
+        usage = UsageLog(bootstrap, names=names, client_id="cityhub-check")
+    except HubError as error:
+        if error.code != NO_TOPIC or books.read_to:
+            raise
+        return _report(walk, books, deliveries, {}, [])
+    with usage:
+        if books.usage_topic_ids - {usage.topic_id}:
+            raise HubError("HUB-LEDGER-006", "hub.usage was deleted and made again", "restore the broker's data")
+        usage.seek(dict.fromkeys(usage.partitions, 0))
+        _read_usage(usage, walk, deadline_s=deadline_s)
+        before = deliveries.by_partition(walk.metered)
+        with progress("counting deliveries", total=sum(before.values())) as shown:
+            deliveries.count(bootstrap, before, deadline_s=deadline_s, tell=shown.update)
+        metered = _read_on(usage, walk, deliveries, before, deadline_s=deadline_s)
+        differences = [*walk.broken_chains(), *walk.differs_from(books), *_nameless(walk, terms), *deliveries.differences(metered)]
+        return _report(walk, books, deliveries, usage.positions, differences)
+
+
+def _read_usage(usage: UsageLog, walk: Walk, *, deadline_s: float) -> None:
+    """Read hub.usage to its end of now."""
+    ends = usage.high_watermarks()
+    with progress("reading usage steps", total=sum(ends.values()), unit="offsets") as shown:
+        for stretches in usage.read_to(ends, deadline_s=deadline_s, records_max=RECORDS_MAX):
+            for _ in walk.take(stretches):
+                pass
+            shown.update(sum(usage.positions.values()))
+
+
+def _read_on(
+    usage: UsageLog, walk: Walk, deliveries: Deliveries, before: dict[TopicPartition, int], *, deadline_s: float
+) -> dict[TopicPartition, Metered]:
+    """Read what was metered while deliveries were counted; returns sums by share partition before, after and between."""
+    sums = dict(before)
+    between: dict[TopicPartition, set[int]] = {}
+    for stretches in usage.read_to(usage.high_watermarks(), deadline_s=deadline_s, records_max=RECORDS_MAX):
+        for reading in walk.take(stretches):
+            for entry in reading.step.entries:
+                place = deliveries.place(entry.agreement_id, entry.agreement_version, reading.step.source_partition)
+                if place is not None and entry.delivered:
+                    sums[place] = sums.get(place, 0) + entry.delivered
+                    between.setdefault(place, set()).add(sums[place])
+    return {place: Metered(before.get(place, 0), after, frozenset(between.get(place, ()))) for place, after in sums.items()}
+
+
+def _nameless(walk: Walk, terms: Terms) -> list[Difference]:
+    """Return usage under agreement versions that nobody knows."""
+    found = sorted({(agreement_id, version) for agreement_id, version, _ in walk.metered} - terms.keys())
+    return [
+        Difference("terms", "hub.usage", agreement_id, "known terms", f"version {version} is not known") for agreement_id, version in found
+    ]
+
+
+def _report(walk: Walk, books: Books, deliveries: Deliveries, read_to: dict[int, int], differences: list[Difference]) -> Report:
+    return Report(
+        sound=not differences,
+        metered=sum(walk.metered.values()),
+        posted=books.delivered,
+        delivered=deliveries.delivered,
+        unverifiable=sum(found.records for found in deliveries.unverifiable),
+        steps=walk.steps,
+        chains=walk.chains,
+        refused=len(walk.booked.refused) + len(walk.beyond.refused),
+        usage_read_to=dict(read_to),
+        ledger_read_to=books.read_to,
+        differences_found=len(differences),
+        differences=tuple(differences[:DIFFERENCES_MAX]),
+        unverifiable_partitions=tuple(deliveries.unverifiable),
+    )

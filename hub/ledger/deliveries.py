@@ -1,0 +1,175 @@
+"""Comparing deliveries with usage: what lies in the share topics against what was metered as delivered.
+
+Deliveries and their usage step commit in one transaction. So, without knowing one moment for both: what was metered *before*
+the counting must be the exact count of the share partition at some point of its log where no transaction was open; and what was
+counted in the end must be the exact sum of the usage steps at some point up to *after* the counting.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from hub.broker.admin import Admin
+from hub.broker.committed import Counted, Span, count_committed
+from hub.ledger.rating import Terms
+from hub.ledger.walk import Difference
+from hub.model.names import Names, TopicPartition
+from hub.store.ledger_tables import DELIVERIES_VERIFIED
+
+BETWEEN: Final = "deliveries"
+
+
+class Verified(NamedTuple):
+    """Up to ``next_offset`` a share partition was compared: ``metered`` had been metered then and ``counted`` of it counted."""
+
+    share_topic_id: str
+    next_offset: int
+    metered: int
+    counted: int
+
+
+NOTHING: Final = Verified("", 0, 0, 0)
+
+
+class Unverifiable(msgspec.Struct, frozen=True):
+    """Records that were metered as delivered and that nobody can count any more."""
+
+    where: str
+    agreement_id: str
+    records: int
+
+
+class Metered(NamedTuple):
+    """Delivered records of one share partition by usage steps: before the counting, after it, and at each step between."""
+
+    before: int
+    after: int
+    between: frozenset[int]
+
+
+class Compared(NamedTuple):
+    """What comparing one share partition came to."""
+
+    delivered: int
+    """Counted now or by a check before."""
+    verified: Verified | None
+    """What the next check may rely on; None: what this one relied on."""
+    unverifiable: int
+    difference: tuple[str, str] | None
+    """Expected and found."""
+
+
+def compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered) -> Compared:
+    """Compare the count of one share partition with its usage; ``known`` is what earlier checks have verified of it.
+
+    Where retention took records, or the topic was made again, fewer may be there than were metered: as many as there were
+    offsets, respectively any number. More than were metered is a difference always.
+    """
+    before, after = metered.before - known.metered, metered.after - known.metered
+    delivered = known.counted + found.records
+    behind = known.metered - known.counted
+    told = (f"{metered.before:,} metered", f"{delivered + behind:,} delivered")
+    made_again = known.share_topic_id not in {"", topic_id}
+    room = found.begin_offset - found.span.first_offset
+    if found.is_cut:
+        return Compared(known.counted, None, behind, (told[0], f"the log ends at {found.next_offset}, before what was verified"))
+    if found.records > after:
+        return Compared(delivered, None, behind, (f"{metered.after:,} metered", told[1]))
+    if not room and not made_again:
+        if found.met_at is None or found.records + known.metered not in metered.between | {metered.before}:
+            return Compared(delivered, None, behind, told)
+        return Compared(delivered, Verified(topic_id, found.met_at, metered.before, known.counted + before), behind, None)
+    missing = max(0, before - found.records)
+    if missing > room and not made_again:
+        return Compared(delivered, None, behind, told)
+    settled = before == after and not found.open_records
+    verified = Verified(topic_id, found.next_offset, metered.after, delivered) if settled else None
+    return Compared(delivered, verified, behind + missing, None)
+
+
+class Deliveries:
+    """The share partitions of all agreements: which there are, what was verified of them, what they hold now."""
+
+    def __init__(self, *, engine: Engine, names: Names, terms: Terms) -> None:
+        """Read what earlier checks have verified."""
+        self._engine = engine
+        self._names = names
+        self._terms = terms
+        self._agreements = {self._topic(agreement_id, version): agreement_id for agreement_id, version in terms}
+        with engine.connect() as connection:
+            self._known = dict(_read_verified(connection, scope=names.scope))
+        self._ids: dict[str, str] = {}
+        self._counted: list[Counted] = []
+        self.delivered = 0
+        self.unverifiable: list[Unverifiable] = []
+
+    def by_partition(self, metered: Mapping[tuple[str, int, int], int]) -> dict[TopicPartition, int]:
+        """Return sums by share partition, over all versions; agreements that nobody knows are left out."""
+        sums: dict[TopicPartition, int] = {}
+        for (agreement_id, version, partition), records in metered.items():
+            if (place := self.place(agreement_id, version, partition)) is not None:
+                sums[place] = sums.get(place, 0) + records
+        return sums
+
+    def place(self, agreement_id: str, version: int, partition: int) -> TopicPartition | None:
+        """Return the share partition that a source partition's records are delivered to, None for an unknown agreement."""
+        known = (agreement_id, version) in self._terms
+        return TopicPartition(self._topic(agreement_id, version), partition) if known else None
+
+    def count(self, bootstrap: str, before: Mapping[TopicPartition, int], *, deadline_s: float, tell: Callable[[int], None]) -> None:
+        """Count every share partition that there is; ``before`` is what was metered so far."""
+        with Admin(bootstrap, client_id="cityhub-check") as admin:
+            self._ids = {name: str(topic_id) for name, topic_id in admin.topic_ids(self._agreements).items()}
+            places = [TopicPartition(name, number) for name in sorted(self._ids) for number in range(admin.partitions(name))]
+        spans = []
+        for place in places:
+            known = self._known.get(place, NOTHING)
+            first = known.next_offset if known.share_topic_id == self._ids[place.topic] else 0
+            spans.append(Span(place, first, before.get(place, 0) - known.metered))
+        self._counted = count_committed(bootstrap, spans, deadline_s=deadline_s, tell=tell)
+
+    def differences(self, metered: Mapping[TopicPartition, Metered]) -> Iterator[Difference]:
+        """Compare what was counted, keep what is verified, yield what differs."""
+        verified: dict[TopicPartition, Verified] = {}
+        none = Metered(0, 0, frozenset())
+        for found in self._counted:
+            place = found.span.partition
+            topic_id = self._ids[place.topic]
+            result = compare(found, known=self._known.get(place, NOTHING), topic_id=topic_id, metered=metered.get(place, none))
+            self.delivered += result.delivered
+            self._note(place, result.unverifiable)
+            if result.verified is not None:
+                verified[place] = result.verified
+            if result.difference is not None:
+                yield Difference(BETWEEN, str(place), self._agreements[place.topic], *result.difference)
+        counted = {found.span.partition for found in self._counted}
+        for place in sorted(metered.keys() - counted):
+            known = self._known.get(place, NOTHING)
+            self.delivered += known.counted
+            self._note(place, metered[place].before - known.counted)
+        self._keep(verified)
+
+    def _topic(self, agreement_id: str, version: int) -> str:
+        return self._names.share(consumer=self._terms[agreement_id, version].consumer, agreement=agreement_id)
+
+    def _note(self, place: TopicPartition, records: int) -> None:
+        if records > 0:
+            self.unverifiable.append(Unverifiable(str(place), self._agreements[place.topic], records))
+
+    def _keep(self, verified: Mapping[TopicPartition, Verified]) -> None:
+        table = DELIVERIES_VERIFIED
+        scope = self._names.scope
+        with self._engine.begin() as connection:
+            for place, row in verified.items():
+                key = {"scope": scope, "share_topic": place.topic, "share_partition": place.partition}
+                same = (table.c.scope == scope, table.c.share_topic == place.topic, table.c.share_partition == place.partition)
+                if connection.execute(update(table).where(*same).values(row._asdict())).rowcount == 0:
+                    connection.execute(insert(table).values(key | row._asdict()))
+
+
+def _read_verified(connection: Connection, *, scope: str) -> Iterator[tuple[TopicPartition, Verified]]:
+    table = DELIVERIES_VERIFIED
+    for row in connection.execute(select(table).where(table.c.scope == scope)):
+        yield TopicPartition(row.share_topic, row.share_partition), Verified(row.share_topic_id, row.next_offset, row.metered, row.counted)

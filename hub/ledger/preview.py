@@ -1,0 +1,43 @@
+"""What a period's bill will be, as far as the ledger has read: nothing is posted by looking."""
+
+import difflib
+
+import msgspec
+from sqlalchemy import Engine
+
+from hub.ledger.books import read_chains, read_hours, read_positions, snapshot
+from hub.ledger.periods import Period
+from hub.ledger.rating import Bill, Terms, rate
+from hub.ledger.tariffs import TariffBook
+from hub.model.errors import HubError
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """A bill, and how far it can be relied on."""
+
+    bill: Bill
+    usage_read_to: dict[int, int]
+    """Next usage offset by partition of hub.usage: what lies behind is not in the bill."""
+    chains_held: tuple[str, ...]
+    """Chains whose use from some step on is not in the bill."""
+
+
+def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms: Terms, tariffs: TariffBook) -> Preview:
+    """Return the bill of ``consumer`` for ``period`` as the ledger stands; HUB-AGREE-002 for a consumer without agreements."""
+    agreements = sorted({agreement_id for (agreement_id, _), one in terms.items() if one.consumer == consumer})
+    if not agreements:
+        known = sorted({one.consumer for one in terms.values()})
+        near = difflib.get_close_matches(consumer, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known) or 'none'}"
+        raise HubError("HUB-AGREE-002", f"consumer `{consumer}` has no agreement", hint)
+    with snapshot(engine) as connection:
+        usage = list(read_hours(connection, scope=scope, hours=period.hours, agreements=agreements))
+        chains = read_chains(connection, scope=scope)
+        positions = read_positions(connection, scope=scope)
+    topics = {row.id.topic_id: row.source_topic for row in chains}
+    bill = rate(usage, scope=scope, consumer=consumer, period=period, terms=terms, tariffs=tariffs, topics=topics)
+    return Preview(
+        bill=bill,
+        usage_read_to={partition: position.next_offset for partition, position in positions.items()},
+        chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None),
+    )

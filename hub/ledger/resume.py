@@ -1,0 +1,104 @@
+"""Resuming a held chain: its steps are read again from where it was held, by the same rule.
+
+The chain stays held, with ``held_at`` moving on, until the reading has reached the collector's position; only then does the
+collector have it back. A kill in between leaves a held chain that can be resumed. What still does not continue holds it again.
+"""
+
+import time
+from typing import Final
+
+import msgspec
+from sqlalchemy import Engine
+
+from hub.ledger.books import ChainRow, Overtaken, add_hours, move_position, read_chains, read_positions, save_chain
+from hub.ledger.chain import ChainId, Held
+from hub.ledger.tally import Stretch, Tally
+from hub.ledger.usage_log import UsageLog
+from hub.model.errors import HubError
+from hub.model.names import Names
+
+RECORDS_MAX: Final = 2_000
+POLLS_MAX: Final = 50
+DEADLINE_S: Final = 300.0
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """What became of a held chain."""
+
+    chain: str
+    source_topic: str
+    posted: int
+    """Steps that were posted."""
+    held_at: int | None
+    """Usage offset where it is held again; None: it goes on."""
+    held_reason: str | None
+
+
+def resume(chain_id: ChainId, *, bootstrap: str, names: Names, engine: Engine, deadline_s: float = DEADLINE_S) -> Resumed:
+    """Read ``chain_id`` again from where it is held; HUB-LEDGER-005 when it is not known, no change when it is not held."""
+    row = _find(engine, chain_id, scope=names.scope)
+    posted = 0
+    deadline = time.monotonic() + deadline_s
+    with UsageLog(bootstrap, names=names, client_id="cityhub-ledger-resume") as usage:
+        while row.chain.held is not None:
+            if time.monotonic() > deadline:
+                raise HubError(
+                    "HUB-LEDGER-007", f"chain `{chain_id}` was not read to its end in time", "resume it again, it goes on from there"
+                )
+            try:
+                tally = _post_next(row, row.chain.held, usage=usage, engine=engine, scope=names.scope)
+            except Overtaken:
+                row = _find(engine, chain_id, scope=names.scope)
+                continue
+            posted += tally.posted
+            row = row._replace(chain=tally.chain(chain_id))
+            if tally.held:
+                break
+    held = row.chain.held
+    return Resumed(
+        chain=str(chain_id),
+        source_topic=row.source_topic,
+        posted=posted,
+        held_at=None if held is None else held.usage_offset,
+        held_reason=None if held is None else held.reason.value,
+    )
+
+
+def _find(engine: Engine, chain_id: ChainId, *, scope: str) -> ChainRow:
+    with engine.connect() as connection:
+        found = next((row for row in read_chains(connection, scope=scope) if row.id == chain_id), None)
+    if found is None:
+        raise HubError("HUB-LEDGER-005", f"chain `{chain_id}` is not in the ledger", "`cityhub ledger show --by chain` lists them")
+    return found
+
+
+def _post_next(row: ChainRow, held: Held, *, usage: UsageLog, engine: Engine, scope: str) -> Tally:
+    """Post one more stretch of a chain that is held; the collector has it back where the stretch ends at its position."""
+    partition = row.chain.usage_partition or 0
+    with engine.connect() as connection:
+        end = read_positions(connection, scope=scope)[partition].next_offset
+    stretch = _read(usage, partition, held.usage_offset, end)
+    tally = Tally(scope=scope, load=lambda _: msgspec.structs.replace(row.chain, held=None))
+    tally.topics[row.id.topic_id] = row.source_topic
+    tally.take(stretch.records, only=row.id)
+    after = tally.chain(row.id)
+    if after.held is None and stretch.next_offset < end:
+        after = msgspec.structs.replace(after, held=Held(stretch.next_offset, held.reason))
+    tally.chains[row.id] = after
+    with engine.begin() as connection:
+        if after.held is None:
+            move_position(connection, stretch._replace(first_offset=end, next_offset=end), scope=scope)
+        save_chain(connection, row.id, before=row.chain, after=after, tally=tally, scope=scope)
+        add_hours(connection, tally.hours, scope=scope)
+    return tally
+
+
+def _read(usage: UsageLog, partition: int, begin: int, end: int) -> Stretch:
+    """Return the records of ``partition`` from ``begin`` on, none of them at or beyond ``end``."""
+    if usage.positions.get(partition) != begin:
+        usage.seek({partition: begin})
+    for _ in range(POLLS_MAX if begin < end else 0):
+        for stretch in usage.poll(records_max=RECORDS_MAX):
+            records = [record for record in stretch.records if record.offset < end]
+            return stretch._replace(next_offset=min(stretch.next_offset, end), records=records)
+    return Stretch(usage.topic_id, partition, begin, begin, ())

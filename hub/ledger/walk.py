@@ -1,0 +1,133 @@
+"""Reading hub.usage again from its beginning, and comparing the ledger with what it gives at the same usage offsets."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine
+
+from hub.ledger.books import read_chains, read_hours, read_positions, read_refused, snapshot
+from hub.ledger.chain import Chain, ChainId, Reading, read_step
+from hub.ledger.periods import shown_hour
+from hub.ledger.tally import HourKey, HourSums, Stretch, Tally
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Two counts that should be one."""
+
+    between: str
+    """What was held against the usage steps: ``chain``, ``ledger``, ``terms`` or ``deliveries``."""
+    where: str
+    """Chain, hour or share partition."""
+    agreement_id: str | None
+    expected: str
+    """What the usage steps say."""
+    found: str
+
+
+class Books(msgspec.Struct, frozen=True):
+    """The ledger at one moment."""
+
+    read_to: dict[int, int]
+    """Next usage offset by partition of hub.usage."""
+    usage_topic_ids: frozenset[str]
+    chains: dict[ChainId, Chain]
+    hours: dict[HourKey, HourSums]
+    refused: dict[tuple[int, int], str]
+
+    @property
+    def delivered(self) -> int:
+        """Delivered records over all rows."""
+        return sum(sums.delivered for sums in self.hours.values())
+
+
+def read_books(engine: Engine, *, scope: str) -> Books:
+    """Return the whole ledger of ``scope`` at one moment."""
+    with snapshot(engine) as connection:
+        positions = read_positions(connection, scope=scope)
+        return Books(
+            read_to={partition: position.next_offset for partition, position in positions.items()},
+            usage_topic_ids=frozenset(position.usage_topic_id for position in positions.values()),
+            chains={row.id: row.chain for row in read_chains(connection, scope=scope)},
+            hours=dict(read_hours(connection, scope=scope)),
+            refused=read_refused(connection, scope=scope),
+        )
+
+
+class Walk:
+    """Follows hub.usage from its beginning: ``booked`` is what the ledger must hold, ``beyond`` what lies behind its offsets."""
+
+    def __init__(self, *, scope: str, ledger_read_to: Mapping[int, int]) -> None:
+        """Nothing is read yet."""
+        self._scope = scope
+        self._cut = ledger_read_to
+        self.booked = Tally(scope=scope)
+        self.beyond = Tally(scope=scope, load=self.booked.chain)
+        self.metered: dict[tuple[str, int, int], int] = {}
+        """Delivered records by agreement, version and source partition; steps of held chains too: they were delivered."""
+        self.steps = 0
+
+    def take(self, stretches: Iterable[Stretch]) -> Iterator[Reading]:
+        """Take stretches; yields each usage step when it is counted."""
+        for stretch in stretches:
+            cut = self._cut.get(stretch.usage_partition, 0)
+            for record in stretch.records:
+                tally = self.booked if record.offset < cut else self.beyond
+                found = read_step(record, scope=self._scope)
+                if not isinstance(found, Reading):
+                    tally.refused[record.partition, record.offset] = found
+                    continue
+                tally.follow(found)
+                self.steps += 1
+                for entry in found.step.entries:
+                    place = (entry.agreement_id, entry.agreement_version, found.step.source_partition)
+                    self.metered[place] = self.metered.get(place, 0) + entry.delivered
+                yield found
+
+    @property
+    def chains(self) -> int:
+        """How many chains were seen."""
+        return len(self.booked.chains.keys() | self.beyond.chains.keys())
+
+    def broken_chains(self) -> Iterator[Difference]:
+        """Yield where a usage step does not continue its chain."""
+        for tally in (self.booked, self.beyond):
+            for chain_id in tally.held:
+                chain = tally.chain(chain_id)
+                if chain.held is not None:
+                    where = f"{chain_id} ({tally.topics[chain_id.topic_id]}-{chain_id.partition}) at usage offset {chain.held.usage_offset}"
+                    opening = "step 1" if chain.next_offset is None else f"step {chain.step + 1} from offset {chain.next_offset}"
+                    yield Difference("chain", where, None, opening, chain.held.reason.value)
+
+    def differs_from(self, books: Books) -> Iterator[Difference]:
+        """Yield where the ledger is not what the same stretch of hub.usage gives."""
+        for chain_id in sorted(books.chains.keys() | self.booked.chains.keys()):
+            expected, found = self.booked.chains.get(chain_id), books.chains.get(chain_id)
+            if expected != found:
+                yield Difference("ledger", str(chain_id), None, *_apart(_fields(expected), _fields(found)))
+        for key in sorted(books.hours.keys() | self.booked.hours.keys()):
+            sums, row = self.booked.hours.get(key), books.hours.get(key)
+            if sums != row:
+                where = f"{key.chain_id}, {shown_hour(key.hour)}, version {key.agreement_version}"
+                yield Difference("ledger", where, key.agreement_id, *_apart(_fields(sums), _fields(row)))
+        for partition, offset in sorted(books.refused.keys() ^ self.booked.refused.keys()):
+            said = ("no step", "not refused") if (partition, offset) in self.booked.refused else ("a step", "refused")
+            yield Difference("ledger", f"hub.usage-{partition} at {offset}", None, *said)
+
+
+def _fields(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    rows = msgspec.structs.asdict(value).items()
+    return {
+        name: one.hex() if isinstance(one, bytes) else f"{one.reason} at {one.usage_offset}" if name == "held" and one else str(one)
+        for name, one in rows
+    }
+
+
+def _apart(expected: dict[str, str], found: dict[str, str]) -> tuple[str, str]:
+    """Return the fields in which two rows differ, as two texts."""
+    if not expected or not found:
+        return ("a row", "none") if expected else ("none", "a row")
+    names = [name for name in expected if expected[name] != found[name]]
+    return ", ".join(f"{name} {expected[name]}" for name in names), ", ".join(f"{name} {found[name]}" for name in names)
