@@ -1,0 +1,88 @@
+"""What the embedded broker reads: its properties, its log configuration, its Java options. Pure texts, no I/O.
+
+Every path is relative to the folder of the broker, in which Java runs: Kafka reads properties as ISO 8859-1 and splits
+``log.dirs`` at commas, so that no path with a Chinese name or a comma may stand in them, and a folder may be moved.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from hub.broker.ports import HOST
+
+LOG_NAME: Final = "broker.log"
+LOG_CONFIGURATION_NAME: Final = "log4j2.xml"
+TEMPORARY_NAME: Final = "tmp"
+KEEP_FOR_EVER_MINUTES: Final = 2_147_483_647
+SESSION_TIMEOUT_MS: Final = 3_000
+HEARTBEAT_INTERVAL_MS: Final = 500
+INTERNAL_PARTITIONS: Final = 4
+CLEANER_BYTES: Final = 16 * 1024 * 1024
+"""Buffer of the log cleaner: 128 MiB by default, a sixth of our heap; this holds 700 thousand keys a round."""
+
+LOG_CONFIGURATION: Final = f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="ERROR">
+  <Appenders>
+    <RollingFile name="file" fileName="{LOG_NAME}" filePattern="{LOG_NAME}.%i">
+      <PatternLayout charset="UTF-8" pattern="%d{{ISO8601}} %p %c{{1}} %m%n%throwable"/>
+      <Policies><SizeBasedTriggeringPolicy size="16 MB"/></Policies>
+      <DefaultRolloverStrategy max="2"/>
+    </RollingFile>
+  </Appenders>
+  <Loggers>
+    <Root level="WARN"><AppenderRef ref="file"/></Root>
+    <Logger name="kafka.server.KafkaRaftServer" level="INFO"/>
+    <Logger name="org.apache.kafka.storage.internals.log.LogManager" level="INFO"/>
+  </Loggers>
+</Configuration>
+"""
+
+
+def properties(*, port: int, controller_port: int, home: str) -> str:
+    """Return server.properties of a single node (KRaft, broker and controller in one) whose logs stand under ``home``."""
+    lines: Mapping[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.bootstrap.servers": f"{HOST}:{controller_port}",
+        "log.dirs": f"{home}/data",
+        "metadata.log.dir": f"{home}/metadata",
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": INTERNAL_PARTITIONS,
+        "offsets.retention.minutes": KEEP_FOR_EVER_MINUTES,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": INTERNAL_PARTITIONS,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        "broker.session.timeout.ms": SESSION_TIMEOUT_MS,
+        "broker.heartbeat.interval.ms": HEARTBEAT_INTERVAL_MS,
+        "log.cleaner.dedupe.buffer.size": CLEANER_BYTES,
+    }
+    return "".join(f"{key}={value}\n" for key, value in lines.items())
+
+
+def java_command(java: str, *, libs: Path, heap_mb: int, arguments: Sequence[str]) -> list[str]:
+    """Return the command line that runs a class of Kafka's in the broker's folder."""
+    return [
+        java,
+        f"-Xmx{heap_mb}m",
+        "-XX:+UseG1GC",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:+PerfDisableSharedMem",
+        "-XX:ErrorFile=java_error.log",
+        "-Djava.awt.headless=true",
+        "-Djava.net.preferIPv4Stack=true",
+        f"-Djava.io.tmpdir={TEMPORARY_NAME}",
+        f"-Dlog4j2.configurationFile={LOG_CONFIGURATION_NAME}",
+        "-cp",
+        f"{libs}/*",
+        *arguments,
+    ]
