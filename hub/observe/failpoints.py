@@ -2,7 +2,8 @@
 
 Set by ``CITYHUB_FAILPOINT``, unset in production: then a failpoint is one dictionary look-up. The value is a list of
 ``<name>@<hit>=<action>``, separated by commas. ``<hit>`` is the number of the visit from 1, or ``*`` for each. Actions:
-``hang:<file>`` writes ``{"pid", "name", "detail"}`` to the file and waits for ever, ``sleep:<seconds>`` waits that long.
+``hang:<file>`` writes ``{"pid", "name", "detail"}`` to the file and waits until somebody removes it (a killed process never
+goes on; a zombie is let go that way), ``sleep:<seconds>`` waits that long.
 Every name stands in ``FAILPOINTS``; an unknown name is refused at start, so that a test cannot wait for one in vain.
 """
 
@@ -17,6 +18,7 @@ from typing import Final
 from hub.model.errors import HubError
 
 VARIABLE: Final = "CITYHUB_FAILPOINT"
+LOOK_S: Final = 0.02
 FAILPOINTS: Final = (
     "lane.drained",
     "lane.decided",
@@ -48,10 +50,11 @@ _ARMED = _parse(os.environ.get(VARIABLE, ""))
 _VISITS: Counter[str] = Counter()
 
 
-def _due(name: str, detail: str) -> float:
-    """Return seconds to wait at this visit, writing the mark of a hang before."""
+def _due(name: str, detail: str) -> tuple[float, list[Path]]:
+    """Return seconds to wait at this visit, and the marks of hangs, written just now, that have to go before it goes on."""
     _VISITS[name] += 1
     wait = 0.0
+    marks = []
     for hit, kind, argument in _ARMED[name]:
         if hit not in {"*", str(_VISITS[name])}:
             continue
@@ -61,23 +64,23 @@ def _due(name: str, detail: str) -> float:
         draft = Path(f"{argument}.{os.getpid()}")
         draft.write_text(json.dumps({"pid": os.getpid(), "name": name, "detail": detail}), encoding="utf-8")
         draft.replace(argument)
-        wait = float("inf")
-    return wait
+        marks.append(Path(argument))
+    return wait, marks
 
 
 def failpoint(name: str, *, detail: str = "") -> None:
     """Stop here if a test asked for it (blocking code)."""
     if name in _ARMED:
-        wait = _due(name, detail)
-        while wait > 0:
-            time.sleep(min(wait, 3600))
-            wait -= 3600
+        wait, marks = _due(name, detail)
+        time.sleep(wait)
+        while any(mark.exists() for mark in marks):
+            time.sleep(LOOK_S)
 
 
 async def afailpoint(name: str, *, detail: str = "") -> None:
     """Stop here if a test asked for it (code on the event loop)."""
     if name in _ARMED:
-        wait = _due(name, detail)
-        while wait > 0:
-            await asyncio.sleep(min(wait, 3600))
-            wait -= 3600
+        wait, marks = _due(name, detail)
+        await asyncio.sleep(wait)
+        while any(mark.exists() for mark in marks):  # noqa: ASYNC110 - another process removes it
+            await asyncio.sleep(LOOK_S)
