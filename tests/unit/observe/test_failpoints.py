@@ -6,9 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-VISIT_TWICE = (
-    "from hub.observe.failpoints import failpoint; failpoint('lane.drained', detail='x-0'); failpoint('lane.drained'); print('through')"
-)
+VISIT_TWICE = """
+from hub.observe.failpoints import failpoint
+failpoint("lane.drained", detail="x-0")
+failpoint("lane.drained")
+print("through")
+"""
 
 
 def _start(value: str, code: str = VISIT_TWICE) -> subprocess.Popen[str]:
