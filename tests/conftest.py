@@ -3,8 +3,10 @@
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from town import Town
 
 from hub.broker.admin import Admin
 from hub.broker.embedded import EmbeddedBroker
@@ -33,3 +35,11 @@ def names() -> Names:
     """Names that no other test uses: a scope and a topic prefix of this test's own."""
     number = next(_COUNT)
     return Names(scope=f"{330000 + number}", prefix=f"t{number}.")
+
+
+@pytest.fixture
+def town(names: Names, admin: Admin, tmp_path: Path) -> Iterator[Town]:
+    """Give a hub of the test's own on the shared broker."""
+    built = Town(names=names, admin=admin, folder=tmp_path)
+    yield built
+    built.close()

@@ -1,19 +1,22 @@
 """The inbox of a lane: chunks that follow each other, drained for a bounded time.
 
 A chunk that does not follow the one before is never taken: it is a left-over from before a seek, or retention overtook the
-lane. The log's own beginning decides which: offsets below it are counted ``lost``, everything else is asked for again.
+lane. The log's own beginning decides which: offsets below it are counted ``lost``, everything else is asked for again. An
+idle lane looks now and then whether retention passed it by, since then no chunk comes to tell.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hub.broker.transactions import EARLIEST, list_offset
 from hub.exchange.context import LaneContext
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
+
+LOOK_FOR_LOSS_S: Final = 30.0
 
 
 class Taken(NamedTuple):
@@ -41,6 +44,7 @@ class Inbox:
         self._arrived = asyncio.Event()
         self._open = False
         self._paused = False
+        self._look_at = 0.0
 
     def open(self, offset: int) -> None:
         """Accept chunks from ``offset`` on."""
@@ -49,6 +53,7 @@ class Inbox:
         self._due = offset
         self._open = True
         self._paused = False
+        self._look_at = time.monotonic()
 
     def close(self) -> None:
         """Drop what is there and what comes, and wake the drain."""
@@ -74,8 +79,12 @@ class Inbox:
     async def drain(self, position: int) -> Taken | None:
         """Return chunks from ``position`` on, of at most ``step_ms`` and ``step_bytes_max``; None when closed."""
         lost = 0
-        while not self._queue:
-            await self._arrival(None)
+        while not self._queue and lost == 0:
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + LOOK_FOR_LOSS_S
+                lost = await self._overtaken()
+            else:
+                await self._arrival(LOOK_FOR_LOSS_S)
             if not self._open:
                 return None
             if not self._queue and self._stray is not None:
@@ -92,9 +101,10 @@ class Inbox:
             if left <= 0 or size >= self._limits.step_bytes_max or self._context.plan_offset(self._partition.topic) != plan_offset:
                 break
             await self._arrival(left)
-        if not self._open or not chunks:
+        if not self._open or not (chunks or lost):
             return None
-        return Taken(tuple(chunks), position, chunks[-1].next_offset, sum(chunk.gaps for chunk in chunks), lost)
+        next_offset = chunks[-1].next_offset if chunks else position + lost
+        return Taken(tuple(chunks), position, next_offset, sum(chunk.gaps for chunk in chunks), lost)
 
     def _pop(self) -> Chunk:
         chunk = self._queue.popleft()
@@ -106,15 +116,22 @@ class Inbox:
     async def _place(self, stray: Chunk) -> int:
         """Take a chunk behind offsets that retention took; ask for the due offset again otherwise. Returns the lost offsets."""
         self._stray = None
-        earliest = await list_offset(self._context.client, self._partition, at=EARLIEST)
-        if earliest is not None and self._due < stray.first_offset <= earliest and not self._queue:
-            lost = stray.first_offset - self._due
-            self._context.observer.records_lost(self._partition, lost)
-            self._due = stray.first_offset
+        lost = await self._overtaken()
+        if lost and stray.first_offset == self._due:
             self.put(stray)
-            return lost
-        await self._context.flow.seek(self._partition, self._due)
-        return 0
+        else:
+            await self._context.flow.seek(self._partition, self._due)
+        return lost
+
+    async def _overtaken(self) -> int:
+        """Return how many offsets from the due one on the log does not hold any more, and go on behind them."""
+        earliest = await list_offset(self._context.client, self._partition, at=EARLIEST)
+        if earliest is None or earliest <= self._due or self._queue:
+            return 0
+        lost = earliest - self._due
+        self._context.observer.records_lost(self._partition, lost)
+        self._due = earliest
+        return lost
 
     async def _arrival(self, timeout_s: float | None) -> None:
         if self._queue or not self._open or self._stray is not None:

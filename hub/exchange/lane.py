@@ -123,7 +123,7 @@ class Lane:
         now_ms = self._context.clock.now_ms()
         for _ in range(RERUNS_MAX):
             decision = await self._decide(position, taken, now_ms=now_ms)
-            step = step_of(position, taken, plan=decision.plan, verdict=decision.verdict, context=self._context)
+            step = step_of(self.partition, position, taken, plan=decision.plan, verdict=decision.verdict, context=self._context)
             append_ms = await self._write(step)
             if append_ms is not None and self._holds(decision, append_ms):
                 await self._commit()

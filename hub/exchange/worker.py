@@ -5,8 +5,8 @@ environment. Faust's own commits and exactly-once stay off for data topics, its 
 interfaces), and it declares no topic.
 """
 
+import asyncio
 import tempfile
-from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 import faust
@@ -17,6 +17,7 @@ from hub.observe.health import HealthServer
 from hub.settings import Settings, load_settings
 
 REQUEST_TIMEOUT_S: Final = 15.0
+SUBSCRIBE_AGAIN_S: Final = 1.0
 
 
 class ExchangeApp(faust.App):
@@ -82,14 +83,15 @@ async def exchange(chunks: Any) -> None:
 
 @app.task
 async def serve_new_datasets(app: ExchangeApp) -> None:
-    """Subscribe to datasets as they are published."""
+    """Subscribe to datasets as they are published; asked again while a rebalance swallows the wish."""
     while not app.should_stop:
-        subscribed: Mapping[str, Any] = app.topics._topic_name_index  # noqa: SLF001 - see the contract test
-        topics = await app.exchange.new_topics(subscribed)
+        topics = await app.exchange.new_topics(app.departments.topics)
+        app.departments.topics += sorted(topics)
         for channel in app.topics:
-            channel.topics.extend(sorted(topics - set(channel.topics)))
-        app.topics._flag_changes()  # noqa: SLF001 - Faust offers no way to extend a subscription
-        await app.topics.wait_for_subscriptions()
+            channel.topics = app.departments.topics
+        while not topics <= app.topics._topic_name_index.keys() and not app.should_stop:  # noqa: SLF001 - see the contract test
+            app.topics._flag_changes()  # noqa: SLF001 - Faust offers no way to extend a subscription
+            await asyncio.sleep(SUBSCRIBE_AGAIN_S)
 
 
 def execute() -> NoReturn:

@@ -32,9 +32,8 @@ class Step(msgspec.Struct, frozen=True):
     """Quarantined records by code."""
 
 
-def step_of(position: Position, taken: Taken, *, plan: Plan, verdict: Verdict, context: LaneContext) -> Step:
+def step_of(partition: TopicPartition, position: Position, taken: Taken, *, plan: Plan, verdict: Verdict, context: LaneContext) -> Step:
     """Return what the step writes; HUB-LANE-006 when transport and kernel do not agree on every offset (law 3)."""
-    partition = verdict_partition(taken)
     usage = UsageStep(
         scope=context.names.scope,
         source_topic=partition.topic,
@@ -72,11 +71,6 @@ def step_of(position: Position, taken: Taken, *, plan: Plan, verdict: Verdict, c
         vital_topics=frozenset({context.names.usage, plan.quarantine_topic}),
         rejects=Counter(record.code for record in verdict.quarantined),
     )
-
-
-def verdict_partition(taken: Taken) -> TopicPartition:
-    """Return the partition that the chunks were read from."""
-    return taken.chunks[0].partition
 
 
 def usage_output(usage: UsageStep, framed: bytes, *, topic: str) -> Output:
