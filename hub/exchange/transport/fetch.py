@@ -11,6 +11,7 @@ compacted and the fetch offset lies inside it. Private API under exact pins: see
 
 import types
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from aiokafka.consumer import fetcher as aiokafka_fetcher
@@ -99,9 +100,16 @@ def read_chunk(partition: TopicPartition, data: bytes, *, aborted: Sequence[tupl
         expected = last + 1
     if expected == fetch_offset:
         return None
-    whole = kept == [(0, len(data))]
-    body = data if whole else b"".join(data[start:end] for start, end in kept)
-    return Chunk(partition=partition, data=body, first_offset=fetch_offset, next_offset=expected, gaps=gaps)
+    return Chunk(partition=partition, data=_joined(data, kept), first_offset=fetch_offset, next_offset=expected, gaps=gaps)
+
+
+def _joined(data: bytes, kept: Sequence[tuple[int, int]]) -> bytes:
+    """Return the kept spans back to back; the bytes themselves where nothing is left out."""
+    unbroken = all(before[1] == after[0] for before, after in pairwise(kept))
+    if kept and unbroken:
+        start, end = kept[0][0], kept[-1][1]
+        return data if (start, end) == (0, len(data)) else data[start:end]
+    return b"".join(data[start:end] for start, end in kept)
 
 
 class _Aborted:

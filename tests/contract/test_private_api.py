@@ -1,0 +1,102 @@
+"""The private API of faust and aiokafka that the hub touches, under exact pins: this fails first when a pin moves."""
+
+import inspect
+from importlib.metadata import entry_points, version
+
+import faust
+import pytest
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.consumer import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.protocol.api import RequestStruct
+from faust.transport.conductor import Conductor
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.transport.drivers import by_url
+from yarl import URL
+
+from hub.exchange.transport import Transport
+from hub.exchange.transport.fetch import ChunkRecords, MessageSet, chunk_fetcher
+
+
+@pytest.mark.parametrize(("package", "pin"), [("faust-streaming", "0.15.3"), ("aiokafka", "0.14.0"), ("kafka-python", "3.0.12")])
+def test_the_pins_are_the_versions_that_were_read(package: str, pin: str) -> None:
+    """Another version may have moved what is touched here: read it before moving the pin."""
+    assert version(package) == pin
+
+
+def test_the_fetcher_builds_records_by_names_that_can_be_swapped() -> None:
+    """The chunk fetcher is the same code over other globals; a renamed class would silently bring records back."""
+    names = set(fetcher.Fetcher._proc_fetch_request.__code__.co_names)
+    assert {"MemoryRecords", "PartitionRecords", "FetchResult"} <= names
+    parameters = list(inspect.signature(fetcher.PartitionRecords.__init__).parameters)
+    assert parameters == [
+        "self",
+        "tp",
+        "records",
+        "aborted_transactions",
+        "fetch_offset",
+        "key_deserializer",
+        "value_deserializer",
+        "check_crcs",
+        "isolation_level",
+    ]
+    assert "has_next" in names
+    assert "size_in_bytes" in names
+    assert hasattr(MessageSet, "has_next")
+    assert hasattr(MessageSet, "size_in_bytes")
+
+
+def test_the_swapped_fetcher_has_the_layout_of_the_original() -> None:
+    """``__class__`` can be assigned only between classes of one layout."""
+    swapped = chunk_fetcher(lambda topic: topic.startswith("dept."))
+    plain = object.__new__(fetcher.Fetcher)
+    plain.__class__ = swapped
+    assert swapped._proc_fetch_request is not fetcher.Fetcher._proc_fetch_request
+    plain.__class__ = fetcher.Fetcher
+
+
+def test_what_a_fetch_result_reads_from_its_records_exists_on_chunks() -> None:
+    """FetchResult iterates, and compares ``next_fetch_offset`` with the position."""
+    source = inspect.getsource(fetcher.FetchResult)
+    assert "next_fetch_offset" in source
+    records = ChunkRecords(driver.TP("dept.a.b", 0), MessageSet(None), None, 7)
+    assert records.next_fetch_offset == 7
+    assert list(records) == []
+
+
+def test_the_consumer_reads_its_settings_from_the_attributes_that_are_set() -> None:
+    """The consumer is built by Faust; isolation and fetch waits are set before it starts."""
+    source = inspect.getsource(AIOKafkaConsumer)
+    for attribute in ("_isolation_level", "_fetch_max_wait_ms", "_fetch_min_bytes", "_fetcher", "_coordinator"):
+        assert f"self.{attribute}" in source
+    assert {"generation", "member_id"} <= set(dir(GroupCoordinator)) | set(GroupCoordinator.__init__.__code__.co_names)
+
+
+def test_faust_keeps_the_hooks_that_are_overridden() -> None:
+    """Named private by Faust, stable since its beginning."""
+    assert {"_new_consumer_thread", "_to_message", "_add_gap", "_wait_next_records", "on_partitions_revoked"} <= set(dir(driver.Consumer))
+    assert {"on_start", "_create_worker_consumer"} <= set(dir(driver.AIOKafkaConsumerThread))
+    assert Conductor._resubscribe_sleep_lock_seconds == 45.0
+    assert Transport.Conductor._resubscribe_sleep_lock_seconds < 1
+    assert {"_flag_changes"} <= set(dir(Conductor))
+    assert "_topic_name_index" in inspect.getsource(Conductor)
+    assert "self._read_offset = " in inspect.getsource(Consumer.__init__)
+    assert "get_read_offset = self._read_offset.__getitem__" in inspect.getsource(Consumer._drain_messages)
+    assert "_stop_consumer" in dir(faust.App)
+
+
+def test_the_transport_is_found_by_its_url() -> None:
+    """``broker='cityhub://…'`` works from the entry point alone."""
+    assert by_url(URL("cityhub://127.0.0.1:9092")) is Transport
+    assert [point.value for point in entry_points(group="faust.transports", name="cityhub")] == ["hub.exchange.transport:Transport"]
+
+
+def test_requests_of_one_version_are_accepted_by_the_client() -> None:
+    """``AIOKafkaClient.send`` prepares a request for the versions of the connection; ours is prepared already."""
+    assert "request.prepare(" in inspect.getsource(
+        inspect.getmodule(AIOKafkaClient.send).create_conn.__globals__["AIOKafkaConnection"].send
+    )
+    assert {"FLEXIBLE_VERSION", "build_request_header", "parse_response_header"} <= set(dir(RequestStruct))
+    assert ConnectionGroup.COORDINATION == 1

@@ -1,0 +1,94 @@
+"""Chunks from message sets: aborted and control batches left out, every offset accounted for."""
+
+import struct
+
+from hub.broker.batches import build_batches, stamp
+from hub.exchange.transport.fetch import read_chunk
+from hub.model.names import TopicPartition
+
+LANE = TopicPartition("dept.transport.flights", 0)
+ABORT, COMMIT = 0, 1
+
+
+def _batch(base: int, count: int, *, producer: int = -1, last_delta: int | None = None, claimed: int | None = None) -> bytes:
+    (built,) = build_batches([(None, b"v%d" % number) for number in range(count)], bytes_max=900_000, timestamp_ms=1)
+    out = bytearray(stamp(built.data, producer_id=producer, epoch=0, sequence=0, transactional=producer >= 0))
+    struct.pack_into(">q", out, 0, base)
+    if last_delta is not None:
+        struct.pack_into(">i", out, 23, last_delta)
+    if claimed is not None:
+        struct.pack_into(">i", out, 57, claimed)
+    return bytes(out)
+
+
+def _marker(base: int, producer: int, kind: int) -> bytes:
+    (built,) = build_batches([(struct.pack(">hh", 0, kind), b"\x00" * 6)], bytes_max=1000, timestamp_ms=1)
+    out = bytearray(stamp(built.data, producer_id=producer, epoch=0, sequence=0, transactional=True))
+    out[22] |= 0x20
+    struct.pack_into(">q", out, 0, base)
+    return bytes(out)
+
+
+def test_whole_batches_pass_as_they_are() -> None:
+    """Nothing is copied or rebuilt where nothing is left out."""
+    data = _batch(0, 3) + _batch(3, 2)
+    chunk = read_chunk(LANE, data, aborted=[], fetch_offset=0)
+    assert chunk is not None
+    assert chunk.data is data
+    assert (chunk.first_offset, chunk.next_offset, chunk.gaps) == (0, 5, 0)
+
+
+def test_aborted_batches_and_markers_are_gaps() -> None:
+    """Batches of producer 7 are dropped until its abort marker; the same producer's next transaction passes."""
+    data = b"".join(
+        [
+            _batch(0, 2, producer=7),
+            _batch(2, 1, producer=8),
+            _marker(3, 7, ABORT),
+            _batch(4, 2, producer=7),
+            _marker(6, 7, COMMIT),
+            _marker(7, 8, COMMIT),
+        ]
+    )
+    chunk = read_chunk(LANE, data, aborted=[(7, 0)], fetch_offset=0)
+    assert chunk is not None
+    assert chunk.data == _batch(2, 1, producer=8) + _batch(4, 2, producer=7)
+    assert (chunk.next_offset, chunk.gaps) == (8, 5)
+
+
+def test_a_chunk_of_aborted_records_alone_still_accounts_for_its_offsets() -> None:
+    """Otherwise the chain would never get past them."""
+    chunk = read_chunk(LANE, _batch(0, 2, producer=7) + _marker(2, 7, ABORT), aborted=[(7, 0)], fetch_offset=0)
+    assert chunk is not None
+    assert (chunk.data, chunk.next_offset, chunk.gaps) == (b"", 3, 3)
+
+
+def test_a_fetch_offset_inside_a_batch_counts_from_there() -> None:
+    """The broker sends whole batches; what lies below the offset that was asked for is nobody's."""
+    chunk = read_chunk(LANE, _batch(0, 10), aborted=[], fetch_offset=4)
+    assert chunk is not None
+    assert (chunk.first_offset, chunk.next_offset, chunk.gaps) == (4, 10, 0)
+
+
+def test_offsets_between_batches_and_compacted_ones_inside_are_gaps() -> None:
+    """Compaction keeps a batch's last delta and lowers its count; whole batches may be gone."""
+    compacted = _batch(10, 3, last_delta=9)
+    chunk = read_chunk(LANE, _batch(0, 5) + compacted, aborted=[], fetch_offset=0)
+    assert chunk is not None
+    assert (chunk.next_offset, chunk.gaps) == (20, 5 + 7)
+
+
+def test_a_cut_batch_at_the_end_is_left_for_the_next_fetch() -> None:
+    """The broker may cut the last batch anywhere."""
+    second = _batch(5, 5)
+    chunk = read_chunk(LANE, _batch(0, 5) + second[:-1], aborted=[], fetch_offset=0)
+    assert chunk is not None
+    assert chunk.next_offset == 5
+    assert read_chunk(LANE, second[:-1], aborted=[], fetch_offset=5) is None
+
+
+def test_a_batch_that_claims_more_records_than_offsets_has_no_negative_gaps() -> None:
+    """A header may lie; the kernel quarantines the batch, and the two counts still agree."""
+    chunk = read_chunk(LANE, _batch(0, 5, claimed=1_000_000), aborted=[], fetch_offset=0)
+    assert chunk is not None
+    assert chunk.gaps == 0
