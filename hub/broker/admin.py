@@ -180,7 +180,7 @@ class Admin:
         if count != spec.partitions:
             other.append("number of partitions")
         if other:
-            fix = "set it as SHAPES, topics, says (`kafka-configs.sh`), or choose another `topics_prefix`"
+            fix = "set it back (`kafka-configs.sh`, ARCHITECTURE.md tells the settings), or choose another `topics_prefix`"
             raise HubError("HUB-BROKER-008", f"topic `{spec.name}` exists with another {', '.join(other)}", fix)
 
     def _offsets(self, partitions: Collection[TopicPartition], spec: Any, level: Any) -> Offsets:
