@@ -19,7 +19,7 @@ def skew_ms(bootstrap: str) -> int:
         client = KafkaAdminClient(
             bootstrap_servers=bootstrap,
             client_id="cityhub-clock",
-            bootstrap_timeout_ms=ANSWER_WITHIN_MS * 5,
+            bootstrap_timeout_ms=ANSWER_WITHIN_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         client.describe_metadata_quorum()

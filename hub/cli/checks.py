@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
-from hub.broker.admin import Admin
+from hub.broker.admin import Admin, answers
 from hub.broker.clock import skew_ms
 from hub.broker.embedded import EmbeddedBroker, check_java
 from hub.broker.plan_log import PlanLog
@@ -130,7 +130,10 @@ def _store(settings: Settings) -> Finding:
     shown = url.render_as_string(hide_password=True)
     if url.get_backend_name() == "sqlite" and not (settings.state / "hub.sqlite3").exists() and settings.ledger.url is None:
         return Finding(Status.FAILED, f"{shown} does not exist", "`cityhub up` makes it")
-    engine = open_engine(settings.store_url)
+    try:
+        engine = open_engine(settings.store_url)
+    except ImportError as error:
+        return Finding(Status.DOWN, f"{shown}: no module `{error.name}`", "install the driver of that database")
     try:
         with engine.connect() as connection:
             version = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
@@ -144,6 +147,8 @@ def _store(settings: Settings) -> Finding:
 
 
 def _broker(settings: Settings) -> Finding:
+    if not answers(settings.bootstrap):
+        raise HubError("HUB-BROKER-001", f"no broker answers at `{settings.bootstrap}`", "`cityhub up`, or set `broker.bootstrap`")
     with Admin(settings.bootstrap, client_id="cityhub-doctor") as admin:
         return Finding(Status.OK, f"{settings.bootstrap}: {admin.check_version()}")
 
@@ -240,13 +245,16 @@ _NEEDS_BROKER: Final = ("clock", "key check value")
 def run_checks(settings: Settings) -> dict[str, Finding]:
     """Run every check; what needs the broker is skipped when it is down."""
     found: dict[str, Finding] = {}
-    for name, check in CHECKS.items():
-        if name in _NEEDS_BROKER and found["broker"].status is not Status.OK:
-            found[name] = Finding(Status.SKIPPED, "the broker does not answer")
-            continue
-        try:
-            found[name] = check(settings)
-        except HubError as error:
-            status = Status.DOWN if error.entry.exit is ExitCode.DEPENDENCY else Status.FAILED
-            found[name] = Finding(status, f"{error.code} {error.message}", error.fix)
+    for name in CHECKS:
+        skipped = name in _NEEDS_BROKER and found["broker"].status is not Status.OK
+        found[name] = Finding(Status.SKIPPED, "the broker does not answer") if skipped else run_check(name, settings)
     return found
+
+
+def run_check(name: str, settings: Settings) -> Finding:
+    """Run one check; a coded error that it meets is its finding."""
+    try:
+        return CHECKS[name](settings)
+    except HubError as error:
+        status = Status.DOWN if error.entry.exit is ExitCode.DEPENDENCY else Status.FAILED
+        return Finding(status, f"{error.code} {error.message}", error.fix)
