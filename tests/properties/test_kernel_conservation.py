@@ -37,10 +37,10 @@ SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[Heal
 
 ROWS = st.fixed_dictionaries(
     {
-        "plate": st.sampled_from(["浙A12345", "浙B54321", "no"]),
+        "plate": st.sampled_from(["浙A12345", "浙B54321", "浙a·12345", "no"]),
         "model": st.none() | st.text(max_size=10),
         "class": st.sampled_from(["passenger", "goods", "bus"]),
-        "owner_id": st.none() | st.sampled_from(["11010519491231002X", "110105491231002", "nobody"]),
+        "owner_id": st.none() | st.sampled_from(["11010519491231002X", "110105491231002", "11010519491231002x", "nobody"]),
         "phone": st.none() | st.just("13800138000"),
         "region": st.sampled_from(["330106", "330108"]),
         "seats": st.none() | st.integers(-5, 60),
@@ -50,6 +50,8 @@ ROWS = st.fixed_dictionaries(
     }
 )
 CONDITIONS = st.one_of(
+    st.builds(Condition, st.just("seats"), st.sampled_from(["gt", "lt", "neq"]), st.integers(-5, 60)),
+    st.builds(Condition, st.just("model"), st.sampled_from(["neq", "gteq"]), st.just("a")),
     st.builds(Condition, st.just("seats"), st.sampled_from(["eq", "neq", "gt", "gteq", "lt", "lteq"]), st.integers(-5, 60)),
     st.builds(Condition, st.just("weight"), st.sampled_from(["neq", "gt", "lteq"]), st.floats(-10, 10)),
     st.builds(Condition, st.just("region"), st.sampled_from(["eq", "startsWith"]), st.sampled_from(["330106", "3301"])),
@@ -93,26 +95,26 @@ class Case(NamedTuple):
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Up to four agreements in any state and term."""
-    ids = draw(st.lists(st.sampled_from(["a", "b", "c", "d"]), unique=True))
+    ids = draw(st.sampled_from([["a", "b"], ["a", "b", "c"], ["d", "a", "c", "b"], ["a"], []]))
     agreements = [
         terms(
             agreement_id,
             *draw(st.lists(st.sampled_from(GRANTS), min_size=1, max_size=6, unique_by=lambda grant: grant.name)),
             rows=draw(st.none() | RULES),
-            key=draw(st.sampled_from(["drop", "keep", "pseudonym"])),
-            valid_until_ms=draw(st.sampled_from([NOW, NOW + 1])),
+            key=draw(st.sampled_from(["drop", "drop", "keep", "pseudonym"])),
+            valid_until_ms=draw(st.sampled_from([NOW + 1, NOW + 1, NOW + 1, NOW])),
         )
         for agreement_id in ids
     ]
-    states = {agreement_id: draw(st.sampled_from([State.ACTIVE, State.ACTIVE, State.SUSPENDED])) for agreement_id in ids}
-    return plan_of(*agreements, states=states, record_bytes_max=draw(st.sampled_from([20, 900_000])))
+    states = {agreement_id: draw(st.sampled_from([State.ACTIVE] * 4 + [State.SUSPENDED])) for agreement_id in ids}
+    return plan_of(*agreements, states=states, record_bytes_max=draw(st.sampled_from([900_000] * 4 + [20])))
 
 
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     """Draw a vehicle, a tombstone, or poison, under any key."""
-    key = draw(st.none() | st.sampled_from([b"", b"\xff", "浙A12345".encode(), b"key"]))
-    kind = draw(st.sampled_from(["vehicle", "vehicle", "vehicle", "tombstone", "cut", "longer", "bytes", "unknown"]))
+    key = draw(st.none() | st.sampled_from(["浙A12345".encode()] * 4 + [b"", b"\xff", b"key"]))
+    kind = draw(st.sampled_from(["vehicle"] * 8 + ["tombstone", "cut", "longer", "bytes", "unknown"]))
     value = framed(draw(ROWS))
     return key, {
         "vehicle": value,
@@ -127,7 +129,7 @@ def records(draw: st.DrawFn) -> Record:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Draw a chunk or two of several batches, and a position that may lie inside."""
-    held = draw(st.lists(records(), min_size=1, max_size=12))
+    held = draw(st.lists(records(), min_size=4, max_size=12))
     cuts = sorted({0, len(held), *draw(st.lists(st.integers(0, len(held)), max_size=3))})
     batches = [batch_at(100 + low, held[low:high]) for low, high in itertools.pairwise(cuts)]
     split = draw(st.integers(0, len(batches)))
@@ -136,8 +138,8 @@ def cases(draw: st.DrawFn) -> Case:
         chunk_of(*batches[:split], first_offset=100, next_offset=middle),
         chunk_of(*batches[split:], first_offset=middle, next_offset=100 + len(held)),
     ]
-    position = draw(st.integers(100, 100 + len(held)))
-    undeliverable = frozenset(draw(st.sets(st.sampled_from(["a", "b", "c", "d"]), max_size=1)))
+    position = draw(st.just(100) | st.integers(100, 100 + len(held)))
+    undeliverable = frozenset(draw(st.sampled_from([(), (), (), ("a",)])))
     return Case(draw(plans()), held, chunks, position, Moment(now_ms=NOW, undeliverable=undeliverable))
 
 

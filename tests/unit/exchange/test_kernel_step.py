@@ -1,7 +1,9 @@
 """One step: every record gets exactly one disposition for every agreement, and a bad one costs itself only."""
 
+import gc
 import hashlib
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -27,8 +29,9 @@ from kernel_kit import (
 from hub.broker.batches import read_records
 from hub.exchange import kernel
 from hub.exchange.plan import Plan
+from hub.exchange.reference.program import program_of
 from hub.exchange.verdict import Moment, Verdict
-from hub.model.agreement import Condition, Grant
+from hub.model.agreement import Condition, Grant, Not, Rule
 from hub.model.framing import frame_header
 from hub.model.lifecycle import State
 from hub.model.output_schema import output_schema
@@ -148,6 +151,14 @@ def test_records_under_a_schema_without_output_schema_are_quarantined_for_that_a
     assert [(record.agreement_id, record.code, record.fault) for record in verdict.quarantined] == [
         ("a", Reject.OUTPUT_SCHEMA_MISSING, Fault.HUB)
     ]
+
+
+@pytest.mark.parametrize("rule", [Condition("seats", "eq", 5), Condition("seats", "neq", 5), Not(Condition("seats", "eq", 5))])
+def test_a_record_of_which_the_rule_is_unknown_is_filtered(rule: Rule) -> None:
+    """Deny is the default: a missing field opens nothing, neither plainly nor by ``not``."""
+    verdict = decide(plan_of(terms("parking", "plate", rows=rule)), (KEY, vehicle(seats=None)))
+
+    assert counts(verdict.entries[0]) == {"filtered": 1}
 
 
 def test_records_keep_the_order_of_their_offsets() -> None:
@@ -294,6 +305,19 @@ def test_the_same_call_gives_the_same_verdict() -> None:
     records = [("浙A12345".encode(), vehicle()), (b"bad", vehicle(owner_id="bad")), (None, None), (KEY, b"poison")]
 
     assert decide(plan, *records) == decide(plan, *records)
+
+
+def test_what_a_plan_compiles_to_dies_with_it() -> None:
+    """Plans change for as long as a worker runs; pseudonym keys and remembered pseudonyms must not pile up."""
+    plan = plan_of(terms("parking", Grant("plate", "pseudonym")))
+    decide(plan, (KEY, vehicle()))
+    program = weakref.ref(program_of(plan).writers[frame_header(WRITER)].decode)
+    assert program() is not None
+
+    del plan
+    gc.collect()
+
+    assert program() is None
 
 
 def test_the_kernel_says_its_name() -> None:
