@@ -1,0 +1,64 @@
+"""What a connector is told of the hub: where it is, how things are called there, and its bounds. Arguments, never settings read here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from connectors.kit.contract import Definition, Target
+from connectors.kit.publisher import Publisher
+from connectors.kit.registry import Registry
+from hub.broker.admin import Admin
+from hub.model.errors import HubError
+from hub.model.names import Names
+
+SOURCE_PARTITION = "all"
+"""Sources of this build have one partition each: its files, or its table, in one order."""
+
+
+class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub, as a connector reaches it."""
+
+    bootstrap: str
+    serve_url: str
+    names: Names
+    state: Path
+    """State folder of the hub's installation; a connector has a folder of its own below."""
+    record_bytes_max: int
+    transaction_timeout_ms: int
+
+    def folder(self, definition: Definition) -> Path:
+        """Return the connector's own state folder."""
+        return self.state / "connectors" / definition.name
+
+    def publisher(self, definition: Definition) -> Publisher:
+        """Return the connector's publisher, not yet opened."""
+        name = definition.name
+        return Publisher(
+            self.bootstrap,
+            topic=self.names.dept(definition.dataset),
+            group=self.names.connector_group(connector=name, source_partition=SOURCE_PARTITION),
+            transactional_id=self.names.connector_transactional_id(connector=name, source_partition=SOURCE_PARTITION),
+            timeout_ms=self.transaction_timeout_ms,
+        )
+
+    @contextmanager
+    def target(self, definition: Definition) -> Iterator[Target]:
+        """Reach topic and registry; HUB-BROKER-001, -009 where that fails. The registry is asked when a schema is needed."""
+        topic = self.names.dept(definition.dataset)
+        with Admin(self.bootstrap, client_id=f"cityhub-connector-{definition.name}") as admin:
+            topic_id = admin.topic_ids([topic]).get(topic)
+            if topic_id is None:
+                raise topic_is_missing(topic)
+            partitions = admin.partitions(topic)
+        registry = Registry(self.serve_url, subject=self.names.dept_subject(definition.dataset))
+        try:
+            yield Target(topic, str(topic_id), partitions, registry, self.record_bytes_max)
+        finally:
+            registry.close()
+
+
+def topic_is_missing(topic: str) -> HubError:
+    """Return the error of a dataset that was never published, or whose topic is gone."""
+    return HubError("HUB-BROKER-009", f"topic `{topic}` does not exist", "publish the dataset: `cityhub dataset publish FILE`")

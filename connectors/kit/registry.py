@@ -1,0 +1,52 @@
+"""The schema registry over HTTP, as any client of that ecosystem would ask it."""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from connectors.kit.contract import WriterSchema
+from hub.model.errors import HubError
+from hub.model.source_schema import read_schema
+
+TIMEOUT_S: Final = 30.0
+_NOT_FOUND: Final = 404
+
+
+class Registry:
+    """Schemas of one dataset's subject. A context manager."""
+
+    def __init__(self, url: str, *, subject: str, timeout_s: float = TIMEOUT_S) -> None:
+        """Connect to nothing yet."""
+        self._url = url
+        self._subject = subject
+        self._client = httpx.Client(base_url=url, timeout=timeout_s, trust_env=False)
+
+    def latest(self) -> WriterSchema:
+        """Return the newest schema of the subject."""
+        found = self._get(f"/subjects/{quote(self._subject, safe='')}/versions/latest", missing=f"subject `{self._subject}` has no schema")
+        return WriterSchema(int(found["id"]), read_schema(found["schema"]))
+
+    def by_id(self, schema_id: int) -> WriterSchema:
+        """Return a schema by its id."""
+        return WriterSchema(
+            schema_id, read_schema(self._get(f"/schemas/ids/{schema_id}", missing=f"schema {schema_id} is not known")["schema"])
+        )
+
+    def close(self) -> None:
+        """End the connections."""
+        self._client.close()
+
+    def _get(self, path: str, *, missing: str) -> dict[str, Any]:
+        down = HubError("HUB-SERVE-001", f"the registry at `{self._url}` does not answer", "start it: `cityhub up`, or `cityhub serve`")
+        try:
+            answer = self._client.get(path)
+            if answer.status_code == _NOT_FOUND:
+                raise HubError("HUB-SCHEMA-003", missing, "publish the dataset: `cityhub dataset publish FILE`")
+            answer.raise_for_status()
+            found = answer.json()
+        except (httpx.HTTPError, ValueError):
+            raise down from None
+        if not isinstance(found, dict) or "schema" not in found:
+            raise down
+        return found

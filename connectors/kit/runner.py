@@ -1,0 +1,265 @@
+"""The verb run: batches from the reader, transactions to Kafka, counts to the observer; starts anew after every failure.
+
+Whatever went wrong, the next step is the same: a new producer, the position that Kafka holds, the reader set upon it. An outage
+is waited for, with a bound; a refusal with a code ends the run.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from connectors.kit.access import HubAccess, topic_is_missing
+from connectors.kit.contract import Batch, Definition, Limits, Outcome, Reader, TakeUp, Target, Unsettled
+from connectors.kit.positions import read_position, unusable, write_position
+from connectors.kit.publisher import Overtaken, Publisher, Unpublished
+from connectors.kit.verbs import open_source
+from hub.model.errors import ExitCode, HubError
+from hub.observe import metrics
+from hub.observe.progress import Progress
+
+log = structlog.get_logger()
+
+OUTAGE_S_MAX: Final = 120.0
+"""Without a commit for so long while there is something to commit, the run ends: a supervisor starts it again."""
+PAUSE_S: Final = 0.2
+PAUSE_S_MAX: Final = 5.0
+OVERTAKEN_MAX: Final = 3
+"""Times in a row that another producer may take the transactional id before this one yields."""
+OUTCOMES_MAX: Final = 1_000
+POLL_S: Final = 1.0
+WAIT_S: Final = 0.1
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to run."""
+
+    once: bool = False
+    """End when every input that is there is done; else go on until told to stop."""
+    take_up: TakeUp = TakeUp.GO_ON
+    limits: Limits = Limits()
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did."""
+
+    connector: str
+    dataset: str
+    topic: str
+    rows: int
+    """Data rows read by this run and committed."""
+    published: int
+    set_aside: int
+    transactions: int
+    seconds: float
+    files: tuple[Outcome, ...]
+    """Per input, the newest last; the counts of an input are since its first row, over all runs."""
+
+
+class Runner:
+    """Runs one connector until it is done, or told to stop."""
+
+    def __init__(self, definition: Definition, access: HubAccess, *, options: RunOptions, progress: Progress) -> None:
+        """Connect to nothing yet."""
+        self._definition = definition
+        self._access = access
+        self._options = options
+        self._progress = progress
+        self._folder = access.folder(definition)
+        self._stop = threading.Event()
+        self._tally = _Tally(definition, access)
+        self._take_up = options.take_up
+        self._quiet_since = time.monotonic()
+        self.trouble: str | None = "starting"
+        """Why the connector does not publish; None: it does."""
+
+    def stop(self) -> None:
+        """End after the transaction under way. Safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> RunSummary:
+        """Publish; return what was done. HUB-CONN-005 … -010 where it cannot go on."""
+        with only_one(self._folder), self._access.target(self._definition) as target:
+            publisher = self._access.publisher(self._definition)
+            reader = open_source(self._definition).open(target, state=self._folder)
+            try:
+                self._go_on(publisher, reader, target)
+            finally:
+                self._tally.take(reader.outcomes(), reader.open_input())
+                reader.close()
+                publisher.close()
+        return self._tally.summary()
+
+    def _go_on(self, publisher: Publisher, reader: Reader, target: Target) -> None:
+        """Publish until there is no more to do, beginning again after each failure that passes."""
+        pause, overtaken = PAUSE_S, 0
+        while not self._stop.is_set():
+            committed_before = self._tally.transactions
+            try:
+                self._take_up_position(publisher, reader, target)
+                self._publish_all(publisher, reader, target)
+            except Unsettled:
+                log.info("an input changed before anything of it was published", connector=self._definition.name)
+            except (Unpublished, HubError) as error:
+                overtaken = overtaken + 1 if isinstance(error, Overtaken) else 0
+                self._hold_passing(error, overtaken=overtaken)
+                pause = PAUSE_S if self._tally.transactions > committed_before else min(2 * pause, PAUSE_S_MAX)
+                self._stop.wait(pause)
+            else:
+                return
+
+    def _take_up_position(self, publisher: Publisher, reader: Reader, target: Target) -> None:
+        metadata = publisher.open()
+        anew = self._take_up is TakeUp.ANEW
+        try:
+            self._hold_topic(publisher, target)
+            held = None if metadata is None else read_position(metadata)
+            if held is not None and held.topic_id != target.topic_id:
+                raise unusable("the position belongs to another topic of the same name: the topic was re-created")
+            reader.start(None if held is None else held.position, take_up=TakeUp.GO_ON if anew else self._take_up)
+        except HubError as error:
+            if error.code != "HUB-CONN-005" or not anew:
+                raise
+            reader.start(None, take_up=TakeUp.ANEW)
+        else:
+            if anew:
+                fix = "run it without `--anew`: it goes on where it stands"
+                raise HubError("HUB-CONN-010", "the position can be used: publishing anew would publish records twice", fix)
+        self._take_up = TakeUp.GO_ON
+        self.trouble = None
+
+    def _publish_all(self, publisher: Publisher, reader: Reader, target: Target) -> None:
+        while not self._stop.is_set():
+            batch = reader.read(self._options.limits)
+            self._tally.take(reader.outcomes(), None)
+            if batch is not None:
+                self._publish(publisher, reader, target, batch)
+                continue
+            self._quiet_since = time.monotonic()
+            if self._options.once and not reader.waits:
+                return
+            self._stop.wait(WAIT_S if reader.waits else POLL_S)
+
+    def _publish(self, publisher: Publisher, reader: Reader, target: Target, batch: Batch) -> None:
+        metadata = write_position(batch.position, topic_id=target.topic_id)
+
+        def settle() -> None:
+            reader.settle(batch)
+            self._hold_topic(publisher, target)
+
+        publisher.publish(batch.records, metadata, settle=settle)
+        reader.committed(batch)
+        self._quiet_since = time.monotonic()
+        self._tally.count(batch)
+        self._tally.take(reader.outcomes(), None)
+        self._progress.update(self._tally.rows, total=reader.rows_expected)
+
+    def _hold_topic(self, publisher: Publisher, target: Target) -> None:
+        topic_id = publisher.topic_id()
+        if topic_id is None:
+            raise topic_is_missing(target.topic)
+        if topic_id != target.topic_id:
+            raise unusable("the topic was re-created under the same name while the connector was running")
+
+    def _hold_passing(self, error: Unpublished | HubError, *, overtaken: int) -> None:
+        """Raise what does not pass by waiting, and what has been waited for long enough."""
+        if isinstance(error, HubError) and error.entry.exit is not ExitCode.DEPENDENCY:
+            raise error
+        reason = error.code if isinstance(error, HubError) else str(error)
+        self.trouble = f"no commit, {reason}"
+        log.warning("not published, trying again", connector=self._definition.name, reason=reason)
+        if overtaken >= OVERTAKEN_MAX:
+            fix = "stop the other one; one connector of a name runs at a time, also on several machines"
+            raise HubError("HUB-CONN-007", f"another connector `{self._definition.name}` keeps taking over", fix) from error
+        if time.monotonic() - self._quiet_since > OUTAGE_S_MAX:
+            if isinstance(error, HubError):
+                raise error
+            fix = "look at the broker; nothing is lost, the next run goes on from the position"
+            raise HubError("HUB-CONN-007", f"no transaction was committed for {OUTAGE_S_MAX:.0f} s: {reason}", fix) from error
+
+
+class _Tally:
+    """Counts what was committed: for the summary, the metrics and the log."""
+
+    def __init__(self, definition: Definition, access: HubAccess) -> None:
+        self._definition = definition
+        self._topic = access.names.dept(definition.dataset)
+        self._started = time.monotonic()
+        self._published = 0
+        self._files: deque[Outcome] = deque(maxlen=OUTCOMES_MAX)
+        self.rows = 0
+        self.transactions = 0
+
+    def count(self, batch: Batch) -> None:
+        name = self._definition.name
+        self.rows += batch.rows
+        self._published += len(batch.records)
+        self.transactions += 1
+        metrics.ROWS.labels(connector=name, outcome="published").inc(len(batch.records))
+        metrics.ROWS.labels(connector=name, outcome="set_aside").inc(batch.rows - len(batch.records))
+        metrics.LAST_SUCCESS_TIMESTAMP_SECONDS.labels(connector=name).set_to_current_time()
+
+    def take(self, outcomes: list[Outcome], open_input: Outcome | None) -> None:
+        """Take outcomes, each once; ``open_input`` when the run ends inside one."""
+        for outcome in [*outcomes, *([open_input] if open_input is not None else [])]:
+            self._files.append(outcome)
+            kind = {"published": "published", "seen_before": "seen_before", "refused": "set_aside"}.get(outcome.outcome)
+            if kind is not None:
+                metrics.FILES.labels(connector=self._definition.name, outcome=kind).inc()
+            self._tell(outcome)
+
+    def summary(self) -> RunSummary:
+        """Return the sums."""
+        return RunSummary(
+            connector=self._definition.name,
+            dataset=self._definition.dataset,
+            topic=self._topic,
+            rows=self.rows,
+            published=self._published,
+            set_aside=self.rows - self._published,
+            transactions=self.transactions,
+            seconds=round(time.monotonic() - self._started, 3),
+            files=tuple(self._files),
+        )
+
+    def _tell(self, outcome: Outcome) -> None:
+        words = {
+            "published": "file published",
+            "seen_before": "file was published before, nothing to do",
+            "refused": "file refused",
+            "partly": "file published in part",
+            "given_up": "rest of a file left out",
+        }
+        tell = log.warning if outcome.outcome == "refused" or outcome.set_aside else log.info
+        tell(
+            words[outcome.outcome],
+            connector=self._definition.name,
+            file=outcome.input,
+            rows=outcome.rows,
+            records=outcome.published,
+            code=outcome.code or ("HUB-CONN-004" if outcome.set_aside else None),
+            reason=outcome.reason,
+        )
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the connector's state folder; HUB-CONN-009 while another process has it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HubError("HUB-CONN-009", f"a connector is running on `{folder}`", "stop it first; one runs at a time") from None
+        yield
+    finally:
+        os.close(descriptor)

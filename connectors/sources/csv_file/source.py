@@ -1,0 +1,183 @@
+"""The type ``csv-file``: files of a folder, or files by name, row by row into a dataset's topic."""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from connectors.kit.contract import Column, Definition, Discovery, Finding, Previewed, Reader, Setting, Target
+from connectors.kit.faults import Unfit
+from connectors.kit.records import Misfit, RecordEncoder, RowShape
+from connectors.kit.values import Convert, converter
+from connectors.kit.verbs import decoded, finding
+from connectors.sources.csv_file.encoding import examine
+from connectors.sources.csv_file.header import fit
+from connectors.sources.csv_file.inbox import Inbox
+from connectors.sources.csv_file.journal import IDENTITY_CHARACTERS
+from connectors.sources.csv_file.reader import CsvReader
+from connectors.sources.csv_file.reading import CsvRows
+from connectors.sources.csv_file.settings import SETTINGS, CsvSettings, read_settings
+from hub.model.errors import HubError
+from hub.model.manifest import Form
+from hub.model.source_schema import FieldType, SourceField
+
+FILES_CHECKED_MAX: Final = 100
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_NARROWER: Final = ("int", "long", "double", "boolean", "date", "timestamp-millis")
+
+
+class CsvFileSource:
+    """A source of CSV files."""
+
+    TYPE: ClassVar[str] = "csv-file"
+    SUMMARY: ClassVar[str] = "CSV files of a folder: strict about encoding, rows and values; each file once, known by its content."
+    SETTINGS: ClassVar[tuple[Setting, ...]] = SETTINGS
+
+    @classmethod
+    def read_settings(cls, form: Form, *, folder: Path) -> CsvSettings:
+        """Read the type's keys; faults go to the form."""
+        return read_settings(form, folder=folder)
+
+    def __init__(self, definition: Definition) -> None:
+        """Look at nothing yet."""
+        self._definition = definition
+        self._settings: CsvSettings = definition.settings
+        self._inbox = Inbox(self._settings)
+
+    def check(self, target: Target | None) -> Iterator[Finding]:
+        """Try the folder, and of each file the encoding and the header."""
+        try:
+            files = self._inbox.files()
+        except HubError as error:
+            yield finding("files", error)
+            return
+        missing = self._inbox.missing()
+        yield Finding(
+            check="files",
+            ok=not missing,
+            detail=f"{len(files)} there" + (f", {len(missing)} missing" if missing else ""),
+            code="HUB-CONN-001" if missing else None,
+            fix=f"put `{missing[0]}` there, or mend `files`" if missing else None,
+        )
+        for path in files[:FILES_CHECKED_MAX]:
+            yield self._check_file(path, target)
+
+    def discover(self, *, rows_max: int) -> Discovery:
+        """Propose a schema from the first file: every column text, named by its heading."""
+        path = self._first()
+        with self._rows(path) as rows:
+            sample = list(self._sample(rows, rows_max))
+            columns = tuple(self._column(at, heading, sample) for at, heading in enumerate(rows.header))
+        org, slug = self._definition.dataset.split("/")
+        record = "".join(part.capitalize() for part in slug.split("-"))
+        schema = {
+            "type": "record",
+            "name": record,
+            "namespace": f"dept.{org}".replace("-", "_"),
+            "fields": [_proposed(column) for column in columns],
+        }
+        return Discovery(schema=schema, columns=columns, rows_seen=len(sample), input=path.name)
+
+    def preview(self, target: Target, *, rows_max: int) -> Sequence[Previewed]:
+        """Encode the first rows of the first file."""
+        path = self._first()
+        writer = target.schemas.latest()
+        with self._rows(path) as rows:
+            found = fit(rows.header, writer.schema, policy=self._definition.policy, key=self._settings.key, file=path.name)
+            shape = RowShape(
+                schema=writer.schema,
+                schema_id=writer.id,
+                columns=found.columns,
+                width=len(rows.header),
+                key=found.key,
+                null_values=self._settings.null_values,
+                partitions=target.partitions,
+                value_bytes_max=target.record_bytes_max,
+            )
+            encoder = RecordEncoder(shape)
+            identity = examine(path, encoding=self._settings.encoding).sha256[:IDENTITY_CHARACTERS]
+            numbers = itertools.takewhile(lambda _: rows.next_row(), range(rows_max))
+            return [self._preview_row(rows, encoder, shape, number, f"{identity}:{number}") for number in numbers]
+
+    def open(self, target: Target, *, state: Path) -> Reader:
+        """Return a reader of the files."""
+        return CsvReader(self._definition, target, state=state)
+
+    def _check_file(self, path: Path, target: Target | None) -> Finding:
+        name = f"file {path.name}"
+        try:
+            with self._rows(path) as rows:
+                if target is None:
+                    return Finding(check=name, ok=True, detail=f"{rows.encoding}, {len(rows.header)} columns")
+                writer = target.schemas.latest()
+                fit(rows.header, writer.schema, policy=self._definition.policy, key=self._settings.key, file=path.name)
+                return Finding(check=name, ok=True, detail=f"{rows.encoding}, {len(rows.header)} columns fit schema {writer.id}")
+        except HubError as error:
+            return finding(name, error)
+
+    def _rows(self, path: Path) -> CsvRows:
+        examined = examine(path, encoding=self._settings.encoding)
+        return CsvRows(path, examined, delimiter=self._settings.delimiter, row_characters_max=self._settings.row_characters_max)
+
+    def _first(self) -> Path:
+        found = next(iter(self._inbox.files()), None)
+        if found is None:
+            raise HubError("HUB-CONN-001", "there is no file to look at", "put one into the folder, or mend `folder`, `files` or `pattern`")
+        return found
+
+    def _sample(self, rows: CsvRows, rows_max: int) -> Iterator[list[str]]:
+        for _ in range(rows_max):
+            if not rows.next_row():
+                return
+            if rows.fault is None and len(rows.cells) == len(rows.header):
+                yield rows.cells
+
+    def _column(self, at: int, heading: str, sample: Iterable[Sequence[str]]) -> Column:
+        values = [row[at] for row in sample]
+        given = [value for value in values if value not in self._settings.null_values]
+        title = heading.strip()
+        return Column(
+            column=title,
+            field=title if _FIELD_NAME.match(title) else f"column_{at + 1}",
+            type="string",
+            would_fit=next((name for name in _NARROWER if given and _fits(_candidate(name), given)), "string"),
+            nulls=len(values) - len(given),
+        )
+
+    def _preview_row(self, rows: CsvRows, encoder: RecordEncoder, shape: RowShape, number: int, source_id: str) -> Previewed:
+        made = encoder.record(rows.cells, number=number, source_id=source_id.encode()) if rows.fault is None else Misfit(rows.fault, None)
+        if isinstance(made, Misfit):
+            column = rows.header[made.column] if made.column is not None else None
+            return _previewed(rows, number, source_id, fault=str(made.fault), column=column)
+        key = None if made.key is None else made.key.decode()
+        record = decoded(made.value, shape.schema)
+        return _previewed(rows, number, source_id, partition=made.partition, key=key, bytes=len(made.value), record=record)
+
+
+def _previewed(rows: CsvRows, number: int, source_id: str, **known: Any) -> Previewed:
+    blank: dict[str, Any] = {"partition": None, "key": None, "bytes": None, "record": None, "fault": None, "column": None}
+    return Previewed(row=number, line=rows.first_line, source_id=source_id, **blank | known)
+
+
+def _proposed(column: Column) -> dict[str, Any]:
+    nullable: dict[str, Any] = {"type": ["null", "string"], "default": None} if column.nulls else {"type": "string"}
+    return {"name": column.field, **nullable, "title": column.column, "grade": "L3"}
+
+
+def _candidate(name: str) -> Convert:
+    base = {"date": "int", "timestamp-millis": "long"}.get(name, name)
+    kind = FieldType(base=base, logical=name if base != name else None)
+    convert = converter(SourceField(name="column", type=kind, identifier=None, declared={}), null_values=frozenset())
+    if convert is None:
+        raise AssertionError("every candidate can be filled from text")
+    return convert
+
+
+def _fits(convert: Convert, values: Iterable[str]) -> bool:
+    try:
+        for value in values:
+            convert(value)
+    except Unfit:
+        return False
+    return True
