@@ -1,0 +1,189 @@
+"""``cityhub serve`` as a process: the lock, the takeover, the threads, and a clean end.
+
+States: *standby* (another serve holds the lock: reads are answered, writes are 503 HUB-SERVE-002), *taking over* (the broker is
+waited for, hub.plan is read and repaired), *leading*. The ledger collector and the watch over hub.plan run only while leading.
+"""
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+
+from hub.agreements.control import ControlPlane
+from hub.api.faces import build_app
+from hub.api.lock import ServeLock
+from hub.app import Hub
+from hub.ledger.collector import Collector
+from hub.model.errors import ExitCode, HubError
+from hub.observe.health import Check
+from hub.settings import Settings
+
+log = structlog.get_logger()
+LOCK_EVERY_S: Final = 0.5
+RETRY_S: Final = 2.0
+STOP_WITHIN_S: Final = 10
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+STANDBY: Final = "standby"
+TAKING_OVER: Final = "taking over"
+LEADING: Final = "leading"
+
+
+def serve_forever(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C; raises what no waiting can mend, such as HUB-KEY-002."""
+    serve = Serve(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, serve.on_signal)
+    serve.run()
+
+
+class Serve:
+    """One serve process; it is the ``House`` of its routes."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Bind the port; HUB-BROKER-004 when it is taken, HUB-CONF-001 when it would be open to others."""
+        self.hub = Hub(settings)
+        self.state = STANDBY
+        self.trouble: str | None = None
+        self._fatal: HubError | None = None
+        self._collector: Collector | None = None
+        self._stop = threading.Event()
+        self._lock = ServeLock(settings.state)
+        self._socket = _bind(settings.serve.host, settings.serve.port)
+        self.port: int = self._socket.getsockname()[1]
+
+    @property
+    def control(self) -> ControlPlane:
+        """The control plane; HUB-SERVE-002 while this process stands by or takes over."""
+        if self.state != LEADING:
+            fix = "ask the serve that leads, or wait: this one takes over when the lock is free and hub.plan was read"
+            raise HubError("HUB-SERVE-002", f"this serve is {self.state}: no change is made here", fix)
+        return self.hub.control
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """What /readyz asks: leading, the store, the state of hub.plan, the collector."""
+        return {"role": self._check_role, "plan": self._check_plan, "collector": self._check_collector}
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Begin the end."""
+        del frame
+        log.info("stopping", signal=signal.Signals(number).name)
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Begin the end, from another thread."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build_app(self),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=STOP_WITHIN_S,
+                timeout_keep_alive=30,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+        _ = self.hub.engine
+        threads = [
+            threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[self._socket])), name="http"),
+            threading.Thread(target=self._lead, name="lead"),
+        ]
+        for thread in threads:
+            thread.start()
+        log.info("serve_listening", url=f"http://{self.hub.settings.serve.host}:{self.port}", port=self.port)
+        try:
+            while not self._stop.wait(0.5):
+                if not threads[0].is_alive():
+                    raise HubError("HUB-SERVE-001", "the web server ended by itself", "look at the log")
+        finally:
+            self._stop.set()
+            server.should_exit = True
+            for thread in threads:
+                thread.join(timeout=STOP_WITHIN_S + 5)
+            self._lock.release()
+            self.hub.close()
+            self._socket.close()
+        if self._fatal is not None:
+            raise self._fatal
+        log.info("serve_stopped")
+
+    def _lead(self) -> None:
+        """Wait for the lock, take over, then watch hub.plan beside the collector until the end."""
+        try:
+            while not self._lock.take():
+                if self._stop.wait(LOCK_EVERY_S):
+                    return
+            self._take_over()
+        except HubError as error:
+            log.exception("serve_failed")
+            self._fatal = error
+            self._stop.set()
+        except Exception as error:  # a thread that dies silently would leave a serve that can do nothing
+            log.exception("serve_failed")
+            self._fatal = HubError("HUB-CLI-002", f"unexpected {type(error).__name__}", "look at the log")
+            self._stop.set()
+
+    def _take_over(self) -> None:
+        self.state = TAKING_OVER
+        while not self._stop.is_set():
+            try:
+                keeper = self.hub.take_over()
+                break
+            except HubError as error:
+                if error.entry.exit is not ExitCode.DEPENDENCY or error.code == "HUB-BROKER-002":
+                    raise
+                self.trouble = f"{error.code} {error.message}"
+                log.warning("take_over_waits", code=error.code, message=error.message)
+                self.hub.forget_connections()
+                self._stop.wait(RETRY_S)
+        else:
+            return
+        self.trouble = None
+        self.state = LEADING
+        log.info("leading")
+        self._collector = self.hub.collector()
+        collector = threading.Thread(target=self._collector.run, args=(self._stop,), name="collector")
+        collector.start()
+        keeper.watch(self._stop)
+        collector.join(timeout=STOP_WITHIN_S)
+
+    def _check_role(self) -> str | None:
+        if self.state == LEADING:
+            return None
+        return f"{self.state}: {self.trouble}" if self.trouble else self.state
+
+    def _check_plan(self) -> str | None:
+        if self.state != LEADING:
+            return None
+        closed = self.hub.control.desk.closed
+        return None if closed is None else f"{closed.code} {closed.message}"
+
+    def _check_collector(self) -> str | None:
+        return self._collector.trouble() if self._collector is not None else None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    if host not in LOOPBACK:
+        fix = "leave `serve.host` at 127.0.0.1: nothing asks callers who they are yet"
+        raise HubError("HUB-CONF-001", f"`serve.host` `{host}` is open to others", fix)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise HubError(
+            "HUB-BROKER-004", f"port {port} of {host} cannot be bound", f"stop what listens on {port}, or set `serve.port`"
+        ) from error
+    return bound

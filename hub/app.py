@@ -1,0 +1,178 @@
+"""The composition root: the one place where rooms are built and wired.
+
+``Hub`` makes each part when it is first asked for and closes all of them together. Commands of the command line that only read
+SQL pay for no connection to Kafka; ``cityhub serve`` asks for everything.
+"""
+
+import threading
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+
+from hub.agreements.control import ControlPlane
+from hub.agreements.repair import PlanKeeper
+from hub.agreements.shelf import Shelf
+from hub.agreements.wiring import Connections
+from hub.broker.admin import Admin
+from hub.broker.fencing import LaneGate
+from hub.broker.plan_log import PlanLog
+from hub.broker.topics import plan_topic, usage_topic
+from hub.catalogue.datasets import Catalogue
+from hub.catalogue.registry import Registry
+from hub.ledger.collector import Collector
+from hub.ledger.rating import Terms
+from hub.ledger.tariffs import released_tariffs
+from hub.model.errors import HubError
+from hub.model.names import Names
+from hub.settings import MASTER_KEY_EPOCH, Settings
+from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tables belong to the store that is made here
+from hub.store.acts import Actor
+from hub.store.engine import open_engine
+from hub.store.keys import create_keys, load_master_keys, load_officer_key, load_trust_keys
+from hub.store.tables import create_tables
+
+
+def initialise(settings: Settings) -> bool:
+    """Make the state folder, the keys and the tables where they are missing; True when a new master key was made."""
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = create_keys(settings.keys_folder, epoch=MASTER_KEY_EPOCH, comment=f"{settings.officer.person}@{settings.scope}")
+    engine = open_engine(settings.store_url)
+    try:
+        create_tables(engine)
+    finally:
+        engine.dispose()
+    return made
+
+
+class Hub:
+    """The parts of one hub, made when asked for. A context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make nothing yet."""
+        self.settings = settings
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close every part."""
+        self.close()
+
+    @property
+    def names(self) -> Names:
+        """Names of topics, groups and transactional ids."""
+        return self.settings.names
+
+    @property
+    def officer(self) -> Actor:
+        """The configured local officer, who acts while tokens have not come yet."""
+        return Actor(person_id=self.settings.officer.person, org_id=self.settings.officer.org)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The store, with its tables; HUB-STORE-001 and HUB-STORE-002."""
+        engine = open_engine(self.settings.store_url)
+        create_tables(engine)
+        return engine
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Dataset entries, for reading."""
+        return Catalogue(scope=self.names.scope)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Schemas, for reading."""
+        return Registry(scope=self.names.scope)
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """Agreements, for reading."""
+        return Shelf(scope=self.names.scope)
+
+    @cached_property
+    def admin(self) -> Admin:
+        """Administration of Kafka; HUB-BROKER-001 when it does not answer."""
+        return Admin(self.settings.bootstrap, client_id="cityhub-serve")
+
+    @cached_property
+    def connections(self) -> Connections:
+        """The control plane's own connections."""
+        revocation_admin = Admin(self.settings.bootstrap, client_id="cityhub-revocation")
+        gate = LaneGate(self.settings.bootstrap, timeout_ms=self.settings.exchange.transaction_timeout_ms)
+        return Connections(admin=self.admin, revocation_admin=revocation_admin, gate=gate)
+
+    @cached_property
+    def control(self) -> ControlPlane:
+        """The control plane; its desk is closed until ``take_over``."""
+        return ControlPlane(
+            engine=self.engine,
+            names=self.names,
+            connections=self.connections,
+            officer_key=load_officer_key(self.settings.keys_folder),
+            key_epoch=max(load_master_keys(self.settings.keys_folder)),
+            replication=self.settings.broker.replication,
+            knows_tariff=knows_tariff,
+        )
+
+    @cached_property
+    def plan_log(self) -> PlanLog:
+        """The reader of hub.plan that repair uses."""
+        return PlanLog(self.settings.bootstrap, self.names.plan)
+
+    def terms(self) -> Terms:
+        """Return every version of every agreement, as the ledger rates by them."""
+        with self.engine.connect() as connection:
+            return {(row.terms.id, row.terms.version): row.terms for row in self.shelf.all(connection)}
+
+    def collector(self) -> Collector:
+        """Return a new ledger collector."""
+        return Collector(self.settings.bootstrap, self.names, self.engine)
+
+    def ensure_topics(self) -> None:
+        """Make hub.plan and hub.usage where they are missing; HUB-BROKER-002 for a cluster that is too old."""
+        self.admin.check_version()
+        replication = self.settings.broker.replication
+        self.admin.create_topics([plan_topic(self.names, replication=replication), usage_topic(self.names, replication=replication)])
+
+    def take_over(self) -> PlanKeeper:
+        """Become the one writer: topics, repair of hub.plan, check values of the keys. The caller holds the lock of the state folder."""
+        folder = self.settings.keys_folder
+        self.ensure_topics()
+        keeper = self.control.keeper(self.plan_log, load_trust_keys(folder))
+        keeper.repair()
+        if self.control.desk.closed is None:
+            self.control.publish_keys(load_master_keys(folder), actor=self.officer)
+        return keeper
+
+    def forget_connections(self) -> None:
+        """Close what speaks to Kafka, so that the next use connects anew."""
+        with self._lock:
+            if "plan_log" in self.__dict__:
+                self.plan_log.close()
+            if "connections" in self.__dict__:
+                self.connections.gate.close()
+                self.connections.revocation_admin.close()
+            if "admin" in self.__dict__:
+                self.admin.close()
+            for name in ("plan_log", "control", "connections", "admin"):
+                self.__dict__.pop(name, None)
+
+    def close(self) -> None:
+        """Close every part that was made."""
+        self.forget_connections()
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+
+def knows_tariff(tariff: str) -> bool:
+    """Tell whether the ledger has a price for a tariff's reference."""
+    try:
+        released_tariffs().check(tariff)
+    except HubError:
+        return False
+    return True

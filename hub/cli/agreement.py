@@ -1,0 +1,120 @@
+"""``cityhub agreement``: from a file to deliveries, and back."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hub.cli.client import ServeClient, read_text
+from hub.cli.output import JsonFlag, emit, say, session, table
+from hub.model.errors import HubError
+
+app = typer.Typer(no_args_is_help=True)
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
+AgreementId = Annotated[str, typer.Argument(help="Id of the agreement, as `parking-vehicles`.")]
+
+
+@app.command()
+def apply(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Agreement, YAML.")],
+    dry_run: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check an agreement file and store it as a draft; every fault is listed at once.
+
+    Example: `cityhub agreement apply parking-vehicles.yaml --dry-run`
+    """
+    sent = {"text": read_text(file, code="HUB-AGREE-001"), "file": file.name}
+    _show(ServeClient(session(ctx).settings).post("v1", "agreements", body=sent, dry_run=dry_run), as_json=as_json)
+
+
+@app.command()
+def sign(ctx: typer.Context, agreement_id: AgreementId, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+    """Make a draft active: from now on it delivers.
+
+    Example: `cityhub agreement sign parking-vehicles`
+    """
+    _move(ctx, agreement_id, "sign", dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def suspend(ctx: typer.Context, agreement_id: AgreementId, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+    """Take a right away for now; the answer says per partition where it ended.
+
+    Example: `cityhub agreement suspend parking-vehicles --json`
+    """
+    _move(ctx, agreement_id, "suspend", dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def resume(ctx: typer.Context, agreement_id: AgreementId, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+    """Give a suspended right back.
+
+    Example: `cityhub agreement resume parking-vehicles`
+    """
+    _move(ctx, agreement_id, "resume", dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def end(ctx: typer.Context, agreement_id: AgreementId, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+    """End an agreement for good; the answer says per partition where the right ended.
+
+    Example: `cityhub agreement end parking-vehicles --dry-run`
+    """
+    _move(ctx, agreement_id, "end", dry_run=dry_run, as_json=as_json)
+
+
+@app.command("list")
+def list_agreements(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """List every version of every agreement.
+
+    Example: `cityhub agreement list`
+    """
+    rows = _read(ctx)
+    if as_json:
+        emit(rows, as_json=True)
+        return
+    columns = ("id", "version", "state", "consumer", "dataset", "purpose", "valid_until", "tariff")
+    table("", columns, [[row[column] for column in columns] for row in rows])
+
+
+@app.command()
+def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = False) -> None:
+    """Show every version of one agreement, newest first.
+
+    Example: `cityhub agreement show parking-vehicles`
+    """
+    rows = [row for row in reversed(_read(ctx)) if row["id"] == agreement_id]
+    if not rows:
+        raise HubError("HUB-AGREE-002", f"agreement `{agreement_id}` is not known", "`cityhub agreement list` shows those that are")
+    if as_json:
+        emit(rows, as_json=True)
+        return
+    for row in rows:
+        table("", (), list(row.items()))
+
+
+def _read(ctx: typer.Context) -> list[dict[str, Any]]:
+    from hub.api.v1 import agreement_view  # noqa: PLC0415 - SQL and the web framework, which `--help` does not need
+    from hub.app import Hub  # noqa: PLC0415 - same
+
+    with Hub(session(ctx).settings) as hub, hub.engine.begin() as connection:
+        return [agreement_view(row) for row in hub.shelf.all(connection)]
+
+
+def _move(ctx: typer.Context, agreement_id: str, step: str, *, dry_run: bool, as_json: bool) -> None:
+    client = ServeClient(session(ctx).settings)
+    _show(client.post("v1", "agreements", agreement_id, step, dry_run=dry_run), as_json=as_json)
+
+
+def _show(change: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit(change, as_json=True)
+        return
+    say(f"agreement {change['id']} version {change['version']}: {change['outcome']}")
+    table("", (), [(key, change[key]) for key in ("state", "dataset", "share_topic", "plan_offset", "seconds")])
+    if change["partitions"]:
+        say("the right ended in each partition at:")
+        columns = ("partition", "source_offset", "share_end_offset")
+        table("", columns, [[row[column] for column in columns] for row in change["partitions"]])

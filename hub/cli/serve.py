@@ -1,0 +1,41 @@
+"""``cityhub serve``: registry, catalogue, agreements, API and ledger collector in one process."""
+
+from typing import Annotated
+
+import typer
+
+from hub.cli.output import session
+from hub.observe.logs import configure_logs
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    init: Annotated[bool, typer.Option("--init", help="Make the state folder and the keys where they are missing.")] = False,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; else `serve.port`. 0: a free one.")] = None,
+) -> None:
+    """Run registry, catalogue, agreements, API and ledger collector until SIGTERM or Ctrl-C.
+
+    One serve of a state folder writes; a second one stands by on a port of its own, says so in /readyz, and takes over when the
+    first is gone. The keys must be there: `cityhub up` makes them, or `--init` does.
+
+    Example: `cityhub serve --init`
+
+    Example: `cityhub serve --port 18090` (stands by beside the first)
+    """
+    settings = session(ctx).settings
+    configure_logs(process="serve")
+    from hub.api.server import serve_forever  # noqa: PLC0415 - a second of imports that `--help` need not pay
+    from hub.app import initialise  # noqa: PLC0415 - same
+    from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys  # noqa: PLC0415 - same
+
+    if init:
+        initialise(settings)
+    load_master_keys(settings.keys_folder)
+    load_officer_key(settings.keys_folder)
+    load_trust_keys(settings.keys_folder)
+    if port is not None:
+        settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"port": port})})
+    serve_forever(settings)
