@@ -1,25 +1,36 @@
 """Record batches of Kafka's message format 2: building, stamping and reading them without a record object each.
 
-Layout and CRC as in Apache Kafka's documentation, "Record Batch". Building and decompressing use aiokafka's own record code
-under exact pins (``tests/contract``). Whatever the bytes, reading raises ValueError and nothing else.
+Layout and CRC as in Apache Kafka's documentation, "Record Batch". Building, parsing and CRC32C use aiokafka's own record code
+under exact pins (``tests/contract``). Whatever the bytes, reading raises a ValueError and nothing else.
 """
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka.record._crecords import cutil
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
+from hub.broker.codecs import Undecodable, decompress
+
 HEADER_BYTES: Final = 61
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_BASE_OFFSET: Final = struct.Struct(">q")
+_MAGIC: Final = 2
 _CRC_FROM: Final = 21
+_CRC_AT: Final = 17
+_ATTRIBUTES_LOW: Final = 22
+_PRODUCER_AT: Final = 43
 _LENGTH_FROM: Final = 12
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
 _CODEC: Final = 0x07
 RECORD_OVERHEAD_BYTES: Final = 32
-DECOMPRESSED_BYTES_MAX: Final = 128 * 1024 * 1024
+"""At most so many bytes stand around key and value of a record without headers (23 of them can be needed)."""
+DECOMPRESSED_BYTES_MAX: Final = 32 * 1024 * 1024
+"""A batch that decompresses to more is not read."""
+RECORDS_MAX: Final = 500_000
+"""A batch of more records is not read: records of seven bytes would swell to gigabytes of objects."""
 
 
 class RecordTooLarge(ValueError):  # noqa: N818 - the field's word
@@ -29,6 +40,18 @@ class RecordTooLarge(ValueError):  # noqa: N818 - the field's word
         """Keep the place of the record."""
         super().__init__(f"record {index} is too large for a batch")
         self.index = index
+
+
+class UnreadableBatch(ValueError):  # noqa: N818 - what the bytes are
+    """The bytes are no record batch that may be read; ``code`` tells why, and never what stood in it.
+
+    ``cut magic crc count offsets records``, or of a compressed one ``codec-unknown codec-missing codec-corrupt too-large``.
+    """
+
+    def __init__(self, code: str) -> None:
+        """Keep the reason."""
+        super().__init__(f"record batch cannot be read: {code}")
+        self.code = code
 
 
 class BuiltBatch(NamedTuple):
@@ -82,36 +105,36 @@ class RecordRow(NamedTuple):
 
 
 def build_batches(records: Iterable[tuple[bytes | None, bytes | None]], *, bytes_max: int, timestamp_ms: int) -> list[BuiltBatch]:
-    """Return batches of at most ``bytes_max``, cut at record borders, in order; RecordTooLarge for one that fits nowhere."""
+    """Return batches of at most ``bytes_max``, cut at record borders, in order; RecordTooLarge for one that fits nowhere.
+
+    ``bytes_max`` counts what stands in the log: headers of batch and records included.
+    """
     out: list[BuiltBatch] = []
-    builder, count, size = None, 0, 0
+    builder, count = _builder(bytes_max), 0
     for index, (key, value) in enumerate(records):
-        need = len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES
-        if need + HEADER_BYTES > bytes_max:
-            raise RecordTooLarge(index)
-        if builder is not None and size + need > bytes_max:
+        if builder.append(count, timestamp=timestamp_ms, key=key, value=value, headers=[]) is None:
             out.append(BuiltBatch(bytes(builder.build()), count))
-            builder = None
-        if builder is None:
-            builder = DefaultRecordBatchBuilder(
-                2, 0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1 << 30
-            )
-            count, size = 0, HEADER_BYTES
-        builder.append(count, timestamp=timestamp_ms, key=key, value=value, headers=[])
+            builder, count = _builder(bytes_max), 0
+            builder.append(0, timestamp=timestamp_ms, key=key, value=value, headers=[])
+        if count == 0 and builder.size() > bytes_max:  # the builder takes its first record whatever its size
+            raise RecordTooLarge(index)
         count += 1
-        size += need
-    if builder is not None:
+    if count:
         out.append(BuiltBatch(bytes(builder.build()), count))
     return out
+
+
+def _builder(bytes_max: int) -> Any:
+    return DefaultRecordBatchBuilder(2, 0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=bytes_max)
 
 
 def stamp(data: bytes, *, producer_id: int, epoch: int, sequence: int, transactional: bool) -> bytearray:
     """Return a copy with producer id, epoch, base sequence and the transactional bit set, and the CRC made anew."""
     out = bytearray(data)
     if transactional:
-        out[22] |= _TRANSACTIONAL
-    struct.pack_into(">qhi", out, 43, producer_id, epoch, sequence)
-    struct.pack_into(">I", out, 17, int(cutil.crc32c_cython(memoryview(out)[_CRC_FROM:])))
+        out[_ATTRIBUTES_LOW] |= _TRANSACTIONAL
+    struct.pack_into(">qhi", out, _PRODUCER_AT, producer_id, epoch, sequence)
+    struct.pack_into(">I", out, _CRC_AT, int(cutil.crc32c_cython(memoryview(out)[_CRC_FROM:])))
     return out
 
 
@@ -129,36 +152,61 @@ def headers(data: bytes) -> Iterator[tuple[int, int, BatchHeader]]:
 
 def crc_holds(batch: bytes) -> bool:
     """Tell whether the CRC of one whole batch is right."""
-    return int(cutil.crc32c_cython(memoryview(batch)[_CRC_FROM:])) == int(struct.unpack_from(">I", batch, 17)[0])
+    return int(cutil.crc32c_cython(memoryview(batch)[_CRC_FROM:])) == int(struct.unpack_from(">I", batch, _CRC_AT)[0])
 
 
 def offset_deltas(batch: bytes) -> list[int]:
-    """Return the offset delta of each record; ValueError when the batch cannot be read."""
-    base = _HEADER.unpack_from(batch)[0]
-    return [row.offset - base for row in read_records(batch)]
+    """Return the offset delta of each record; UnreadableBatch (a ValueError) when the batch cannot be read."""
+    rows = read_records(batch)
+    base = int(_BASE_OFFSET.unpack_from(batch)[0])
+    return [row.offset - base for row in rows]
 
 
 def read_records(batch: bytes) -> list[RecordRow]:
-    """Return the records of one whole batch; ValueError for a bad CRC, an unknown codec, or bytes that are no records."""
+    """Return the records of one whole batch, in order of offset; UnreadableBatch (a ValueError) where bytes are no such batch.
+
+    CRC, count, offsets and sizes are checked, and decompression is bounded: what claims more than it holds is not believed.
+    """
+    header = _checked_header(batch)
+    plain = batch if header.codec == 0 else _decompressed(batch, header)
     try:
-        return list(_read(batch))
-    except ValueError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the decoder of aiokafka raises many kinds for hostile bytes
-        message = f"record batch cannot be read: {type(error).__name__}"
-        raise ValueError(message) from None
+        rows = [
+            RecordRow(record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
+            for record in DefaultRecordBatch(plain)
+        ]
+    except Exception:  # noqa: BLE001 - aiokafka's decoder raises many kinds for hostile bytes
+        raise UnreadableBatch("records") from None
+    if len(rows) != header.records:
+        raise UnreadableBatch("count")
+    before, last = header.base_offset - 1, header.base_offset + header.last_offset_delta
+    for row in rows:
+        if not before < row.offset <= last:
+            raise UnreadableBatch("offsets")
+        before = row.offset
+    return rows
 
 
-def _read(batch: bytes) -> Iterator[RecordRow]:
+def _checked_header(batch: bytes) -> BatchHeader:
     if len(batch) < HEADER_BYTES:
-        message = "record batch is cut"
-        raise ValueError(message)
+        raise UnreadableBatch("cut")
     header = BatchHeader(*_HEADER.unpack_from(batch))
-    if header.magic != 2 or header.length + _LENGTH_FROM != len(batch) or not crc_holds(batch):
-        message = "record batch is corrupt"
-        raise ValueError(message)
-    if not 0 <= header.records <= DECOMPRESSED_BYTES_MAX:
-        message = "record batch claims an impossible count"
-        raise ValueError(message)
-    for record in DefaultRecordBatch(bytes(batch)):
-        yield RecordRow(record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
+    if header.magic != _MAGIC:
+        raise UnreadableBatch("magic")
+    if header.length + _LENGTH_FROM != len(batch):
+        raise UnreadableBatch("cut")
+    if not crc_holds(batch):
+        raise UnreadableBatch("crc")
+    if not 0 <= header.records <= RECORDS_MAX:
+        raise UnreadableBatch("count")
+    return header
+
+
+def _decompressed(batch: bytes, header: BatchHeader) -> bytes:
+    """Return the same batch uncompressed; its CRC and length are not made anew."""
+    try:
+        plain = decompress(header.codec, batch[HEADER_BYTES:], bytes_max=DECOMPRESSED_BYTES_MAX)
+    except Undecodable as error:
+        raise UnreadableBatch(error.code) from error
+    out = bytearray(batch[:HEADER_BYTES])
+    out[_ATTRIBUTES_LOW] &= ~_CODEC
+    return bytes(out) + plain
