@@ -21,14 +21,16 @@ from hub.broker.plan_log import PlanLog
 from hub.broker.topics import plan_topic, usage_topic
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
+from hub.exchange.adopt import Adopted, adopt
+from hub.exchange.status import LaneStatus, lane_statuses
 from hub.ledger.collector import Collector
 from hub.ledger.rating import Terms
 from hub.ledger.tariffs import released_tariffs
 from hub.model.errors import HubError
-from hub.model.names import Names
+from hub.model.names import Names, TopicPartition
 from hub.settings import MASTER_KEY_EPOCH, Settings
 from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tables belong to the store that is made here
-from hub.store.acts import Actor
+from hub.store.acts import Act, Actor
 from hub.store.engine import open_engine
 from hub.store.keys import create_keys, load_master_keys, load_officer_key, load_trust_keys
 from hub.store.tables import create_tables
@@ -148,6 +150,34 @@ class Hub:
         if self.control.desk.closed is None:
             self.control.publish_keys(load_master_keys(folder), actor=self.officer)
         return keeper
+
+    def adopt(self, lane: TopicPartition, *, at: int, dry_run: bool = False) -> Adopted:
+        """Let a stopped lane go on at ``at``: an act. HUB-LANE-003, -009 and -010 refuse."""
+        act = Act(verb="adopt.position", object_type="lane", object_id=str(lane), object_version=at)
+        desk = self.control.desk
+        with desk.acting(act, actor=self.officer, dry_run=dry_run) as opened:
+            with self.engine.begin() as connection:
+                live = [row.terms for row in self.shelf.all(connection) if row.live]
+                if not dry_run:
+                    desk.intend(connection, opened)
+            found = adopt(
+                lane,
+                at=at,
+                admin=self.admin,
+                gate=self.connections.gate,
+                names=self.names,
+                agreements=[(terms.id, terms.version) for terms in live if self.names.dept(terms.dataset) == lane.topic],
+                dry_run=dry_run,
+            )
+            if not dry_run:
+                desk.done(opened)
+        return found
+
+    def lanes(self) -> tuple[LaneStatus, ...]:
+        """Return where each lane of the published datasets stands, as Kafka has it."""
+        with self.engine.begin() as connection:
+            topics = [self.names.dept(row.entry.dataset) for row in self.catalogue.all(connection) if row.published]
+        return lane_statuses(self.admin, names=self.names, topics=topics)
 
     def forget_connections(self) -> None:
         """Close what speaks to Kafka, so that the next use connects anew."""

@@ -105,6 +105,8 @@ class Floor:
             scope=self._all.scope,
             trust=load_trust_keys(self._all.keys_folder),
             master_keys=load_master_keys(self._all.keys_folder),
+            record_bytes_max=self.settings.record_bytes_max,
+            batch_bytes_max=self.settings.output_batch_bytes_max,
             alarm=self.observer.plan_alarm,
         )
         self._intake = Intake(bootstrap=self._bootstrap, topic=self._names.plan, client=client, book=book, changed=self._plans_changed)

@@ -38,12 +38,16 @@ class PlanBook:
         scope: str,
         trust: Mapping[str, Ed25519PublicKey],
         master_keys: Mapping[int, bytes],
+        record_bytes_max: int,
+        batch_bytes_max: int,
         alarm: Callable[[HubError], None],
     ) -> None:
-        """``alarm`` is called with every refusal."""
+        """``alarm`` is called with every refusal; the bounds are those of what plans deliver."""
         self._scope = scope
         self._trust = trust
         self._master_keys = master_keys
+        self._record_bytes_max = record_bytes_max
+        self._batch_bytes_max = batch_bytes_max
         self._alarm = alarm
         self._known: dict[bytes, _Known] = {}
         self._plans: dict[str, Plan | HubError] = {}
@@ -155,4 +159,6 @@ class PlanBook:
             master_keys=self._master_keys,
             scope=self._scope,
             plan_offset=offset,
+            record_bytes_max=self._record_bytes_max,
+            batch_bytes_max=self._batch_bytes_max,
         )

@@ -25,6 +25,14 @@ class TopicPartition(NamedTuple):
         """Return ``topic-partition``, as Kafka's own tools print it."""
         return f"{self.topic}-{self.partition}"
 
+    @classmethod
+    def parse(cls, text: str) -> "TopicPartition":
+        """Read ``topic-partition``; HUB-NAME-003 when it is none."""
+        topic, dash, number = text.rpartition("-")
+        if not dash or not topic or not number.isdigit():
+            raise HubError("HUB-NAME-003", f"`{text}` is no partition of a topic", "write it as `dept.transport.flights-2`")
+        return cls(topic, int(number))
+
 
 def is_slug(text: str) -> bool:
     """Tell whether ``text`` may name an organisation, dataset, agreement or connector."""

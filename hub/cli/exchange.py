@@ -1,0 +1,54 @@
+"""``cityhub exchange``: where each lane stands, and the way on for one that stopped."""
+
+from typing import Annotated
+
+import typer
+
+from hub.cli.client import ServeClient
+from hub.cli.output import JsonFlag, emit, say, session, table
+from hub.model.errors import ExitCode
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """Show the lanes of every published dataset: position, lag, step, and why one would stop. Exit 5 when one stands still.
+
+    Example: `cityhub exchange status`
+    """
+    from hub.app import Hub  # noqa: PLC0415 - half a second that --help need not pay
+
+    with Hub(session(ctx).settings) as hub:
+        rows = hub.lanes()
+    if as_json:
+        emit(list(rows), as_json=True)
+    else:
+        columns = ("lane", "offset", "end", "lag", "step", "plan offset", "stops with")
+        cells = [
+            (f"{row.topic}-{row.partition}", row.offset, row.end_offset, row.lag, row.step, row.plan_offset, row.code or "") for row in rows
+        ]
+        table("", columns, cells)
+        for row in rows:
+            if row.code:
+                say(f"{row.code} {row.cause}\n  help: {row.fix}")
+    if any(row.code for row in rows):
+        raise typer.Exit(ExitCode.INTEGRITY)
+
+
+@app.command()
+def adopt(
+    ctx: typer.Context,
+    lane: Annotated[str, typer.Argument(help="The lane, as `dept.transport.flights-2`.")],
+    at: Annotated[int, typer.Option("--at", min=0, help="Source offset to go on from.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a stopped lane go on at an offset: an act, recorded.
+
+    Never goes back behind what was delivered and metered. Offsets that are left out stand in the chain as lost.
+
+    Example: `cityhub exchange adopt dept.transport.flights-2 --at 700 --dry-run`
+    """
+    found = ServeClient(session(ctx).settings).post("v1", "lanes", lane, "adopt", body={"at": at}, dry_run=dry_run)
+    emit(found, as_json=as_json)
