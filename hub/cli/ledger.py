@@ -108,7 +108,7 @@ def _print_report(report: Report) -> None:
         say(f"{gone.where}: {gone.records:,} records of `{gone.agreement_id}` cannot be counted any more")
     behind = {number: end for number, end in report.usage_read_to.items() if report.ledger_read_to.get(number, 0) < end}
     if behind:
-        say(f"the ledger has read hub.usage up to {_offsets(report.ledger_read_to) or 'nothing'} of {_offsets(report.usage_read_to)}")
+        say(f"the ledger has read hub.usage up to {_offsets(report.ledger_read_to)} of {_offsets(report.usage_read_to)}")
 
 
 def _problems(report: Report) -> tuple[Problem, ...]:
@@ -119,4 +119,5 @@ def _problems(report: Report) -> tuple[Problem, ...]:
 
 
 def _offsets(positions: dict[int, int]) -> str:
-    return ", ".join(f"{partition}: {offset:,}" for partition, offset in sorted(positions.items()))
+    """Return positions in hub.usage for people."""
+    return ", ".join(f"{partition}: {offset:,}" for partition, offset in sorted(positions.items())) or "nothing"

@@ -1,13 +1,10 @@
 """`cityhub ledger` and `cityhub bill` as a person and as a program use them."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from ledger_town import AGREEMENT, LedgerTown
@@ -16,6 +13,7 @@ from sqlalchemy import update
 from hub.agreements.file import parse_agreement
 from hub.agreements.shelf import Shelf
 from hub.broker.admin import Admin
+from hub.cli import run
 from hub.model.names import Names
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
 
@@ -51,64 +49,80 @@ def ledger(names: Names, admin: Admin, tmp_path: Path) -> Iterator[LedgerTown]:
     town.close()
 
 
-def cityhub(ledger: LedgerTown, *arguments: str) -> subprocess.CompletedProcess[str]:
+class Printed(NamedTuple):
+    """What a call of the command line came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Call = Callable[..., Printed]
+
+
+@pytest.fixture
+def cityhub(ledger: LedgerTown, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run the command line on the ledger of the test."""
-    environment = os.environ | {
-        "CITYHUB_STATE": str(Path(ledger.url.removeprefix("sqlite:///")).parent),
-        "CITYHUB_SCOPE": ledger.names.scope,
-        "CITYHUB_TOPICS_PREFIX": ledger.names.prefix,
-        "CITYHUB_BROKER__BOOTSTRAP": ledger.bootstrap,
-    }
-    command = [sys.executable, "-W", "ignore", "-m", "hub.cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    monkeypatch.setenv("CITYHUB_STATE", str(Path(ledger.url.removeprefix("sqlite:///")).parent))
+    monkeypatch.setenv("CITYHUB_SCOPE", ledger.names.scope)
+    monkeypatch.setenv("CITYHUB_TOPICS_PREFIX", ledger.names.prefix)
+    monkeypatch.setenv("CITYHUB_BROKER__BOOTSTRAP", ledger.bootstrap)
+
+    def call(*arguments: str) -> Printed:
+        capsys.readouterr()
+        code = run(list(arguments))
+        out, err = capsys.readouterr()
+        return Printed(int(code), out, err)
+
+    return call
 
 
-def answer(ledger: LedgerTown, *arguments: str) -> Any:
+def answer(cityhub: Call, *arguments: str) -> Any:
     """Return the JSON that a command prints; it has to succeed."""
-    found = cityhub(ledger, *arguments, "--json")
+    found = cityhub(*arguments, "--json")
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout)
 
 
-def test_ledger_show_gives_usage_per_agreement(ledger: LedgerTown) -> None:
+def test_ledger_show_gives_usage_per_agreement(ledger: LedgerTown, cityhub: Call) -> None:
     """And says up to where hub.usage is read."""
-    found = answer(ledger, "ledger", "show")
+    found = answer(cityhub, "ledger", "show")
 
     (row,) = found["rows"]
     assert (row["agreement_id"], row["delivered"], row["filtered"], row["steps"]) == (AGREEMENT, 2000, 5, 2)
     assert sum(found["usage_read_to"].values()) == 4
 
 
-def test_ledger_show_by_hour_and_by_chain(ledger: LedgerTown) -> None:
+def test_ledger_show_by_hour_and_by_chain(ledger: LedgerTown, cityhub: Call) -> None:
     """The same sums by hour; where each chain stands."""
-    hours = answer(ledger, "ledger", "show", "--by", "hour", "--agreement", AGREEMENT)["rows"]
-    (chain,) = answer(ledger, "ledger", "show", "--by", "chain")["rows"]
+    hours = answer(cityhub, "ledger", "show", "--by", "hour", "--agreement", AGREEMENT)["rows"]
+    (chain,) = answer(cityhub, "ledger", "show", "--by", "chain")["rows"]
 
     assert sum(row["delivered"] for row in hours) == 2000
     assert (chain["source"], chain["step"], chain["next_offset"], chain["state"]) == (f"{ledger.topic}-0", 2, 2005, "ok")
 
 
-def test_a_person_reads_a_table(ledger: LedgerTown) -> None:
+def test_a_person_reads_a_table(ledger: LedgerTown, cityhub: Call) -> None:
     """Data on stdout, talk on stderr."""
-    found = cityhub(ledger, "ledger", "show")
+    found = cityhub("ledger", "show")
 
     assert found.stdout.splitlines()[0].split()[:3] == ["id", "version", "delivered"]
     assert "2,000" in found.stdout
     assert "hub.usage is read up to" in found.stderr
 
 
-def test_ledger_check_exits_0_while_the_counts_agree(ledger: LedgerTown) -> None:
+def test_ledger_check_exits_0_while_the_counts_agree(ledger: LedgerTown, cityhub: Call) -> None:
     """With the three counts in its answer."""
-    found = answer(ledger, "ledger", "check")
+    found = answer(cityhub, "ledger", "check")
 
     assert (found["sound"], found["metered"], found["posted"], found["delivered"]) == (True, 2000, 2000, 2000)
 
 
-def test_ledger_check_exits_5_and_names_where(ledger: LedgerTown) -> None:
+def test_ledger_check_exits_5_and_names_where(ledger: LedgerTown, cityhub: Call) -> None:
     """Agreement, place and both numbers."""
     ledger.alter(USAGE_HOURS, delivered=USAGE_HOURS.c.delivered + 1, filtered=USAGE_HOURS.c.filtered - 1)
 
-    found = cityhub(ledger, "ledger", "check", "--json")
+    found = cityhub("ledger", "check", "--json")
 
     assert found.returncode == 5
     assert json.loads(found.stdout)["differences"][0]["agreement_id"] == AGREEMENT
@@ -117,22 +131,22 @@ def test_ledger_check_exits_5_and_names_where(ledger: LedgerTown) -> None:
     assert error["problems"][0]["message"] == "ledger: expected delivered 2000, filtered 5, found delivered 2001, filtered 4"
 
 
-def test_ledger_resume_gives_a_chain_back(ledger: LedgerTown) -> None:
+def test_ledger_resume_gives_a_chain_back(ledger: LedgerTown, cityhub: Call) -> None:
     """As it is named by `ledger show --held`."""
     end = max(ledger.collect().positions.values())
     with ledger.engine.begin() as connection:
         connection.execute(update(USAGE_CHAINS).values(held_at=end, held_reason="hash"))
-    (held,) = answer(ledger, "ledger", "show", "--held")["rows"]
+    (held,) = answer(cityhub, "ledger", "show", "--held")["rows"]
 
-    found = answer(ledger, "ledger", "resume", held["chain"])
+    found = answer(cityhub, "ledger", "resume", held["chain"])
 
     assert (found["held_at"], found["posted"]) == (None, 0)
-    assert answer(ledger, "ledger", "show", "--held")["rows"] == []
+    assert answer(cityhub, "ledger", "show", "--held")["rows"] == []
 
 
-def test_bill_preview_names_the_steps_behind_each_line(ledger: LedgerTown) -> None:
+def test_bill_preview_names_the_steps_behind_each_line(ledger: LedgerTown, cityhub: Call) -> None:
     """¥0.003 a record, 2,000 records: ¥6.00, out of two steps of one partition."""
-    found = answer(ledger, "bill", "preview", "--consumer", "airline", "--period", PERIOD)
+    found = answer(cityhub, "bill", "preview", "--consumer", "airline", "--period", PERIOD)
 
     (line,) = found["bill"]["lines"]
     (evidence,) = line["evidence"]
@@ -141,27 +155,27 @@ def test_bill_preview_names_the_steps_behind_each_line(ledger: LedgerTown) -> No
     assert evidence["last_usage_offset"] == evidence["first_usage_offset"] + 2
 
 
-def test_bill_preview_for_people_is_in_yuan(ledger: LedgerTown) -> None:
+def test_bill_preview_for_people_is_in_yuan(ledger: LedgerTown, cityhub: Call) -> None:
     """With the steps and offsets of hub.usage that it comes from."""
-    found = cityhub(ledger, "bill", "preview", "--consumer", "airline", "--period", PERIOD)
+    found = cityhub("bill", "preview", "--consumer", "airline", "--period", PERIOD)
 
     assert "¥6.00" in found.stdout
     assert f"{ledger.topic}-0 steps 1–2" in found.stdout
     assert "a preview" in found.stderr
 
 
-def test_bill_preview_of_an_unknown_consumer_says_who_is_near(ledger: LedgerTown) -> None:
+def test_bill_preview_of_an_unknown_consumer_says_who_is_near(ledger: LedgerTown, cityhub: Call) -> None:
     """An empty bill would be a lie."""
-    found = cityhub(ledger, "bill", "preview", "--consumer", "airlines", "--period", PERIOD)
+    found = cityhub("bill", "preview", "--consumer", "airlines", "--period", PERIOD)
 
     assert found.returncode == 1
     assert "HUB-AGREE-002" in found.stderr
     assert "did you mean `airline`?" in found.stderr
 
 
-def test_bill_preview_of_no_month_exits_2(ledger: LedgerTown) -> None:
+def test_bill_preview_of_no_month_exits_2(ledger: LedgerTown, cityhub: Call) -> None:
     """With an example."""
-    found = cityhub(ledger, "bill", "preview", "--consumer", "airline", "--period", "november")
+    found = cityhub("bill", "preview", "--consumer", "airline", "--period", "november")
 
     assert found.returncode == 2
     assert "HUB-LEDGER-003" in found.stderr
