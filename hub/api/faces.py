@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
 from hub.api.house import House
+from hub.api.lanes import lanes_router
 from hub.api.problems import install
 from hub.api.registry import registry_router
 from hub.api.v1 import v1_router
@@ -49,6 +50,7 @@ def build_app(house: House) -> FastAPI:
         return HTMLResponse(_page(app.openapi()))
 
     app.include_router(v1_router(house))
+    app.include_router(lanes_router(house))
     app.include_router(registry_router(house))
     return app
 

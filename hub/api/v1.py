@@ -13,7 +13,6 @@ from hub.api.house import House
 from hub.catalogue.datasets import CatalogueRow
 from hub.model.errors import HubError
 from hub.model.lifecycle import Act
-from hub.model.names import TopicPartition
 
 FILE_NAME_CHARACTERS_MAX: Final = 200
 _STEPS: Final = (Act.SIGN, Act.SUSPEND, Act.RESUME, Act.END)
@@ -32,12 +31,6 @@ class SchemaRequest(msgspec.Struct):
 
     dataset: str
     schema: str
-
-
-class AdoptRequest(msgspec.Struct):
-    """Where a lane shall go on."""
-
-    at: int
 
 
 def v1_router(house: House) -> APIRouter:
@@ -97,17 +90,6 @@ def v1_router(house: House) -> APIRouter:
         """Return every version of one agreement."""
         with hub.engine.begin() as connection:
             return answer([agreement_view(row) for row in hub.shelf.require(connection, agreement_id)])
-
-    @router.get("/lanes", tags=["exchange"])
-    def lanes() -> Response:
-        """Tell where each lane stands, and why one would stop."""
-        return answer(hub.lanes())
-
-    @router.post("/lanes/{lane}/adopt", tags=["exchange"])
-    def adopt_lane(lane: str, body: Body, dry_run: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query parameter
-        """Let a stopped lane go on at an offset: JSON `{"at": …}`."""
-        house.control.desk.require_open()
-        return answer(hub.adopt(TopicPartition.parse(lane), at=decode(body, AdoptRequest).at, dry_run=dry_run)._asdict())
 
     return router
 
