@@ -1,0 +1,91 @@
+"""The ledger behind real workers: what they deliver is what is billed, while they work and after they were killed."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from town import FLIGHT, Town, encode, flight, terms
+
+from hub.ledger.check import check
+from hub.ledger.collector import Collector
+from hub.ledger.periods import Period
+from hub.ledger.preview import preview
+from hub.ledger.show import Use, show_use
+from hub.ledger.tariffs import released_tariffs
+from hub.model.agreement import Condition
+from hub.store.engine import open_engine
+from hub.store.tables import create_tables
+
+pytestmark = pytest.mark.broker
+RECORDS = 4_000
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """Give an empty store."""
+    found = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    create_tables(found)
+    return found
+
+
+def test_what_workers_deliver_is_what_the_ledger_bills(town: Town, engine: Engine) -> None:
+    """Checks between a kill of the worker and the next one's start, then the sums, the bill and the three counts."""
+    schema_id = town.schema("transport/flights", FLIGHT)
+    topic = town.publish("transport/flights")
+    paying = {"charge_basis": "guided_price"}
+    agreed = [terms("rows", rows=Condition("origin", "eq", "JFK"), **paying), terms("shadowed")]
+    for one in agreed:
+        town.agree(one)
+    known = {(one.id, one.version): one for one in agreed}
+    collector = Collector(town.admin.bootstrap, town.names, engine)
+    reports = []
+    for part in range(2):
+        first = part * RECORDS // 2
+        numbers = range(first, first + RECORDS // 2)
+        town.produce(topic, [(number % 2, None, encode(schema_id, FLIGHT, flight(number))) for number in numbers])
+        worker = town.start_worker()
+        if part < 1:
+            town.wait_done(topic)
+            reports.append(check(town.admin.bootstrap, names=town.names, engine=engine, terms=known))
+            worker.kill()
+            worker.wait()
+    town.wait_done(topic)
+    collected = collector.collect_once()
+
+    last = check(town.admin.bootstrap, names=town.names, engine=engine, terms=known)
+
+    assert [report.differences for report in reports] == [()]
+    assert (last.differences, last.metered, last.posted, last.delivered) == ((), 5334, 5334, 5334)
+    assert (collected.held, collected.refused) == (0, 0)
+    rows = [row for row in show_use(engine, scope=town.names.scope).rows if isinstance(row, Use)]
+    assert [(row.agreement_id, row.delivered, row.filtered) for row in rows] == [("rows", 1334, 2666), ("shadowed", 4000, 0)]
+    assert all(row.offsets == RECORDS + row.gaps for row in rows)
+
+
+def test_a_bill_of_real_use_is_rated_and_repeats_itself(town: Town, engine: Engine) -> None:
+    """From records to fen; asked again, the same."""
+    schema_id = town.schema("transport/flights", FLIGHT)
+    topic = town.publish("transport/flights")
+    one = terms("rows", charge_basis="guided_price")
+    town.agree(one)
+    town.produce(topic, [(0, None, encode(schema_id, FLIGHT, flight(number))) for number in range(500)])
+    with town.worker():
+        town.wait_done(topic)
+    Collector(town.admin.bootstrap, town.names, engine).collect_once()
+    hours = [row.hour for row in show_use(engine, scope=town.names.scope, by_hour=True).rows if isinstance(row, Use) and row.hour]
+    period = Period.parse(hours[0][:7])
+
+    found = [
+        preview(
+            engine,
+            scope=town.names.scope,
+            consumer=one.consumer,
+            period=period,
+            terms={(one.id, one.version): one},
+            tariffs=released_tariffs(),
+        )
+        for _ in range(2)
+    ]
+
+    assert (found[0].bill.lines[0].delivered, found[0].bill.charge_fen) == (500, 150)
+    assert found[0] == found[1]
