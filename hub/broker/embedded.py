@@ -182,8 +182,8 @@ class EmbeddedBroker:
         tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "format.properties"]
         formatting = self._java = self._run(java, tool, heap_mb=FORMAT_HEAP_MB)
         status = formatting.wait(within_s=self._start_timeout_s)
-        if status != 0:
-            raise self._ended("formatting its folder failed" if status is not None else "formatting its folder took too long")
+        if status != 0 or not draft.exists():
+            raise self._ended("formatting its folder took too long" if status is None else "formatting its folder failed")
         self._java = None
         for path in [*draft.rglob("*"), draft]:
             _sync(path)
