@@ -25,7 +25,7 @@ from hub.model.errors import HubError
 LOG_BYTES_MAX: Final = 32 * 1024 * 1024
 """A child's log file is moved to ``.1`` when it grows beyond this."""
 LOG_TAIL_LINES: Final = 8
-READY_TIMEOUT_S: Final = 60.0
+READY_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.1
 PROBE_TIMEOUT_S: Final = 2.0
 _PR_SET_PDEATHSIG: Final = 1

@@ -135,7 +135,7 @@ def start_in_background(found: Session) -> None:
     """Start `up` as a process of its own and return when it is ready; HUB-UP-002 with its last words when it is not."""
     state = found.settings.state
     with only_one(state):
-        pass
+        make_state(found.settings)
     log = log_folder(state) / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with log.open("wb") as out:

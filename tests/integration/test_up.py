@@ -1,0 +1,183 @@
+"""`cityhub up` and `down` as a person uses them: real processes on ports of their own, and nothing left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from hub.cli.children import Mark, readiness
+from hub.cli.running import read_running
+
+PORTS = ("CITYHUB_BROKER__PORT", "CITYHUB_BROKER__CONTROLLER_PORT", "CITYHUB_SERVE__PORT", "CITYHUB_EXCHANGE__METRICS_PORT")
+WITHIN_S = 90
+
+
+class House:
+    """A hub in a folder of its own, driven by its command line."""
+
+    def __init__(self, folder: Path) -> None:
+        """Choose ports."""
+        probes = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+        self.ports = [probe.getsockname()[1] for probe in probes]
+        for probe in probes:
+            probe.close()
+        self.state = folder / "state"
+        chosen = {name: str(port) for name, port in zip(PORTS, self.ports, strict=True)}
+        self.environment = {**os.environ, **chosen, "CITYHUB_STATE": str(self.state), "CITYHUB_BROKER__HEAP_MB": "384"}
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "hub.cli", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=WITHIN_S,
+        )
+
+    def start(self) -> subprocess.Popen[str]:
+        """Run `up` in the foreground, until it is ready."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hub.cli", "up"],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        until(lambda: self.is_ready(process.pid))
+        return process
+
+    def is_ready(self, pid: int) -> bool:
+        """Tell whether the `up` of process ``pid`` has everything ready."""
+        running = read_running(self.state)
+        return running is not None and (running.up.pid, running.status) == (pid, "ready")
+
+    @property
+    def status(self) -> str | None:
+        """What `up` noted last."""
+        running = read_running(self.state)
+        return None if running is None else running.status
+
+    @property
+    def children(self) -> Mapping[str, Mark]:
+        """Who runs."""
+        running = read_running(self.state)
+        return {} if running is None else running.children
+
+    def listeners(self) -> list[int]:
+        """Return ports that someone listens on."""
+        return [port for port in self.ports if _answers(port)]
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for a fact, not for a time."""
+    deadline = time.monotonic() + WITHIN_S
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Give a house that is down, and leave it down."""
+    built = House(tmp_path_factory.mktemp("house"))
+    yield built
+    built.call("down")
+    assert built.listeners() == []
+
+
+@pytest.fixture
+def up(house: House) -> House:
+    """Have it up, in the background."""
+    if house.status != "ready":
+        found = house.call("up", "--background", "--json")
+        assert found.returncode == 0, found.stderr
+        said = json.loads(found.stdout)
+        assert [part["process"] for part in said["processes"]] == ["broker", "serve", "worker"]
+        assert "back them up" in found.stderr
+    return house
+
+
+def test_up_makes_a_hub_that_doctor_finds_well(up: House) -> None:
+    """Broker, serve and worker are ready, the keys are there, and the targets for Prometheus name both ports."""
+    assert sorted(up.listeners()) == sorted(up.ports)
+    found = up.call("doctor", "--json")
+    statuses = {name: check["status"] for name, check in json.loads(found.stdout)["checks"].items()}
+    assert found.returncode == 0, statuses
+    assert statuses["key check value"] == "ok"
+    targets = json.loads((up.state / "prometheus" / "cityhub.json").read_text(encoding="utf-8"))
+    assert [target["targets"] for target in targets] == [[f"127.0.0.1:{up.ports[2]}"], [f"127.0.0.1:{up.ports[3]}"]]
+    assert [path.stat().st_mode & 0o077 for path in (up.state / "keys").glob("*.key")] == [0, 0]
+
+
+def test_everything_listens_on_this_machine_alone(up: House) -> None:
+    """Until identity has come: no socket of any process on another interface."""
+    wanted = {f"{port:04X}" for port in up.ports}
+    bound = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text(encoding="utf-8").splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, port = local.split(":")
+            if state == "0A" and port in wanted:
+                bound.add(address)
+    assert bound
+    assert bound <= {"0100007F", "0000000000000000FFFF00000100007F"}
+
+
+def test_a_second_up_on_the_folder_is_refused(up: House) -> None:
+    """Before it touches anything; the first one goes on."""
+    before = up.children
+    found = up.call("up")
+    assert (found.returncode, "HUB-UP-001" in found.stderr) == (1, True)
+    assert up.children == before
+
+
+def test_a_part_that_dies_is_started_again(up: House) -> None:
+    """And said so; the others are not touched."""
+    before = up.children
+    os.kill(before["worker"].pid, signal.SIGKILL)
+    until(lambda: "worker" in up.children and up.children["worker"] != before["worker"])
+    until(lambda: readiness(f"http://127.0.0.1:{up.ports[3]}/readyz") is None)
+    assert {name: up.children[name] for name in ("broker", "serve")} == {name: before[name] for name in ("broker", "serve")}
+    assert "worker ended with exit status -9; starting it again" in (up.state / "logs" / "up.log").read_text(encoding="utf-8")
+
+
+def test_down_stops_everything_and_again_is_no_error(up: House) -> None:
+    """No process, no port, no note is left."""
+    marks = list(up.children.values())
+    dry = up.call("down", "--dry-run", "--json")
+    assert json.loads(dry.stdout) == {"would_stop": ["worker", "serve", "broker"]}
+    assert all(mark.alive for mark in marks)
+    found = up.call("down", "--json")
+    assert (found.returncode, json.loads(found.stdout)) == (0, {"stopped": ["worker", "serve", "broker"]})
+    assert not any(mark.alive for mark in marks)
+    assert up.listeners() == []
+    assert up.call("down").returncode == 0
+
+
+def test_kill_9_leaves_nothing_and_ctrl_c_stops_in_order(house: House) -> None:
+    """The kernel tells the children of a killed `up`; the next one finds the folder free. Ctrl-C is an interruption: 130."""
+    killed = house.start()
+    marks = list(house.children.values())
+    killed.kill()
+    killed.wait()
+    until(lambda: not any(mark.alive for mark in marks))
+    again = house.start()
+    marks = list(house.children.values())
+    again.send_signal(signal.SIGINT)
+    assert again.wait(WITHIN_S) == 130
+    assert not any(mark.alive for mark in marks)
+    assert (house.listeners(), house.status) == ([], None)
