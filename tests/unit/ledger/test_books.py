@@ -1,0 +1,168 @@
+"""The books: a stretch is posted whole or not at all, once, and SQL itself refuses sums that do not conserve."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ledger_steps import SCOPE, TOPIC_ID, Log, Writer, entry, log_of
+from sqlalchemy import Engine, create_mock_engine, update
+from sqlalchemy.exc import IntegrityError
+
+from hub.ledger.books import (
+    Overtaken,
+    load_chain,
+    open_positions,
+    post,
+    read_chains,
+    read_hours,
+    read_positions,
+    read_refused,
+    snapshot,
+)
+from hub.ledger.chain import ChainId
+from hub.ledger.tally import Stretch, Tally
+from hub.model.errors import HubError
+from hub.store.engine import METADATA, open_engine
+from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
+from hub.store.tables import create_tables
+
+USAGE_ID = "usage-topic"
+CHAIN = ChainId(str(TOPIC_ID), 0)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """Give a ledger whose positions are open."""
+    found = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    create_tables(found)
+    open_positions(found, scope=SCOPE, usage_topic_id=USAGE_ID, partitions=range(4))
+    yield found
+    found.dispose()
+
+
+def stretch(log: Log, first: int, end: int | None = None) -> Stretch:
+    """Return part of a log."""
+    last = len(log.records) if end is None else end
+    return Stretch(USAGE_ID, log.partition, first, last, log.records[first:last])
+
+
+def state(engine: Engine) -> tuple[object, ...]:
+    """Return everything that the ledger holds."""
+    with snapshot(engine) as connection:
+        hours = list(read_hours(connection, scope=SCOPE))
+        return (
+            read_positions(connection, scope=SCOPE),
+            read_chains(connection, scope=SCOPE),
+            hours,
+            read_refused(connection, scope=SCOPE),
+        )
+
+
+def test_posting_in_stretches_is_posting_at_once(engine: Engine, tmp_path: Path) -> None:
+    """SQL sums what a tally sums, whatever the cuts."""
+    writer = Writer()
+    log = log_of([writer.next(entry("a", delivered=number, filtered=1), entry("b", denied=number + 1)) for number in range(9)])
+    other = open_engine(f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    create_tables(other)
+    open_positions(other, scope=SCOPE, usage_topic_id=USAGE_ID, partitions=range(4))
+    whole = Tally(scope=SCOPE)
+    whole.take(log.records)
+
+    post(engine, stretch(log, 0), scope=SCOPE)
+    for first, end in ((0, 1), (1, 4), (4, 4), (4, 9)):
+        post(other, stretch(log, first, end), scope=SCOPE)
+
+    assert state(engine) == state(other)
+    with snapshot(engine) as connection:
+        assert dict(read_hours(connection, scope=SCOPE)) == whole.hours
+        assert load_chain(connection, CHAIN, scope=SCOPE) == whole.chain(CHAIN)
+    other.dispose()
+
+
+def test_a_stretch_that_was_posted_is_overtaken(engine: Engine) -> None:
+    """The compare-and-set of the position: a second collector changes nothing."""
+    log = log_of([Writer().next(entry(delivered=1))])
+    post(engine, stretch(log, 0), scope=SCOPE)
+    before = state(engine)
+
+    with pytest.raises(Overtaken):
+        post(engine, stretch(log, 0), scope=SCOPE)
+
+    assert state(engine) == before
+
+
+def test_a_stretch_that_begins_behind_the_position_is_overtaken(engine: Engine) -> None:
+    """Nothing may be left out either."""
+    writer = Writer()
+    log = log_of([writer.next(entry(delivered=1)) for _ in range(3)])
+
+    with pytest.raises(Overtaken):
+        post(engine, stretch(log, 1), scope=SCOPE)
+
+
+def test_a_stretch_of_another_usage_topic_is_overtaken(engine: Engine) -> None:
+    """Offsets are used again, topic ids are not."""
+    log = log_of([Writer().next(entry(delivered=1))])
+
+    with pytest.raises(Overtaken):
+        post(engine, stretch(log, 0)._replace(usage_topic_id="another"), scope=SCOPE)
+    with pytest.raises(HubError, match="HUB-LEDGER-006"):
+        open_positions(engine, scope=SCOPE, usage_topic_id="another", partitions=range(4))
+
+
+def test_what_fails_in_the_middle_leaves_nothing_behind(engine: Engine) -> None:
+    """Position, chain and sums are one SQL transaction: here the sums fail, last."""
+    writer = Writer()
+    log = log_of([writer.next(entry(delivered=1)) for _ in range(2)])
+    post(engine, stretch(log, 0, 1), scope=SCOPE)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TRIGGER stop BEFORE UPDATE ON usage_hour BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    before = state(engine)
+
+    with pytest.raises(IntegrityError):
+        post(engine, stretch(log, 1), scope=SCOPE)
+
+    assert state(engine) == before
+
+
+def test_a_chain_that_somebody_moved_is_not_moved_over(engine: Engine) -> None:
+    """Compare-and-set on next offset and head: what SQL holds decides, and a chain that was altered is held."""
+    writer = Writer()
+    log = log_of([writer.next(entry(delivered=1)) for _ in range(2)])
+    post(engine, stretch(log, 0, 1), scope=SCOPE)
+    with engine.begin() as connection:
+        connection.execute(update(USAGE_CHAINS).values(next_offset=0))
+
+    tally = post(engine, stretch(log, 1), scope=SCOPE)
+
+    assert (tally.posted, tally.held) == (0, [CHAIN])
+
+
+def test_sql_refuses_sums_that_do_not_conserve(engine: Engine) -> None:
+    """Law 3 stands in the schema too, apart from the code that counts."""
+    post(engine, stretch(log_of([Writer().next(entry(delivered=5, filtered=3))]), 0), scope=SCOPE)
+
+    for change in ({"delivered": 6}, {"delivered": 9, "filtered": -1}, {"offsets": 9}, {"steps": 0}):
+        with pytest.raises(IntegrityError), engine.begin() as connection:
+            connection.execute(update(USAGE_HOURS).values(change))
+
+
+def test_scopes_do_not_see_each_other(engine: Engine) -> None:
+    """Several hubs may share a database."""
+    other = "110000"
+    open_positions(engine, scope=other, usage_topic_id="their-topic", partitions=range(4))
+    post(engine, stretch(log_of([Writer().next(entry(delivered=5))]), 0), scope=SCOPE)
+
+    with snapshot(engine) as connection:
+        assert list(read_hours(connection, scope=other)) == []
+        assert read_positions(connection, scope=other)[0].next_offset == 0
+
+
+def test_the_tables_are_those_of_postgresql_too() -> None:
+    """The production store takes the same definitions."""
+    statements: list[str] = []
+    mock = create_mock_engine("postgresql://", lambda made, *_, **__: statements.append(str(made.compile(dialect=mock.dialect))))
+
+    METADATA.create_all(mock, tables=[USAGE_HOURS, USAGE_CHAINS], checkfirst=False)
+
+    assert any("CREATE TABLE usage_hour" in text and "conservation" in text for text in statements)
