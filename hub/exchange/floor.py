@@ -15,7 +15,7 @@ import structlog
 from aiokafka.client import AIOKafkaClient
 from faust.types import TP
 
-from hub.broker.transactions import LATEST, Coordinators, Lost, list_offset, open_client
+from hub.broker.transactions import Coordinators, open_client
 from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
 from hub.exchange.intake import Intake
 from hub.exchange.lane import Lane
@@ -53,6 +53,11 @@ class FaustFlow:
     async def seek(self, partition: TopicPartition, offset: int) -> None:
         """Hand out chunks from ``offset`` on."""
         await self._app.consumer.seek(TP(*partition), offset)
+
+    def end_offset(self, partition: TopicPartition) -> int | None:
+        """Return the end of the log as the last fetch answer told it, None before the first."""
+        found: int | None = self._app.consumer.highwater(TP(*partition))
+        return found
 
     def membership(self) -> tuple[int, str]:
         """Return generation and member id of this worker in the group."""
@@ -205,10 +210,7 @@ class Floor:
             return
         self.observer.plan_age(self._intake.age_s())
         for partition, (lane, _) in list(self._lanes.items()):
-            try:
-                end = await list_offset(self._context.client, partition, at=LATEST)
-            except Lost:
-                return
+            end = self._flow.end_offset(partition)
             if end is not None and lane.next_offset is not None:
                 self.observer.lag(partition, max(0, end - lane.next_offset))
 

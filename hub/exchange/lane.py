@@ -140,7 +140,14 @@ class Lane:
         plan = await self._fresh_plan(position)
         source = Source(self.partition, position.topic_id, taken.first_offset + taken.lost)
         moment = Moment(now_ms, self._context.undeliverables.of(plan))
-        verdict = await asyncio.to_thread(kernel.run, plan, taken.chunks, source, moment)
+        try:
+            verdict = await asyncio.to_thread(kernel.run, plan, taken.chunks, source, moment)
+        except Exception as error:
+            raise HubError(
+                "HUB-LANE-011",
+                f"the kernel failed on `{self.partition}` from {taken.first_offset} on: {type(error).__name__}",
+                "keep the source topic and report this; `cityhub exchange adopt` can leave the records out",
+            ) from error
         if verdict.unknown_schema_ids:
             await self._context.intake.read_to_end()
             if self._context.intake.plan(self.partition.topic) is not plan:
