@@ -61,7 +61,7 @@ class AgreementActs:
     def apply(self, text: str, *, file: str, actor: Actor, dry_run: bool = False) -> AgreementChange:
         """Store a draft; HUB-AGREE-001 and -005 list every fault of the file and against the schemas of its dataset."""
         w = self._w
-        act = _unnamed(Step.APPLY, "")
+        act = Act(verb="apply.agreement", object_type="agreement", object_id="(file)")
         with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing(), w.desk.engine.begin() as connection:
             parsed = parse_agreement(text, file=file)
             terms = parsed.agreement

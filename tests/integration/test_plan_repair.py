@@ -1,0 +1,188 @@
+"""hub.plan says what SQL says, whatever a crash or a stranger left in it."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hall import DATASET, Hall, hall_settings, until
+
+from hub.agreements.publisher import Publisher
+from hub.broker.embedded import EmbeddedBroker
+from hub.model.errors import HubError
+from hub.model.lifecycle import State
+from hub.model.names import Names
+from hub.model.records import decode_plan_entry, encode_plan_entry
+from hub.observe import metrics
+from hub.settings import Settings
+from hub.store.keys import create_keys
+
+pytestmark = pytest.mark.broker
+KEY = "agreement/parking-vehicles"
+
+
+@pytest.fixture
+def settings(broker: EmbeddedBroker, names: Names, tmp_path: Path) -> Settings:
+    """Give settings of a hub of its own."""
+    return hall_settings(bootstrap=broker.bootstrap, names=names, state=tmp_path / "state")
+
+
+@pytest.fixture
+def hall(settings: Settings) -> Iterator[Hall]:
+    """Give a hub with a signed agreement."""
+    built = Hall(settings)
+    built.open_dataset()
+    built.sign()
+    yield built
+    built.close()
+
+
+def alarms(code: str) -> float:
+    """Return how often an alarm was raised in this process."""
+    found: float = metrics.PLAN_ALARMS.labels(code=code)._value.get()  # type: ignore[attr-defined]  # prometheus_client's own tests read it so
+    return found
+
+
+def test_an_old_entry_appended_again_is_met_with_the_newest(hall: Hall) -> None:
+    """Compaction would keep the old one only: a worker that starts later would deliver under it."""
+    old = hall.last(KEY)[0].value
+    hall.hub.control.agreements.suspend("parking-vehicles", actor=hall.hub.officer)
+    newest = hall.last(KEY)[0].value
+    before = alarms("HUB-PLAN-001")
+    hall.intrude(KEY, old)
+    until(lambda: hall.last(KEY)[0].value == newest)
+    assert alarms("HUB-PLAN-001") == before + 1
+
+
+@pytest.mark.parametrize("stranger", ["unsigned", "unknown key", "nonsense", "tombstone", "other scope"])
+def test_an_entry_that_no_trusted_key_signed_is_met_with_the_newest(hall: Hall, stranger: str) -> None:
+    """Whoever can write to the topic still cannot change a right, not even by deleting it."""
+    newest = hall.last(KEY)[0].value or b""
+    entry = decode_plan_entry(newest)
+    values = {
+        "unsigned": encode_plan_entry(msgspec.structs.replace(entry, revision=9, signature=b"")),
+        "unknown key": encode_plan_entry(msgspec.structs.replace(entry, revision=9, key_id="0" * 16)),
+        "nonsense": b"\x00\x01",
+        "tombstone": None,
+        "other scope": encode_plan_entry(msgspec.structs.replace(entry, scope="440300")),
+    }
+    end = len(hall.log())
+    hall.intrude(KEY, values[stranger])
+    until(lambda: hall.last(KEY)[0].offset > end)
+    assert hall.last(KEY)[0].value == newest
+
+
+def test_a_stranger_under_a_key_of_no_object_is_alarmed_and_nothing_else(hall: Hall) -> None:
+    """There is nothing to append again, and workers refuse it."""
+    before = alarms("HUB-PLAN-002")
+    hall.intrude("agreement/unheard-of", b"nonsense")
+    until(lambda: alarms("HUB-PLAN-002") == before + 1)
+    assert hall.hub.control.desk.closed is None
+
+
+def test_what_was_stored_and_not_appended_is_appended_at_the_next_start(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between SQL and the append: the act is finished, fenced, and recorded as done."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.sign()
+
+    def crash(*_: object) -> int:
+        raise HubError("HUB-BROKER-010", "the process died here", "")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "append", crash)
+        with pytest.raises(HubError):
+            first.hub.control.agreements.suspend("parking-vehicles", actor=first.hub.officer)
+    assert first.body(KEY).state is State.ACTIVE
+    assert first.acts()[-1] == ("suspend.agreement", "parking-vehicles", "intended")
+    first.close()
+    second = Hall(settings, watch=False)
+    try:
+        assert second.body(KEY).state is State.SUSPENDED
+        assert second.acts()[-1] == ("suspend.agreement", "parking-vehicles", "done")
+    finally:
+        second.close()
+
+
+def test_an_append_whose_outcome_is_not_known_is_finished_by_the_watch(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call failed, the right is taken all the same: nobody has to ask twice."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "append", lambda *_: (_ for _ in ()).throw(HubError("HUB-BROKER-010", "no answer", "")))
+        with pytest.raises(HubError):
+            hall.hub.control.agreements.suspend("parking-vehicles", actor=hall.hub.officer)
+    until(lambda: hall.acts()[-1] == ("suspend.agreement", "parking-vehicles", "done"))
+    assert hall.body(KEY).state is State.SUSPENDED
+
+
+def test_an_act_that_was_intended_and_left_no_entry_has_failed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash while topics were being made: nothing was published, the act says so, and doing it again works."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    change = first.hub.control.agreements.apply(_agreement(), file="a.yaml", actor=first.hub.officer)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(first.hub.admin), "create_topics", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            first.hub.control.agreements.sign(change.id, actor=first.hub.officer)
+    first.close()
+    second = Hall(settings, watch=False)
+    try:
+        assert second.acts()[-1] == ("sign.agreement", change.id, "failed")
+        assert second.hub.control.agreements.sign(change.id, actor=second.hub.officer).state is State.ACTIVE
+    finally:
+        second.close()
+
+
+def _agreement() -> str:
+    from hall import AGREEMENT  # noqa: PLC0415 - one use
+
+    return AGREEMENT
+
+
+def test_a_restored_backup_takes_no_change_until_it_is_repaired(settings: Settings) -> None:
+    """SQL behind hub.plan would reuse revisions and schema ids."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.sign()
+    first.close()
+    backup = settings.state.with_name("backup")
+    shutil.copytree(settings.state, backup)
+    later = Hall(settings, watch=False)
+    later.hub.control.agreements.suspend("parking-vehicles", actor=later.hub.officer)
+    later.close()
+    restored = Hall(settings.model_copy(update={"state": backup}), watch=False)
+    try:
+        end = len(restored.log())
+        with pytest.raises(HubError) as refusal:
+            restored.hub.control.agreements.end("parking-vehicles", actor=restored.hub.officer)
+        assert refusal.value.code == "HUB-SERVE-003"
+        assert len(restored.log()) == end
+    finally:
+        restored.close()
+
+
+def test_an_emptied_hub_plan_is_filled_again(settings: Settings) -> None:
+    """SQL holds every signed entry; lanes stop by themselves and wait for an officer."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.sign()
+    values = {at.key: at.value for at in first.log()}
+    first.hub.admin.delete_topics([first.names.plan])
+    first.close()
+    second = Hall(settings, watch=False)
+    try:
+        assert {at.key: at.value for at in second.log()} == values
+        assert second.hub.control.agreements.suspend("parking-vehicles", actor=second.hub.officer).state is State.SUSPENDED
+    finally:
+        second.close()
+
+
+def test_another_master_key_is_refused(hall: Hall) -> None:
+    """Pseudonyms would change for everyone, silently."""
+    folder = hall.hub.settings.state / "other-keys"
+    create_keys(folder, epoch=1, comment="other")
+    other = (folder / "master-1.key").read_bytes()
+    with pytest.raises(HubError) as refusal:
+        hall.hub.control.publish_keys({1: other}, actor=hall.hub.officer)
+    assert refusal.value.code == "HUB-KEY-002"
+    assert hall.body(f"dataset/{DATASET}").dataset == DATASET
