@@ -24,7 +24,7 @@ BACKGROUND_TIMEOUT_S: Final = 180.0
 
 NEXT: Final = (
     ("cityhub doctor", "what is well, what is not, and what is not protected yet"),
-    ("cityhub dataset publish FILE", "offer a department's dataset"),
+    ("cityhub dataset apply FILE", "put a department's dataset into the catalogue; README has a tour"),
     ("cityhub exchange status", "where each lane stands"),
 )
 
