@@ -31,7 +31,7 @@ format: setup ## let ruff lay out the source
 	$(BIN)/ruff format .
 
 golden: setup ## write the golden files anew; look at the difference before committing it
-	CITYHUB_GOLDEN=write $(PYTHON_RUN) -m pytest tests/golden
+	CITYHUB_GOLDEN=write $(PYTHON_RUN) -m pytest -m golden
 	git --no-pager diff --stat -- tests/golden
 
 faults: setup ## kill workers, broker and connector at every failpoint: nothing lost, doubled or reordered
