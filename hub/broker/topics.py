@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from aiokafka.partitioner import murmur2
 
 from hub.model.names import Names
 
@@ -55,6 +56,11 @@ def plan_topic(names: Names, *, replication: int) -> TopicSpec:
 def usage_topic(names: Names, *, replication: int) -> TopicSpec:
     """Return hub.usage: four partitions for ever, never deleted."""
     return _spec(names.usage, USAGE_PARTITIONS, replication, **{"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"})
+
+
+def usage_partition(key: bytes) -> int:
+    """Return the partition of hub.usage for a key: Java's default partitioner (murmur2)."""
+    return int((murmur2(key) & 0x7FFFFFFF) % USAGE_PARTITIONS)
 
 
 def _spec(name: str, partitions: int, replication: int, **config: str) -> TopicSpec:

@@ -4,24 +4,18 @@ import time
 import uuid
 from typing import Final
 
-from aiokafka.partitioner import murmur2
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 
 from hub.broker.admin import Admin
 from hub.broker.clients import consumer_config
-from hub.broker.topics import USAGE_PARTITIONS
+from hub.broker.topics import usage_partition
 from hub.model.errors import HubError
 from hub.model.names import LIVE, Names, TopicPartition
 from hub.model.records import decode_usage_step
 from hub.model.usage import UsageStep
 
 READ_WITHIN_S: Final = 120.0
-
-
-def usage_partition(key: bytes) -> int:
-    """Return the partition of hub.usage for a key: Java's default partitioner."""
-    return int((murmur2(key) & 0x7FFFFFFF) % USAGE_PARTITIONS)
 
 
 def last_step(admin: Admin, *, names: Names, topic_id: uuid.UUID, partition: int) -> tuple[UsageStep, bytes] | None:

@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from hub.broker.batches import build_batches
+from hub.broker.topics import usage_partition
 from hub.broker.transactions import Output
 from hub.exchange.context import LaneContext
 from hub.exchange.inbox import Taken
 from hub.exchange.plan import Plan
-from hub.exchange.usage_log import usage_partition
 from hub.exchange.verdict import Verdict
 from hub.model.names import TopicPartition
 from hub.model.records import Quarantined, encode_quarantined, encode_usage_step
