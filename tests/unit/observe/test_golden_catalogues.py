@@ -2,6 +2,7 @@
 
 import pytest
 from golden_files import hold
+from prometheus_client.metrics import MetricWrapperBase
 from rich.cells import cell_len
 
 from hub.model.errors import CODES
@@ -22,7 +23,7 @@ def test_metrics_change_only_when_someone_looked() -> None:
     rows = [("name", "type", "processes", "labels", "help")]
     for value in vars(metrics).values():
         metric = value.metric if isinstance(value, Family) else value
-        if not hasattr(metric, "describe") or not hasattr(metric, "_type"):
+        if not isinstance(metric, MetricWrapperBase):
             continue
         shown_by = [process for process in metrics.PROCESSES if metric in metrics._OF_PROCESS[process]._collector_to_names]
         name = metric.describe()[0].name + ("_total" if metric._type == "counter" else "")
