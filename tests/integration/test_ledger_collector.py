@@ -23,6 +23,7 @@ from hub.store.engine import open_engine
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_POSITIONS
 
 pytestmark = pytest.mark.broker
+KILLS = 4
 COLLECT = """
 import sys, threading
 from hub.ledger.collector import Collector
@@ -104,20 +105,24 @@ def test_a_collector_killed_anywhere_loses_and_doubles_nothing(ledger: LedgerTow
     """Kill -9 at random moments, steps all the while; then one collector is left to finish."""
     lanes = [ledger.lane(partition) for partition in range(2)]
     command = [sys.executable, "-W", "ignore", "-c", COLLECT, ledger.bootstrap, ledger.names.scope, ledger.names.prefix, ledger.url]
-    steps = 0
-    for kill in range(6):
+    steps = kills = 0
+    for kill in range(KILLS):
         victim = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 1.2 + 0.13 * kill
-        while time.monotonic() < until:
+        posted_before, give_up = ledger.sums()["steps"], time.monotonic() + 30
+        kill_at = give_up
+        while time.monotonic() < kill_at:
             lanes[steps % 2].step(2)
             steps += 1
+            time.sleep(0.01)
+            if kill_at == give_up and ledger.sums()["steps"] > posted_before:
+                kill_at = time.monotonic() + 0.07 * kill
         victim.kill()
         victim.wait()
-    before = ledger.sums()["steps"]
+        kills += kill_at < give_up
 
     ledger.collect()
 
-    assert before > 0
+    assert kills == KILLS, "a collector was killed before it had posted anything"
     assert ledger.sums() == {"delivered": 2 * steps, "steps": steps, "held": 0}
     assert ledger.check().sound
 
