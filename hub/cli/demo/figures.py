@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hub.ledger.rating import Evidence
 from hub.model.errors import HubError, Problem
 
 DISPOSITIONS: Final = ("delivered", "filtered", "denied", "suppressed", "quarantined")
@@ -34,15 +35,6 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     agreements: tuple[AgreementFigures, ...]
 
 
-class Steps(msgspec.Struct, frozen=True, kw_only=True):
-    """The usage steps of one source partition behind a bill line."""
-
-    source_topic: str
-    partition: int
-    first_step: int
-    last_step: int
-
-
 class BillLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a consumer's bill."""
 
@@ -55,7 +47,7 @@ class BillLine(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     charge_fen: int
     shadow_fen: int
-    evidence: tuple[Steps, ...]
+    evidence: tuple[Evidence, ...]
 
     def names_step(self, *, topic: str, partition: int, step: int) -> bool:
         """Tell whether the line says that it rests on that usage step."""

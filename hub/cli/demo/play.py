@@ -1,4 +1,4 @@
-"""The play: real flights and aircraft cross a hub under four agreements, every step by the command that a person would use.
+"""The play: real flights and aircraft cross a hub under four agreements, by the product's own commands and API.
 
 The stage folder repeats the clone's paths (``build/``, ``deploy/demo/``), so the demo's files are used as they are.
 """
@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-import hub
+import hub as package
 from hub.agreements.file import parse_agreement
+from hub.app import Hub
+from hub.cli.client import ServeClient
 from hub.cli.demo.crossing import cross, wait_for_ledger
 from hub.cli.demo.figures import DISPOSITIONS, AgreementFigures, BillLine, Figures, compare
 from hub.cli.demo.oracle import Oracle
@@ -23,10 +25,14 @@ from hub.cli.demo.stage import Stage, month_now
 from hub.cli.demo.walk import Walk, follow
 from hub.cli.output import say
 from hub.exchange import kernel
+from hub.ledger.periods import Period
+from hub.ledger.preview import preview
+from hub.ledger.show import Use, show_use
+from hub.ledger.tariffs import released_tariffs
 from hub.model.agreement import Agreement
 from hub.model.errors import ExitCode, HubError, Problem
 
-ROOT: Final = Path(hub.__file__).resolve().parents[1]
+ROOT: Final = Path(package.__file__).resolve().parents[1]
 DATA: Final = Path("build/nycflights13")
 FILES: Final = Path("deploy/demo")
 NEEDED: Final = (FILES, Path("tests/oracle/reckon.py"), DATA / "flights.csv", DATA / "planes.csv")
@@ -61,7 +67,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     crossing_s: float
     agreements: tuple[Agreement, ...]
     bill: tuple[BillLine, ...]
-    walk: Walk
+    walk: Walk | None
+    """None where nothing was delivered under the agreement that is followed."""
     ledger_check: Mapping[str, Any]
     problems: tuple[Problem, ...]
     """What is not as it should be; empty when all is well."""
@@ -90,9 +97,10 @@ def play(stage: Stage, *, records: int | None, began: float) -> Outcome:
     reckoned = oracle.reckon(walk=FOLLOWED)
     say("reading the share topics with a foreign client …")
     read = oracle.read()
-    ledger = {row["agreement_id"]: row for row in stage.call("ledger", "show")["rows"]}
     check, check_problems = check_ledger(stage)
-    bill = bills(stage, agreements)
+    with Hub(stage.settings) as hub:
+        ledger = ledger_rows(hub)
+        bill = bills(hub, agreements, months=sorted({stage.month, month_now()}))
     problems = (*compare(ledger, reckoned, published=published, read_differences=read), *check_problems)
     walk = follow(stage.bootstrap, names=stage.settings.names, reckoned=reckoned, agreement=FOLLOWED)
     figures = Figures(
@@ -135,11 +143,13 @@ def bring_files(stage: Stage, *, records: int | None) -> dict[str, int]:
 
 def publish_datasets(stage: Stage) -> None:
     """Put both datasets into the catalogue, register their schemas as any client would, and open them for records."""
+    serve = ServeClient(stage.settings)
     for feed in FEEDS:
         entry = stage.folder / FILES / "datasets" / feed.name
-        change = stage.call("dataset", "apply", str(entry))
+        change = serve.post("v1", "datasets", body={"text": entry.read_text(encoding="utf-8"), "file": entry.name})
         schema_id = register_schema(stage, subject=change["subject"], file=ROOT / "avro_schemas" / feed.dataset / "v1.avsc")
-        stage.call("dataset", "publish", feed.dataset)
+        serve.post("v1", "datasets", *feed.dataset.split("/"), "publish")
+        stage.check()
         say(f"published dataset {feed.dataset}: topic {change['topic']}, schema id {schema_id}")
 
 
@@ -162,11 +172,14 @@ def register_schema(stage: Stage, *, subject: str, file: Path) -> int:
 
 def sign_agreements(stage: Stage) -> tuple[Agreement, ...]:
     """Apply and sign every agreement of the demo; returns them by id."""
+    serve = ServeClient(stage.settings)
     found = []
     for file in sorted((stage.folder / FILES / "agreements").glob("*.yaml")):
-        agreement = parse_agreement(file.read_text(encoding="utf-8"), file=file.name).agreement
-        stage.call("agreement", "apply", str(file))
-        change = stage.call("agreement", "sign", agreement.id)
+        text = file.read_text(encoding="utf-8")
+        agreement = parse_agreement(text, file=file.name).agreement
+        serve.post("v1", "agreements", body={"text": text, "file": file.name})
+        change = serve.post("v1", "agreements", agreement.id, "sign")
+        stage.check()
         say(f"signed agreement {agreement.id}: {agreement.dataset} to {agreement.consumer}, topic {change['share_topic']}")
         found.append(agreement)
     return tuple(sorted(found, key=lambda one: one.id))
@@ -182,14 +195,26 @@ def check_ledger(stage: Stage) -> tuple[Mapping[str, Any], tuple[Problem, ...]]:
         return {}, error.problems or (Problem("ledger", "check", error.message, error.fix),)
 
 
-def bills(stage: Stage, agreements: Sequence[Agreement]) -> tuple[BillLine, ...]:
-    """Return the bill lines of every consumer, for each month that the play was in."""
-    months = sorted({stage.month, month_now()})
+def ledger_rows(hub: Hub) -> dict[str, dict[str, Any]]:
+    """Return what the ledger says of each agreement."""
+    return {
+        row.agreement_id: msgspec.structs.asdict(row) for row in show_use(hub.engine, scope=hub.names.scope).rows if isinstance(row, Use)
+    }
+
+
+def bills(hub: Hub, agreements: Sequence[Agreement], *, months: Sequence[str]) -> tuple[BillLine, ...]:
+    """Return the bill lines of every consumer for each of ``months``."""
+    terms, tariffs = hub.terms(), released_tariffs()
     found: list[BillLine] = []
     for consumer in sorted({one.consumer for one in agreements}):
         for month in months:
-            bill = stage.call("bill", "preview", "--consumer", consumer, "--period", month)["bill"]
-            found += [msgspec.convert({**line, "period": month}, BillLine) for line in bill["lines"]]
+            previewed = preview(
+                hub.engine, scope=hub.names.scope, consumer=consumer, period=Period.parse(month), terms=terms, tariffs=tariffs
+            )
+            found += [
+                BillLine(period=month, **{name: getattr(line, name) for name in BillLine.__struct_fields__ if name != "period"})
+                for line in previewed.bill.lines
+            ]
     return tuple(found)
 
 

@@ -29,7 +29,8 @@ def print_outcome(outcome: Outcome, stage: Stage) -> None:
     ]
     table("\ndelivered, and reckoned apart from the hub", columns, rows)
     _print_bill(outcome.bill)
-    _print_walk(outcome)
+    if outcome.walk is not None:
+        table("\none record's walk", (), [*_deliveries(outcome.walk, outcome.agreements), *_metered(outcome.walk, outcome.bill)])
     table("\nin short", (), _facts(outcome))
     if stage.keep:
         print_ways_on(stage)
@@ -71,11 +72,6 @@ def _print_bill(lines: Sequence[BillLine]) -> None:
         yuan(sum(line.shadow_fen for line in lines)),
     )
     table(f"\nthe bill, {', '.join(sorted({line.period for line in lines}))}", columns, [*rows, total])
-
-
-def _print_walk(outcome: Outcome) -> None:
-    walk = outcome.walk
-    table("\none record's walk", (), [*_deliveries(walk, outcome.agreements), *_metered(walk, outcome.bill)])
 
 
 def _deliveries(walk: Walk, agreements: Sequence[Agreement]) -> list[tuple[str, str]]:

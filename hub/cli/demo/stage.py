@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 import yaml
 
 from hub.agreements.times import SHANGHAI
-from hub.cli.children import hub_command, tail_of
+from hub.cli.children import LOG_TAIL_LINES, hub_command, tail_of
 from hub.cli.running import Running, log_folder, read_running, stop_left_behind
 from hub.model.errors import CODES, HubError, Problem
 from hub.settings import Settings, load_settings
@@ -45,6 +45,8 @@ class Stage:
         """Make the folder and its settings; nothing runs yet."""
         _forget_other_hubs()
         self.folder = Path(tempfile.mkdtemp(prefix="cityhub-demo-"))
+        self._scratch = self.folder / "tmp"
+        self._scratch.mkdir()
         self.keep = keep
         self.config = self.folder / "cityhub.yaml"
         _write_settings(self.config, state=self.folder)
@@ -80,12 +82,12 @@ class Stage:
         log = log_folder(self.folder) / "up.log"
         log.parent.mkdir(mode=0o700)
         with log.open("ab") as out:
-            self._up = self._launch("up", out=out, err=out, tied=not self.keep)
+            self._up = self._launch("up", "--json", out=out, err=out, tied=not self.keep)
         deadline = time.monotonic() + START_TIMEOUT_S
         shown = ""
         while (running := read_running(self.folder)) is None or running.status != "ready":
             if self._up.poll() is not None:
-                raise _stopped("up", log)
+                raise coded_error(log.read_text(errors="replace")) or _stopped("up", log)
             if time.monotonic() > deadline:
                 raise HubError(
                     "HUB-DEMO-002", f"the hub was not ready within {START_TIMEOUT_S:.0f} s{tail_of(log)}", "is the machine busy?"
@@ -135,6 +137,7 @@ class Stage:
     def _launch(self, *words: str, out: Any, err: Any, tied: bool) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own command
             hub_command("--config", str(self.config), *words),
+            env={**os.environ, "TMPDIR": str(self._scratch)},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
@@ -179,15 +182,23 @@ class Call:
         return "cityhub " + " ".join(word for word in self._words if not Path(word).is_absolute())
 
     def _error(self) -> HubError:
-        lines = _text(self._err).splitlines()
-        for line in reversed(lines):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                error = json.loads(line)["error"]
-                if error["code"] in CODES:
-                    problems = tuple(Problem(**problem) for problem in error["problems"])
-                    return HubError(error["code"], f"{error['message']} (from `{self._name}`)", error["fix"], problems=problems)
-        tail = "".join(f"\n  {line}" for line in lines[-8:])
+        said = _text(self._err)
+        error = coded_error(said)
+        if error is not None:
+            return HubError(error.code, f"{error.message} (from `{self._name}`)", error.fix, problems=error.problems)
+        tail = "".join(f"\n  {line}" for line in said.splitlines()[-LOG_TAIL_LINES:])
         return HubError("HUB-DEMO-002", f"`{self._name}` ended with exit status {self._process.returncode}{tail}", "report this")
+
+
+def coded_error(said: str) -> HubError | None:
+    """Return the last error that a ``cityhub … --json`` printed, None where there is none."""
+    for line in reversed(said.splitlines()):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            error = json.loads(line)["error"]
+            if error["code"] in CODES:
+                problems = tuple(Problem(**problem) for problem in error["problems"])
+                return HubError(error["code"], error["message"], error["fix"], problems=problems)
+    return None
 
 
 def month_now() -> str:
@@ -262,11 +273,7 @@ def _end(process: subprocess.Popen[bytes], *, timeout_s: float) -> None:
 
 
 def _stopped(name: str, log: Path) -> HubError:
-    return HubError(
-        "HUB-DEMO-002",
-        f"`{name}` stopped while the demo ran{tail_of(log)}",
-        "run the demo again with `--keep` off; report it if it repeats",
-    )
+    return HubError("HUB-DEMO-002", f"`{name}` stopped while the demo ran{tail_of(log)}", "run the demo again; report it if it repeats")
 
 
 def _text(source: Any) -> str:

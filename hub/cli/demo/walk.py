@@ -66,9 +66,11 @@ class _Record(NamedTuple):
     key: bytes | None
 
 
-def follow(bootstrap: str, *, names: Names, reckoned: Mapping[str, Any], agreement: str) -> Walk:
-    """Return the walk of the record that the reckoning chose for ``agreement``; HUB-DEMO-002 where a topic does not have it."""
+def follow(bootstrap: str, *, names: Names, reckoned: Mapping[str, Any], agreement: str) -> Walk | None:
+    """Return the walk of the record that the reckoning chose for ``agreement``, None where it chose none; HUB-DEMO-002 where it is gone."""
     chosen = reckoned["walk"]
+    if chosen is None:
+        return None
     partition = chosen["partition"]
     topic = names.dept(chosen["dataset"])
     source = _record_at(bootstrap, topic, partition, chosen["place"])
