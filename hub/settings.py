@@ -78,6 +78,14 @@ class ExchangeSettings(_Section):
     record_bytes_max: int = 900_000
 
 
+class ConnectorSettings(_Section):
+    """Bounds of one transaction of a source: whichever is reached first."""
+
+    transaction_rows_max: int = Field(default=5_000, ge=1)
+    transaction_bytes_max: int = Field(default=4 * 1024 * 1024, ge=1)
+    transaction_ms: int = Field(default=200, ge=1)
+
+
 class LedgerSettings(_Section):
     """The ledger's store."""
 
@@ -97,6 +105,7 @@ class Settings(BaseSettings):
     serve: ServeSettings = Field(default_factory=ServeSettings)
     officer: OfficerSettings = Field(default_factory=OfficerSettings)
     exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
+    connector: ConnectorSettings = Field(default_factory=ConnectorSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
 
     @classmethod

@@ -5,12 +5,13 @@ is waited for, with a bound; a refusal with a code ends the run.
 """
 
 import fcntl
+import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,8 @@ OUTAGE_S_MAX: Final = 120.0
 PAUSE_S: Final = 0.2
 PAUSE_S_MAX: Final = 5.0
 OVERTAKEN_MAX: Final = 3
-"""Times in a row that another producer may take the transactional id before this one yields."""
+OVERTAKEN_WITHIN_S: Final = 60.0
+"""Another producer may take the transactional id so often within this time before this one yields."""
 OUTCOMES_MAX: Final = 1_000
 POLL_S: Final = 1.0
 WAIT_S: Final = 0.1
@@ -78,6 +80,7 @@ class Runner:
         self._tally = _Tally(definition, access)
         self._take_up = options.take_up
         self._quiet_since = time.monotonic()
+        self._overtaken: list[float] = []
         self.trouble: str | None = "starting"
         """Why the connector does not publish; None: it does."""
 
@@ -87,7 +90,12 @@ class Runner:
 
     def run(self) -> RunSummary:
         """Publish; return what was done. HUB-CONN-005 … -010 where it cannot go on."""
-        with only_one(self._folder), self._access.target(self._definition) as target:
+        # kafka-python's own loop complains whenever the encoding of rows keeps its thread waiting for 0.1 s
+        logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
+        with only_one(self._folder), ExitStack() as stack:
+            target = self._reach(stack)
+            if target is None:
+                return self._tally.summary()
             publisher = self._access.publisher(self._definition)
             reader = open_source(self._definition).open(target, state=self._folder)
             try:
@@ -98,9 +106,21 @@ class Runner:
                 publisher.close()
         return self._tally.summary()
 
+    def _reach(self, stack: ExitStack) -> Target | None:
+        """Return the target; waits for a broker that is away, unless the run is to end by itself. None: told to stop meanwhile."""
+        while not self._stop.is_set():
+            try:
+                return stack.enter_context(self._access.target(self._definition))
+            except HubError as error:
+                if self._options.once:
+                    raise
+                self._hold_passing(error)
+                self._stop.wait(PAUSE_S_MAX)
+        return None
+
     def _go_on(self, publisher: Publisher, reader: Reader, target: Target) -> None:
         """Publish until there is no more to do, beginning again after each failure that passes."""
-        pause, overtaken = PAUSE_S, 0
+        pause = PAUSE_S
         while not self._stop.is_set():
             committed_before = self._tally.transactions
             try:
@@ -109,8 +129,7 @@ class Runner:
             except Unsettled:
                 log.info("an input changed before anything of it was published", connector=self._definition.name)
             except (Unpublished, HubError) as error:
-                overtaken = overtaken + 1 if isinstance(error, Overtaken) else 0
-                self._hold_passing(error, overtaken=overtaken)
+                self._hold_passing(error)
                 pause = PAUSE_S if self._tally.transactions > committed_before else min(2 * pause, PAUSE_S_MAX)
                 self._stop.wait(pause)
             else:
@@ -169,17 +188,20 @@ class Runner:
         if topic_id != target.topic_id:
             raise unusable("the topic was re-created under the same name while the connector was running")
 
-    def _hold_passing(self, error: Unpublished | HubError, *, overtaken: int) -> None:
+    def _hold_passing(self, error: Unpublished | HubError) -> None:
         """Raise what does not pass by waiting, and what has been waited for long enough."""
         if isinstance(error, HubError) and error.entry.exit is not ExitCode.DEPENDENCY:
             raise error
         reason = error.code if isinstance(error, HubError) else str(error)
         self.trouble = f"no commit, {reason}"
         log.warning("not published, trying again", connector=self._definition.name, reason=reason)
-        if overtaken >= OVERTAKEN_MAX:
+        now = time.monotonic()
+        if isinstance(error, Overtaken):
+            self._overtaken = [*(at for at in self._overtaken if now - at < OVERTAKEN_WITHIN_S), now]
+        if len(self._overtaken) >= OVERTAKEN_MAX:
             fix = "stop the other one; one connector of a name runs at a time, also on several machines"
             raise HubError("HUB-CONN-007", f"another connector `{self._definition.name}` keeps taking over", fix) from error
-        if time.monotonic() - self._quiet_since > OUTAGE_S_MAX:
+        if now - self._quiet_since > OUTAGE_S_MAX:
             if isinstance(error, HubError):
                 raise error
             fix = "look at the broker; nothing is lost, the next run goes on from the position"

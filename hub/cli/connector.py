@@ -16,7 +16,7 @@ from hub.model.names import dataset_parts, is_slug
 
 if TYPE_CHECKING:
     from connectors.kit.access import HubAccess
-    from connectors.kit.contract import Definition, Finding
+    from connectors.kit.contract import Definition, Finding, Limits
     from connectors.kit.runner import Runner, RunSummary
 
 PREVIEW_ROWS_MAX: Final = 1_000
@@ -169,7 +169,8 @@ def run(
     configure_logs(process="connector")
     take_up = TakeUp.ANEW if anew else TakeUp.GIVE_UP_REST if give_up_rest else TakeUp.GO_ON
     with progress(f"publishing {definition.dataset}", unit="rows") as shown:
-        runner = Runner(definition, access, options=RunOptions(once=once, take_up=take_up), progress=shown)
+        options = RunOptions(once=once, take_up=take_up, limits=_limits(ctx))
+        runner = Runner(definition, access, options=options, progress=shown)
         port = definition.metrics_port if metrics_port is None else metrics_port
         with _told_to_stop(runner) as interrupted, _health(runner, port, once=once):
             summary = runner.run()
@@ -196,6 +197,15 @@ def _access(ctx: typer.Context) -> "HubAccess":
         state=settings.state.absolute(),
         record_bytes_max=settings.exchange.record_bytes_max,
         transaction_timeout_ms=settings.exchange.transaction_timeout_ms,
+    )
+
+
+def _limits(ctx: typer.Context) -> "Limits":
+    from connectors.kit.contract import Limits  # noqa: PLC0415 - as above
+
+    bounds = session(ctx).settings.connector
+    return Limits(
+        rows_max=bounds.transaction_rows_max, bytes_max=bounds.transaction_bytes_max, seconds_max=bounds.transaction_ms / 1000
     )
 
 

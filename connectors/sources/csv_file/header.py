@@ -12,6 +12,8 @@ from hub.model.errors import HubError, Problem
 from hub.model.source_schema import SourceField, SourceSchema
 
 SHOWN_MAX: Final = 60
+NEAR: Final = 0.5
+"""Headings in Chinese are short: one character of two that differs is near."""
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -58,7 +60,7 @@ def _of_columns(names: Sequence[str], places: dict[str, list[int]], schema: Sour
         shown = name[:SHOWN_MAX]
         if at in taken or policy == "discard_value":
             continue
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
         fix = f"did you mean `{near[0]}`?" if near else "take it out, add it to the schema, or set `policy: discard_value`"
         yield shown or f"column {at + 1}", "the schema does not know this column" if name else "the column has no name", fix
 
