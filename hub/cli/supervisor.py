@@ -157,7 +157,7 @@ class Watch:
         self._state = found.settings.state
         self._orders = orders
         self._parts: Sequence[Part] = parts_of(found)
-        self._lives = {part.name: _Lives(part.name) for part in self._parts}
+        self._lives = {part.name: Lives(part.name, now_s=time.monotonic()) for part in self._parts}
 
     def start(self) -> None:
         """Start each part when the one before is ready; HUB-UP-002, or the broker's own error, when one is not."""
@@ -172,7 +172,7 @@ class Watch:
         while True:
             time.sleep(WATCH_S)
             for part in self._parts:
-                if self._lives[part.name].is_due(part.exit_status()):
+                if self._lives[part.name].is_due(part.exit_status(), now_s=time.monotonic()):
                     self._start_again(part)
                 part.bound_log()
 
@@ -206,28 +206,28 @@ class Watch:
             write_running(self._state, Running(own, status, {name: mark for name, mark in marks.items() if mark is not None}))
 
 
-class _Lives:
+class Lives:
     """When a part that died may be started again."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, now_s: float) -> None:
+        """Take it as alive since ``now_s``, monotonic."""
         self._name = name
         self._deaths = 0
         self._again_at: float | None = None
-        self._alive_since = time.monotonic()
+        self._alive_since = now_s
 
-    def is_due(self, status: int | None) -> bool:
+    def is_due(self, status: int | None, *, now_s: float) -> bool:
         """Tell whether the part, which has ended with ``status`` (None: it runs), is to be started now; says when it died."""
-        now = time.monotonic()
         if status is None:
-            if now - self._alive_since > STEADY_S:
+            if now_s - self._alive_since > STEADY_S:
                 self._deaths = 0
             return False
         if self._again_at is None:
             wait_s = BACKOFF_S[min(self._deaths, len(BACKOFF_S) - 1)]
             self._deaths += 1
-            self._again_at = now + wait_s
+            self._again_at = now_s + wait_s
             say(f"{self._name} ended with exit status {status}; starting it again{f' in {wait_s:.0f} s' if wait_s else ''}")
-        if now < self._again_at:
+        if now_s < self._again_at:
             return False
-        self._again_at, self._alive_since = None, now
+        self._again_at, self._alive_since = None, now_s
         return True
