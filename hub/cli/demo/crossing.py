@@ -19,7 +19,7 @@ CROSS_WITHIN_S: Final = 900.0
 STILL_WITHIN_S: Final = 60.0
 """A lane or the collector that has not moved for so long will not."""
 LOOK_EVERY_S: Final = 0.5
-POLL_S: Final = 0.1
+POLL_S: Final = 0.2
 
 
 def cross(stage: Stage, *, connectors: Sequence[str], topics: Sequence[str], records: int) -> tuple[list[Any], float]:

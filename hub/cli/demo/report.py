@@ -14,8 +14,7 @@ from hub.model.money import yuan
 def print_outcome(outcome: Outcome, stage: Stage) -> None:
     """Print the summary on stdout."""
     figures = outcome.figures
-    published = {dataset: f"{count:,}" for dataset, count in outcome.published.items()}
-    table("published", ("dataset", "records"), list(published.items()))
+    table("published", ("dataset", "records"), list(outcome.published.items()))
     columns = ("agreement", "consumer", "published", *DISPOSITIONS, "reckoned")
     rows = [
         (
