@@ -13,7 +13,15 @@ from hub.broker.embedded import EmbeddedBroker
 from hub.model.names import Names
 
 os.environ.setdefault("CITYHUB_LOG_STRICT", "1")
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # a broker of a test ends before Java's second compiler pays
 _COUNT = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that asks for the shared broker, so that ``-m "not broker"`` runs the rest in seconds."""
+    for item in items:
+        if "broker" in getattr(item, "fixturenames", ()):
+            item.add_marker("broker")
 
 
 @pytest.fixture(scope="session")

@@ -25,12 +25,21 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from hub.broker import leash, probe
-from hub.broker.embedded_files import LOG_CONFIGURATION, LOG_CONFIGURATION_NAME, LOG_NAME, TEMPORARY_NAME, java_command, properties
+from hub.broker.embedded_files import (
+    ARCHIVE_NAME,
+    LOG_CONFIGURATION,
+    LOG_CONFIGURATION_NAME,
+    LOG_NAME,
+    TEMPORARY_NAME,
+    java_command,
+    properties,
+)
 from hub.broker.folder_lock import FolderLock
 from hub.broker.ports import HOST, check_free, choose_free, taken
 from hub.model.errors import HubError
@@ -44,7 +53,7 @@ REASON_CHARACTERS_MAX: Final = 300
 READY_POLL_S: Final = 0.05
 _LIBS_OF_CHECKOUT: Final = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "libs"
 _PORT_NAMES: Final = ("port", "controller_port")
-_BAD_LINE: Final = re.compile(r"\b(ERROR|FATAL|Error:|Exception\b)")
+_BAD_LINE: Final = re.compile(r"^(?!\s+at ).*(\b(ERROR|FATAL)\b|Error\b|Exception\b)")
 _BIND_FAILED: Final = re.compile(r"failed to bind to [^:]*:(\d+)")
 
 
@@ -61,6 +70,7 @@ class EmbeddedBroker:
         heap_mb: int = 768,
         start_timeout_s: float = 60.0,
         free_bytes_min: int = FREE_BYTES_MIN,
+        java_options: Sequence[str] = (),
     ) -> None:
         """Nothing runs yet. Port 0 is a free one, kept in the folder for the next start."""
         self.folder = folder.absolute()
@@ -69,6 +79,7 @@ class EmbeddedBroker:
         self._heap_mb = heap_mb
         self._start_timeout_s = start_timeout_s
         self._free_bytes_min = free_bytes_min
+        self._java_options = tuple(java_options)
         self._lock = FolderLock(self.folder / "broker.lock")
         self._java: _Java | None = None
         self._log_begin = 0
@@ -150,7 +161,9 @@ class EmbeddedBroker:
         if not (self.folder / "kafka").exists():
             self._format(java, controller_port)
         _write(self.folder / "server.properties", properties(port=self._port, controller_port=controller_port, home="kafka"))
-        self._java = self._run(java, ["kafka.Kafka", "server.properties"], heap_mb=self._heap_mb)
+        archive = self.libs / ARCHIVE_NAME
+        options = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() and not self._java_options else self._java_options
+        self._java = self._run(java, ["kafka.Kafka", "server.properties"], heap_mb=self._heap_mb, options=options)
         self._lock.tell(broker=self._java.pid)
         self.wait_ready()
 
@@ -190,8 +203,8 @@ class EmbeddedBroker:
         draft.rename(self.folder / "kafka")
         _sync(self.folder)
 
-    def _run(self, java: str, arguments: list[str], *, heap_mb: int) -> "_Java":
-        command = java_command(java, libs=self.libs, heap_mb=heap_mb, arguments=arguments)
+    def _run(self, java: str, arguments: list[str], *, heap_mb: int, options: Sequence[str] = ()) -> "_Java":
+        command = java_command(java, libs=self.libs, heap_mb=heap_mb, options=options, arguments=arguments)
         return _Java(command, folder=self.folder, lock=self._lock.descriptor)
 
     def _ended(self, what: str) -> HubError:

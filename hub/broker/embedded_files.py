@@ -13,6 +13,8 @@ from hub.broker.ports import HOST
 LOG_NAME: Final = "broker.log"
 LOG_CONFIGURATION_NAME: Final = "log4j2.xml"
 TEMPORARY_NAME: Final = "tmp"
+ARCHIVE_NAME: Final = "kafka.jsa"
+"""Beside the jars: their classes as Java has them in memory, see ``archive.py``."""
 KEEP_FOR_EVER_MINUTES: Final = 2_147_483_647
 SESSION_TIMEOUT_MS: Final = 3_000
 HEARTBEAT_INTERVAL_MS: Final = 500
@@ -69,8 +71,8 @@ def properties(*, port: int, controller_port: int, home: str) -> str:
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
-def java_command(java: str, *, libs: Path, heap_mb: int, arguments: Sequence[str]) -> list[str]:
-    """Return the command line that runs a class of Kafka's in the broker's folder."""
+def java_command(java: str, *, libs: Path, heap_mb: int, options: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """Return the command line that runs a class of Kafka's in the broker's folder; ``options`` are more of Java's."""
     return [
         java,
         f"-Xmx{heap_mb}m",
@@ -82,6 +84,7 @@ def java_command(java: str, *, libs: Path, heap_mb: int, arguments: Sequence[str
         "-Djava.net.preferIPv4Stack=true",
         f"-Djava.io.tmpdir={TEMPORARY_NAME}",
         f"-Dlog4j2.configurationFile={LOG_CONFIGURATION_NAME}",
+        *options,
         "-cp",
         f"{libs}/*",
         *arguments,
