@@ -33,17 +33,17 @@ LOG_KEYS: Final = frozenset(
         # what failed
         "code", "message", "fix", "reason", "error", "frames",
         # who and what, by id
-        "act", "act_id", "agreement", "agreement_version", "client_id", "connector", "dataset", "group", "kind", "lane", "object_id",
-        "org", "partition", "person", "revision", "schema_id", "subject", "topic", "topic_id", "transactional_id", "worker",
+        "act", "agreement", "agreement_version", "client_id", "connector", "dataset", "group", "kind", "lane", "object_id",
+        "partition", "revision", "schema_id", "subject", "topic", "topic_id", "transactional_id",
         # where a lane, a plan or a ledger stands
-        "chain", "first_offset", "next_offset", "offset", "plan_from", "plan_offset", "position", "step", "high_watermark",
+        "chain", "first_offset", "next_offset", "offset", "plan_from", "plan_offset", "position", "step",
         # how many
-        "attempt", "batches", "bytes", "chunks", "count", "delivered", "denied", "filtered", "gaps", "lost", "partitions",
+        "bytes", "count", "delivered", "denied", "filtered", "gaps", "lost", "partitions",
         "quarantined", "records", "rows", "suppressed",
         # how long, and when
-        "at_ms", "lag", "lag_ms", "seconds", "wait_s",
+        "at_ms", "lag", "seconds", "wait_s",
         # processes and their world
-        "bootstrap", "child", "exit_status", "file", "folder", "host", "kernel", "method", "pid", "port", "route", "signal", "stage",
+        "bootstrap", "file", "folder", "kernel", "method", "port", "route", "signal", "stage",
         "state", "status", "url", "version", "kafka_error",
     }
 )  # fmt: skip
