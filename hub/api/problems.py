@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from hub.api.bodies import answer
@@ -34,6 +35,7 @@ def install(app: FastAPI) -> None:
     """Answer every refusal of ``app`` in the form of its path."""
     app.add_exception_handler(HubError, _refusal)  # type: ignore[arg-type]  # Starlette types handlers by Exception
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]  # same
+    app.add_exception_handler(RequestValidationError, _unreadable)  # type: ignore[arg-type]  # same
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -76,6 +78,12 @@ def _http(request: Request, error: HTTPException) -> Response:
         return confluent_error(error.status_code, error.status_code, f"HTTP {error.status_code} {error.detail}")
     code = "HUB-API-002" if error.status_code in {404, 405} else "HUB-API-001"
     return problem(HubError(code, f"`{request.method}` does not lead anywhere here", "`/v1/docs` lists every path"))
+
+
+def _unreadable(request: Request, error: RequestValidationError) -> Response:
+    """Answer for a path or query that cannot be read, without the value that was sent."""
+    places = ", ".join(sorted({str(fault["loc"][-1]) for fault in error.errors()}))
+    return _refusal(request, HubError("HUB-API-001", f"`{places}` cannot be read", "`/v1/docs` lists every path and its parameters"))
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
