@@ -80,8 +80,9 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
 class Journal:
     """The files that a connector has taken."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, entries_max: int = ENTRIES_MAX) -> None:
         """Read what is there; HUB-CONN-005 where it cannot be read."""
+        self._entries_max = entries_max
         self.file = folder / "files.json"
         self._folder = folder
         self._written = self._load()
@@ -123,9 +124,9 @@ class Journal:
 
     def take(self, entry: Entry, *, topic_id: str) -> None:
         """Enter a file; on disk when this returns."""
-        if len(self._written.entries) >= ENTRIES_MAX:
+        if len(self._written.entries) >= self._entries_max:
             fix = "empty the folder, and go on under a new connector name"
-            raise HubError("HUB-CONN-008", f"this connector has taken {ENTRIES_MAX} files, as many as it remembers", fix)
+            raise HubError("HUB-CONN-008", f"this connector has taken {self._entries_max} files, as many as it remembers", fix)
         self._write(msgspec.structs.replace(self._written, topic_id=topic_id, entries=[*self._written.entries, entry]))
 
     def take_back(self, number: int) -> None:
