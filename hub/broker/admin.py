@@ -67,10 +67,18 @@ class Offsets(dict[TopicPartition, int]):
 class Admin:
     """One connection to the cluster for administration. A context manager."""
 
-    def __init__(self, bootstrap: str, *, client_id: str = "cityhub-admin", connect_within_ms: int = CONNECT_WITHIN_MS) -> None:
-        """Connect; HUB-BROKER-001 when no broker answers."""
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        client_id: str = "cityhub-admin",
+        connect_within_ms: int = CONNECT_WITHIN_MS,
+        ask_within_s: float = ASK_WITHIN_S,
+    ) -> None:
+        """Connect; HUB-BROKER-001 when no broker answers. ``ask_within_s``: for how long a call is asked again."""
         self.bootstrap = bootstrap
         self._client_id = client_id
+        self._ask_within_s = ask_within_s
         self._guard = threading.Lock()
         self._closed = False
         self._client: Any = _connect(bootstrap, client_id=client_id, within_ms=connect_within_ms)
@@ -114,7 +122,7 @@ class Admin:
         if not wanted:
             return
         self._ask(lambda client: client.delete_topics(wanted, timeout_ms=REQUEST_TIMEOUT_MS), about=_listed(wanted))
-        deadline = time.monotonic() + ASK_WITHIN_S
+        deadline = time.monotonic() + self._ask_within_s
         while (left := self.topic_ids(wanted)) and time.monotonic() < deadline:
             time.sleep(PAUSE_S)
         if left:
@@ -196,7 +204,7 @@ class Admin:
 
     def _ask(self, question: Callable[[Any], _T], *, about: str = "a topic or partition") -> _T:
         """Ask, and again while the answer is one that passes by itself."""
-        deadline = time.monotonic() + ASK_WITHIN_S
+        deadline = time.monotonic() + self._ask_within_s
         while True:
             client = self._client
             try:
