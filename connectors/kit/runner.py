@@ -4,6 +4,7 @@ Whatever went wrong, the next step is the same: a new producer, the position tha
 is waited for, with a bound; a refusal with a code ends the run.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -81,6 +82,8 @@ class Runner:
         self._take_up = options.take_up
         self._quiet_since = time.monotonic()
         self._overtaken: list[float] = []
+        self._in_doubt: Batch | None = None
+        """Handed to Kafka, and no answer yet: the next position says whether it was committed."""
         self.trouble: str | None = "starting"
         """Why the connector does not publish; None: it does."""
 
@@ -128,8 +131,9 @@ class Runner:
                 self._publish_all(publisher, reader, target)
             except Unsettled:
                 log.info("an input changed before anything of it was published", connector=self._definition.name)
-            except (Unpublished, HubError) as error:
-                self._hold_passing(error)
+                self._stop.wait(PAUSE_S)
+            except (Unpublished, HubError, OSError) as error:
+                self._hold_passing(_unwritable(error) if isinstance(error, OSError) else error)
                 pause = PAUSE_S if self._tally.transactions > committed_before else min(2 * pause, PAUSE_S_MAX)
                 self._stop.wait(pause)
             else:
@@ -143,6 +147,9 @@ class Runner:
             held = None if metadata is None else read_position(metadata)
             if held is not None and held.topic_id != target.topic_id:
                 raise unusable("the position belongs to another topic of the same name: the topic was re-created")
+            if held is not None and self._in_doubt is not None and held.position == self._in_doubt.position:
+                self._tally.count(self._in_doubt)
+            self._in_doubt = None
             reader.start(None if held is None else held.position, take_up=TakeUp.GO_ON if anew else self._take_up)
         except HubError as error:
             if error.code != "HUB-CONN-005" or not anew:
@@ -162,9 +169,13 @@ class Runner:
             if batch is not None:
                 self._publish(publisher, reader, target, batch)
                 continue
-            self._quiet_since = time.monotonic()
+            if not reader.waits:
+                self._quiet_since = time.monotonic()
             if self._options.once and not reader.waits:
                 return
+            if self._options.once and time.monotonic() - self._quiet_since > OUTAGE_S_MAX:
+                fix = "run it again when the file is whole, or write files elsewhere and move them in"
+                raise HubError("HUB-CONN-006", f"an input was still being written after {OUTAGE_S_MAX:.0f} s", fix)
             self._stop.wait(WAIT_S if reader.waits else POLL_S)
 
     def _publish(self, publisher: Publisher, reader: Reader, target: Target, batch: Batch) -> None:
@@ -174,7 +185,9 @@ class Runner:
             reader.settle(batch)
             self._hold_topic(publisher, target)
 
+        self._in_doubt = batch
         publisher.publish(batch.records, metadata, settle=settle)
+        self._in_doubt = None
         reader.committed(batch)
         self._quiet_since = time.monotonic()
         self._tally.count(batch)
@@ -206,6 +219,11 @@ class Runner:
                 raise error
             fix = "look at the broker; nothing is lost, the next run goes on from the position"
             raise HubError("HUB-CONN-007", f"no transaction was committed for {OUTAGE_S_MAX:.0f} s: {reason}", fix) from error
+
+
+def _unwritable(error: OSError) -> HubError:
+    what = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return HubError("HUB-CONN-011", f"a file of the source or of the connector's state cannot be used: {what}", "look at space and rights")
 
 
 class _Tally:

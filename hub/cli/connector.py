@@ -1,16 +1,17 @@
 """``cityhub connector``: a department's sources, from the first look at a file to exactly one record per row."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 
-from hub.cli.output import JsonFlag, emit, progress, say, session, table
+from hub.cli.output import JsonFlag, Progress, emit, progress, say, session, table
 from hub.model.errors import HubError
 from hub.model.names import dataset_parts, is_slug
 
@@ -168,7 +169,7 @@ def run(
     access = _access(ctx)
     configure_logs(process="connector")
     take_up = TakeUp.ANEW if anew else TakeUp.GIVE_UP_REST if give_up_rest else TakeUp.GO_ON
-    with progress(f"publishing {definition.dataset}", unit="rows") as shown:
+    with _progress(definition.dataset, once=once) as shown:
         options = RunOptions(once=once, take_up=take_up, limits=_limits(ctx))
         runner = Runner(definition, access, options=options, progress=shown)
         port = definition.metrics_port if metrics_port is None else metrics_port
@@ -204,9 +205,24 @@ def _limits(ctx: typer.Context) -> "Limits":
     from connectors.kit.contract import Limits  # noqa: PLC0415 - as above
 
     bounds = session(ctx).settings.connector
-    return Limits(
-        rows_max=bounds.transaction_rows_max, bytes_max=bounds.transaction_bytes_max, seconds_max=bounds.transaction_ms / 1000
-    )
+    return Limits(rows_max=bounds.transaction_rows_max, bytes_max=bounds.transaction_bytes_max, seconds_max=bounds.transaction_ms / 1000)
+
+
+class _Silent:
+    """Progress of a service: its log and its metrics say how it goes."""
+
+    def advance(self, count: int = 1) -> None:
+        """Say nothing."""
+
+    def update(self, done: int, *, total: int | None = None) -> None:
+        """Say nothing."""
+
+
+def _progress(dataset: str, *, once: bool) -> AbstractContextManager[Progress]:
+    """Show how far it has come, to a person or for a run that ends; a service without a terminal writes its log alone."""
+    if once or sys.stderr.isatty():
+        return progress(f"publishing {dataset}", unit="rows")
+    return nullcontext(_Silent())
 
 
 @contextmanager

@@ -60,6 +60,11 @@ def fingerprint(path: Path | int) -> Fingerprint:
     return Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
+def name_of(path: Path) -> str:
+    """Return a file's name as text, also where its bytes are no UTF-8 (an archive unpacked under another locale)."""
+    return os.fsencode(path.name).decode(errors="backslashreplace")
+
+
 def examine(path: Path, *, encoding: str | None = None) -> Examined:
     """Read the whole file once: its hash, its encoding (or prove the one asked for). HUB-CONN-002 names the byte; 006 a change."""
     before = fingerprint(path)
@@ -73,7 +78,7 @@ def examine(path: Path, *, encoding: str | None = None) -> Examined:
     found = encoding or _marked(head)
     name = _prove(path, found) if found else _first_that_fits(path)
     if fingerprint(path) != before:
-        raise changed(path.name)
+        raise changed(name_of(path))
     return Examined(digest.hexdigest(), name, line_ends, before)
 
 
@@ -105,9 +110,9 @@ def _first_that_fits(path: Path) -> str:
 
 
 def _unreadable(path: Path, wrong: dict[str, int]) -> HubError:
-    problems = tuple(Problem(path.name, name, f"byte {offset} (from 0) is no {name}", _FIX) for name, offset in wrong.items())
+    problems = tuple(Problem(name_of(path), name, f"byte {offset} (from 0) is no {name}", _FIX) for name, offset in wrong.items())
     tried = ", ".join(f"{name} ends at byte {offset}" for name, offset in wrong.items())
-    return HubError("HUB-CONN-002", f"file `{path.name}` is not readable: {tried}", _FIX, problems=problems)
+    return HubError("HUB-CONN-002", f"file `{name_of(path)}` is not readable: {tried}", _FIX, problems=problems)
 
 
 def _first_wrong_byte(path: Path, encoding: str) -> int | None:

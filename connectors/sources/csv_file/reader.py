@@ -17,7 +17,7 @@ from typing import Final
 
 from connectors.kit.contract import Batch, Definition, Limits, Outcome, TakeUp, Target, Unsettled, WriterSchema
 from connectors.kit.records import Misfit, Outgoing, RecordEncoder, RowShape
-from connectors.sources.csv_file.encoding import Examined, changed, examine
+from connectors.sources.csv_file.encoding import Examined, changed, examine, name_of
 from connectors.sources.csv_file.header import Fit, fit
 from connectors.sources.csv_file.inbox import Inbox
 from connectors.sources.csv_file.journal import Entry, FilePosition, Journal, parse_position
@@ -58,6 +58,8 @@ class CsvReader:
 
     def start(self, position: str | None, *, take_up: TakeUp) -> None:
         """Stand where Kafka's position says, or before everything with ``ANEW``."""
+        if self._open is not None and position == self._open.next.text():
+            self._take_note(self._open)
         self.close()
         if take_up is TakeUp.ANEW:
             self._journal.begin_anew()
@@ -89,15 +91,7 @@ class CsvReader:
     def committed(self, batch: Batch) -> None:
         """Count, and leave the file where it has come to its end."""
         del batch
-        opened = self._opened
-        self._journal.see_commit()
-        opened.is_held = True
-        opened.done = opened.next
-        if opened.done.ended:
-            self._outcomes.append(opened.outcome())
-            self.close()
-            if opened.path is not None:
-                self._inbox.finish(opened.path, identity=opened.entry.identity)
+        self._take_note(self._opened)
 
     def outcomes(self) -> list[Outcome]:
         """Return what became of files since this was asked last."""
@@ -113,6 +107,16 @@ class CsvReader:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+    def _take_note(self, opened: "_OpenFile") -> None:
+        self._journal.see_commit()
+        opened.is_held = True
+        opened.done = opened.next
+        if opened.done.ended:
+            self._outcomes.append(opened.outcome())
+            self.close()
+            if opened.path is not None:
+                self._inbox.finish(opened.path, identity=opened.entry.identity)
 
     @property
     def _opened(self) -> "_OpenFile":
@@ -137,7 +141,7 @@ class CsvReader:
                 known = self._journal.find(examined.sha256)
                 if known is None:
                     return self._take(path, examined)
-                self._outcomes.append(Outcome(input=path.name, outcome="seen_before", identity=known.identity, same_as=known.name))
+                self._outcomes.append(Outcome(input=name_of(path), outcome="seen_before", identity=known.identity, same_as=known.name))
                 self._inbox.finish(path, identity=known.identity)
             except FileNotFoundError:
                 continue
@@ -157,7 +161,7 @@ class CsvReader:
         entry = Entry(
             number=number,
             sha256=examined.sha256,
-            name=path.name,
+            name=name_of(path),
             bytes=examined.fingerprint.bytes,
             schema_id=writer.id,
             taken_at=datetime.now(tz=UTC).isoformat(timespec="seconds"),
@@ -190,7 +194,7 @@ class CsvReader:
 
     def _same_content(self, entry: Entry) -> Iterator[tuple[Path, Examined]]:
         """Return files that hold what the entry's file held, the one of its name first."""
-        for path in sorted(self._inbox.files(), key=lambda path: path.name != entry.name):
+        for path in sorted(self._inbox.files(), key=lambda path: name_of(path) != entry.name):
             try:
                 if path.stat().st_size == entry.bytes:
                     examined = examine(path, encoding=self._settings.encoding)
@@ -203,7 +207,7 @@ class CsvReader:
         settings = self._settings
         rows = CsvRows(path, examined, delimiter=settings.delimiter, row_characters_max=settings.row_characters_max)
         try:
-            return rows, fit(rows.header, writer.schema, policy=self._policy, key=settings.key, file=path.name)
+            return rows, fit(rows.header, writer.schema, policy=self._policy, key=settings.key, file=name_of(path))
         except HubError:
             rows.close()
             raise
@@ -227,7 +231,7 @@ class CsvReader:
         return Rejects(self._state / "rejects", name=entry.name, identity=entry.identity, header=header.lstrip("\ufeff"))
 
     def _refuse(self, path: Path, error: HubError) -> None:
-        outcome = Outcome(input=path.name, outcome="refused", code=error.code, reason=error.message, problems=error.problems)
+        outcome = Outcome(input=name_of(path), outcome="refused", code=error.code, reason=error.message, problems=error.problems)
         self._outcomes.append(outcome)
         self._inbox.refuse(path, error)
 

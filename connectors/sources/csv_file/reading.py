@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from connectors.kit.faults import RowFault
-from connectors.sources.csv_file.encoding import GB18030_2022, Examined, changed, fingerprint
+from connectors.sources.csv_file.encoding import GB18030_2022, Examined, changed, fingerprint, name_of
 
 READ_BYTES: Final = 1 << 17
 SKIP_CHARACTERS: Final = 1 << 16
@@ -25,7 +25,7 @@ class CsvRows:
     def __init__(self, path: Path, examined: Examined, *, delimiter: str, row_characters_max: int) -> None:
         """Open the file and read its header: ``header`` is empty where the file has none or it cannot be read."""
         csv.field_size_limit(_FIELD_CHARACTERS_MAX)
-        self._name = path.name
+        self._name = name_of(path)
         self._examined = examined
         self.encoding = examined.encoding
         self._raw = _Hashing(path)

@@ -11,7 +11,7 @@ from connectors.kit.faults import Unfit
 from connectors.kit.records import Misfit, RecordEncoder, RowShape
 from connectors.kit.values import Convert, converter
 from connectors.kit.verbs import decoded, finding
-from connectors.sources.csv_file.encoding import examine
+from connectors.sources.csv_file.encoding import examine, name_of
 from connectors.sources.csv_file.header import fit
 from connectors.sources.csv_file.inbox import Inbox
 from connectors.sources.csv_file.journal import IDENTITY_CHARACTERS
@@ -77,14 +77,14 @@ class CsvFileSource:
             "namespace": f"dept.{org}".replace("-", "_"),
             "fields": [_proposed(column) for column in columns],
         }
-        return Discovery(schema=schema, columns=columns, rows_seen=len(sample), input=path.name)
+        return Discovery(schema=schema, columns=columns, rows_seen=len(sample), input=name_of(path))
 
     def preview(self, target: Target, *, rows_max: int) -> Sequence[Previewed]:
         """Encode the first rows of the first file."""
         path = self._first()
         writer = target.schemas.latest()
         with self._rows(path) as rows:
-            found = fit(rows.header, writer.schema, policy=self._definition.policy, key=self._settings.key, file=path.name)
+            found = fit(rows.header, writer.schema, policy=self._definition.policy, key=self._settings.key, file=name_of(path))
             shape = RowShape(
                 schema=writer.schema,
                 schema_id=writer.id,
@@ -105,13 +105,13 @@ class CsvFileSource:
         return CsvReader(self._definition, target, state=state)
 
     def _check_file(self, path: Path, target: Target | None) -> Finding:
-        name = f"file {path.name}"
+        name = f"file {name_of(path)}"
         try:
             with self._rows(path) as rows:
                 if target is None:
                     return Finding(check=name, ok=True, detail=f"{rows.encoding}, {len(rows.header)} columns")
                 writer = target.schemas.latest()
-                fit(rows.header, writer.schema, policy=self._definition.policy, key=self._settings.key, file=path.name)
+                fit(rows.header, writer.schema, policy=self._definition.policy, key=self._settings.key, file=name_of(path))
                 return Finding(check=name, ok=True, detail=f"{rows.encoding}, {len(rows.header)} columns fit schema {writer.id}")
         except HubError as error:
             return finding(name, error)

@@ -1,0 +1,172 @@
+"""The reader without Kafka: what it gives, what it keeps on disk, and where it stands after whatever position Kafka holds."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.kit.contract import Limits, Outcome, TakeUp, Target, Unsettled, WriterSchema
+from connectors.kit.definition import parse_definition, source_types
+from connectors.sources.csv_file.reader import CsvReader
+from hub.model.errors import HubError
+from hub.model.source_schema import read_schema
+
+TOPIC_ID = "0d6f3c0e-8a59-4f3e-9b9b-0d2f6b1c2a11"
+SCHEMA = read_schema({"type": "record", "name": "R", "fields": [{"name": "n", "type": "int"}]})
+HEAD = "apiVersion: cityhub/v1\nkind: Source\nname: cars\ntype: csv-file\ndataset: vehicle-registry/cars\nfolder: in\nsettle_s: 0\n"
+
+
+class Schemas:
+    """One schema for ever."""
+
+    def latest(self) -> WriterSchema:
+        """Return it."""
+        return self.by_id(1)
+
+    def by_id(self, schema_id: int) -> WriterSchema:
+        """Return it."""
+        return WriterSchema(schema_id, SCHEMA)
+
+
+def reader(folder: Path, text: str = "") -> CsvReader:
+    """Return a reader of ``folder``/in."""
+    for name in ("in", "state"):
+        (folder / name).mkdir(exist_ok=True)
+    definition = parse_definition(HEAD + text, file="x.yaml", folder=folder, types=source_types())
+    return CsvReader(definition, Target("dept.x", TOPIC_ID, 4, Schemas(), 900_000), state=folder / "state")
+
+
+def put(folder: Path, name: str, rows: int) -> Path:
+    """Put a file with so many rows there."""
+    (folder / "in").mkdir(exist_ok=True)
+    path = folder / "in" / name
+    path.write_text("n\n" + "".join(f"{number}\n" for number in range(rows)))
+    return path
+
+
+def batches(source: CsvReader, *, commit: bool = True) -> list[tuple[int, str]]:
+    """Read to the end; return (rows, position) of each batch."""
+    found: list[tuple[int, str]] = []
+    while (batch := source.read(Limits(rows_max=2, seconds_max=60))) is not None:
+        source.settle(batch)
+        if not commit:
+            return [(batch.rows, batch.position)]
+        source.committed(batch)
+        found.append((batch.rows, batch.position))
+    return found
+
+
+def kinds(outcomes: list[Outcome]) -> list[tuple[str, str, int]]:
+    """Return name, outcome and rows."""
+    return [(one.input, one.outcome, one.rows) for one in outcomes]
+
+
+def test_positions_grow_row_by_row_and_end_each_file(tmp_path: Path) -> None:
+    """The last one says that the file is at its end, also where its rows fill a batch exactly."""
+    put(tmp_path, "a.csv", 2)
+    put(tmp_path, "b.csv", 3)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert [(rows, position.split(",")[0], *position.split(",")[2:]) for rows, position in batches(source)] == [
+        (2, "1", "2", "0", "open"),
+        (0, "1", "2", "0", "end"),
+        (2, "2", "2", "0", "open"),
+        (1, "2", "3", "0", "end"),
+    ]
+    assert kinds(source.outcomes()) == [("a.csv", "published", 2), ("b.csv", "published", 3)]
+
+
+def test_a_file_with_a_header_only_is_published_without_rows(tmp_path: Path) -> None:
+    """It is taken like any other, so that it is a no-op the next time."""
+    put(tmp_path, "a.csv", 0)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert [rows for rows, _ in batches(source)] == [0]
+    assert kinds(source.outcomes()) == [("a.csv", "published", 0)]
+
+
+def test_a_commit_whose_answer_was_lost_counts_once_it_is_seen(tmp_path: Path) -> None:
+    """The next position says that it was committed: the file is published, and leaves the folder."""
+    put(tmp_path, "a.csv", 1)
+    source = reader(tmp_path, "done: done\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    ((_, position),) = batches(source, commit=False)
+    source.start(position, take_up=TakeUp.GO_ON)
+    assert kinds(source.outcomes()) == [("a.csv", "published", 1)]
+    assert (tmp_path / "done" / "a.csv").exists()
+    assert batches(source) == []
+
+
+def test_an_abort_reads_the_same_rows_again(tmp_path: Path) -> None:
+    """The position that Kafka holds is the truth, whatever the reader had read."""
+    put(tmp_path, "a.csv", 5)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    first = batches(source, commit=False)
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert batches(source, commit=False) == first
+
+
+def test_a_file_that_changes_before_its_first_commit_is_unsettled(tmp_path: Path) -> None:
+    """Nothing was published of it: it is taken again, as it is then."""
+    path = put(tmp_path, "a.csv", 5)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    batch = source.read(Limits(rows_max=2))
+    assert batch is not None
+    put(tmp_path, "a.csv", 6)
+    with pytest.raises(Unsettled):
+        source.settle(batch)
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert sum(rows for rows, _ in batches(source)) == 6
+    assert path.exists()
+
+
+def test_a_file_that_changes_after_a_commit_stops_with_its_name(tmp_path: Path) -> None:
+    """What was published of it cannot be taken back."""
+    put(tmp_path, "a.csv", 5)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    batch = source.read(Limits(rows_max=2))
+    assert batch is not None
+    source.settle(batch)
+    source.committed(batch)
+    put(tmp_path, "a.csv", 6)
+    second = source.read(Limits(rows_max=2))
+    assert second is not None
+    with pytest.raises(HubError, match="HUB-CONN-006"):
+        source.settle(second)
+
+
+def test_the_same_content_twice_in_one_folder_is_published_once(tmp_path: Path) -> None:
+    """And said."""
+    put(tmp_path, "a.csv", 2)
+    put(tmp_path, "b.csv", 2)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    batches(source)
+    assert [(one.input, one.outcome, one.same_as) for one in source.outcomes()] == [
+        ("a.csv", "published", None),
+        ("b.csv", "seen_before", "a.csv"),
+    ]
+
+
+def test_a_file_name_that_is_no_utf_8_is_shown_and_taken(tmp_path: Path) -> None:
+    """Archives unpacked under another locale leave such names."""
+    path = put(tmp_path, "a.csv", 1)
+    raw = os.fsencode(path.parent) + b"/\xba\xc5.csv"
+    os.rename(os.fsencode(path), raw)  # noqa: PTH104 - pathlib has no bytes
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    batches(source)
+    assert kinds(source.outcomes()) == [("\\xba\\xc5.csv", "published", 1)]
+    assert kinds(_outcomes_of_new(tmp_path)) == [("\\xba\\xc5.csv", "seen_before", 0)]
+
+
+def _outcomes_of_new(folder: Path) -> list[Outcome]:
+    source = reader(folder)
+    entry: Any = source._journal.last
+    source.start(f"1,{entry.identity},1,0,end", take_up=TakeUp.GO_ON)
+    batches(source)
+    return source.outcomes()
