@@ -141,11 +141,16 @@ class Hub:
         replication = self.settings.broker.replication
         self.admin.create_topics([plan_topic(self.names, replication=replication), usage_topic(self.names, replication=replication)])
 
-    def take_over(self) -> PlanKeeper:
-        """Become the one writer: topics, repair of hub.plan, check values of the keys. The caller holds the lock of the state folder."""
+    def take_over(self, *, adopt_plan: bool = False) -> PlanKeeper:
+        """Become the one writer: topics, repair of hub.plan, check values of the keys. The caller holds the lock of the state folder.
+
+        With ``adopt_plan`` SQL first takes over what hub.plan says beyond it: the way on after a restored backup.
+        """
         folder = self.settings.keys_folder
         self.ensure_topics()
         keeper = self.control.keeper(self.plan_log, load_trust_keys(folder))
+        if adopt_plan:
+            self.control.adopt_plan(keeper, actor=self.officer)
         keeper.repair()
         if self.control.desk.closed is None:
             self.control.publish_keys(load_master_keys(folder), actor=self.officer)

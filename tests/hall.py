@@ -69,11 +69,11 @@ def hall_settings(*, bootstrap: str, names: Names, state: Path, port: int = 0) -
 class Hall:
     """A hub that leads in this process."""
 
-    def __init__(self, settings: Settings, *, watch: bool = True) -> None:
+    def __init__(self, settings: Settings, *, watch: bool = True, adopt_plan: bool = False) -> None:
         """Make keys and tables, read and repair hub.plan, and watch it unless told not to."""
         initialise(settings)
         self.hub = Hub(settings)
-        self.keeper: PlanKeeper = self.hub.take_over()
+        self.keeper: PlanKeeper = self.hub.take_over(adopt_plan=adopt_plan)
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self.keeper.watch, args=(self._stop,))
         if watch:

@@ -16,7 +16,6 @@ from hub.agreements.file import AgreementFile, parse_agreement
 from hub.agreements.outputs import compile_entry, findings
 from hub.agreements.publisher import Draft, Staged
 from hub.agreements.shelf import AgreementRow, check_terms_kept
-from hub.agreements.times import shown
 from hub.agreements.wiring import Wiring
 from hub.broker.topics import share_topic
 from hub.model.agreement import Agreement
@@ -25,6 +24,7 @@ from hub.model.errors import HubError, Problem
 from hub.model.lifecycle import NARROWING, State, next_state
 from hub.model.lifecycle import Act as Step
 from hub.model.names import is_slug
+from hub.model.times import shown_time
 from hub.observe import metrics
 from hub.store.acts import Act, Actor, content_hash
 
@@ -244,7 +244,7 @@ class AgreementActs:
         self._require_fit(connection, draft.file())
         if terms.valid_until_ms <= now_ms():
             fix = "apply a new version with a later `valid_until`"
-            raise HubError("HUB-AGREE-005", f"the term of agreement `{terms.id}` ended {shown(terms.valid_until_ms)}", fix)
+            raise HubError("HUB-AGREE-005", f"the term of agreement `{terms.id}` ended {shown_time(terms.valid_until_ms)}", fix)
         return row.entry.partitions
 
     def _change(self, row: AgreementRow, outcome: str) -> AgreementChange:

@@ -10,22 +10,24 @@ from collections.abc import Collection, Mapping
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Engine
 
+from hub.agreements.adoption import Adoption
 from hub.agreements.agreement_acts import AgreementActs
 from hub.agreements.dataset_acts import DatasetActs
-from hub.agreements.desk import Desk
+from hub.agreements.desk import Desk, OpenAct, now_ms
 from hub.agreements.fences import Revocations, SharedFence
 from hub.agreements.publisher import Draft, Publisher
 from hub.agreements.repair import PlanKeeper
 from hub.agreements.schema_acts import SchemaActs
 from hub.agreements.shelf import Shelf
 from hub.agreements.wiring import Connections, KnownTariff, Wiring
-from hub.broker.plan_log import PlanLog
+from hub.broker.plan_log import LogEntry, PlanLog
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
 from hub.model.entry import KeysBody, Kind
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.pseudonym import check_value
+from hub.model.records import PlanEntry
 from hub.store.acts import Act, Actor
 
 
@@ -74,6 +76,20 @@ class ControlPlane:
         return PlanKeeper(
             desk=w.desk, publisher=w.publisher, registry=w.registry, plan_log=plan_log, trust=trust, fence=self.fence_datasets
         )
+
+    def adopt_plan(self, keeper: PlanKeeper, *, actor: Actor) -> int:
+        """Take what hub.plan says beyond SQL into SQL, as an act; return how many objects it was about."""
+        w = self._wiring
+
+        def take(entries: list[tuple[LogEntry, PlanEntry]]) -> None:
+            if not entries:
+                return
+            opened = OpenAct(Act(verb="adopt.plan", object_type="plan", object_id=w.names.plan), actor)
+            with w.desk.engine.begin() as connection:
+                Adoption(w, connection, correlation_id=opened.correlation_id, at_ms=now_ms()).take(entries)
+                w.desk.done_within(connection, opened)
+
+        return keeper.adopt(take)
 
     def fence_datasets(self, datasets: Collection[str]) -> None:
         """Fence every lane of the datasets named; returns when each has answered 0."""

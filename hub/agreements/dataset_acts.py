@@ -17,7 +17,7 @@ from hub.broker.topics import dept_topic, quarantine_topic
 from hub.catalogue.datasets import CatalogueRow, shipped_schema
 from hub.catalogue.entry_file import parse_dataset_entry
 from hub.catalogue.gate import check_schema
-from hub.catalogue.registry import Registered
+from hub.catalogue.registry import Registered, fingerprint
 from hub.model.dataset import DatasetEntry
 from hub.model.entry import DatasetBody, Kind, SchemaBody
 from hub.model.errors import HubError
@@ -59,6 +59,7 @@ class DatasetActs:
             with w.desk.engine.begin() as connection:
                 outcome = w.catalogue.check_change(connection, entry)
                 self._require_schema(connection, entry, schema_text)
+                self._require_shared(connection, entry)
                 if dry_run:
                     return self._change(connection, entry, f"would be {outcome}")
                 if outcome != "exists":
@@ -75,9 +76,10 @@ class DatasetActs:
     def publish(self, dataset: str, *, actor: Actor, dry_run: bool = False) -> DatasetChange:
         """Open a dataset for records; done again it changes nothing and answers ``exists``."""
         w = self._w
-        dataset_parts(dataset)
-        act = Act(verb="publish.dataset", object_type="dataset", object_id=dataset)
+        act = Act(verb="publish.dataset", object_type="dataset", object_id="(no dataset name)")
         with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.slow_lock:
+            dataset_parts(dataset)
+            opened.act = msgspec.structs.replace(act, object_id=dataset)
             with w.desk.engine.begin() as connection:
                 row = w.catalogue.require(connection, dataset)
                 versions = self._require_versions(connection, row.entry)
@@ -104,15 +106,27 @@ class DatasetActs:
             return self._w.catalogue.all(connection)
 
     def _require_schema(self, connection: Connection, entry: DatasetEntry, schema: str | None) -> None:
-        """Hold that the dataset has, or now gets, a schema that passes the gate."""
+        """Hold that the dataset has, or now gets, a schema that passes the gate; a further version is registered by itself."""
+        subject = self._w.names.dept_subject(entry.dataset)
+        known = self._w.registry.versions(connection, subject)
         if schema is not None:
             check_schema(schema, where=entry.schema)
-        elif not self._w.registry.versions(connection, self._w.names.dept_subject(entry.dataset)):
+            if known and self._w.registry.find(connection, subject=subject, mark=fingerprint(schema)) is None:
+                fix = f"`cityhub schema register {entry.dataset} FILE`, then apply the entry"
+                raise HubError("HUB-DATASET-004", f"schema `{entry.schema}` is not a registered version of `{subject}`", fix)
+        elif not known:
             raise HubError(
                 "HUB-SCHEMA-003",
                 f"schema `{entry.schema}` of dataset `{entry.dataset}` is not there",
                 "put it under `avro_schemas/` beside the entry, or register it under the dataset's subject",
             )
+
+    def _require_shared(self, connection: Connection, entry: DatasetEntry) -> None:
+        """Hold that a dataset which is no longer shared has no live agreement."""
+        live = self._w.shelf.live_on(connection, entry.dataset) if entry.sharing == "not_shared" else ()
+        if live:
+            ids = ", ".join(f"`{row.terms.id}`" for row in live)
+            raise HubError("HUB-AGREE-006", f"dataset `{entry.dataset}` has live agreements: {ids}", "end them first")
 
     def _require_versions(self, connection: Connection, entry: DatasetEntry) -> tuple[Registered, ...]:
         subject = self._w.names.dept_subject(entry.dataset)

@@ -11,11 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from hub.agreements.file_rules import read_rule
-from hub.agreements.times import TIME_FIX, begin_ms, end_ms
 from hub.model.agreement import CHARGE_BASES, KEY_RULES, TRANSFORMS, Agreement, Grant
 from hub.model.errors import HubError, Problem
 from hub.model.manifest import Faults, Form, Node, read_manifest
 from hub.model.names import dataset_parts, is_slug
+from hub.model.times import TIME_FIX, begin_ms, end_ms
 
 FIELDS_MAX: Final = 1_000
 VERSION_MAX: Final = 1_000_000

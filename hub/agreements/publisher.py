@@ -6,7 +6,7 @@ so that revisions reach the log in their order. A batch is atomic: readers see a
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -84,9 +84,26 @@ class Publisher:
 
     def newest(self, connection: Connection) -> dict[bytes, Staged]:
         """Return the newest revision of every object, by record key."""
-        wanted = sa.select(plan_entries).where(plan_entries.c.scope == self._scope).order_by(plan_entries.c.revision)
-        found = (_staged(row) for row in connection.execute(wanted))
-        return {entry.key: entry for entry in found}
+        columns = (plan_entries.c.kind, plan_entries.c.object_id)
+        last = (
+            sa.select(*columns, sa.func.max(plan_entries.c.revision).label("revision"))
+            .where(plan_entries.c.scope == self._scope)
+            .group_by(*columns)
+            .subquery()
+        )
+        same = sa.and_(*(plan_entries.c[name] == last.c[name] for name in ("kind", "object_id", "revision")))
+        wanted = sa.select(plan_entries).join(last, same).where(plan_entries.c.scope == self._scope)
+        return {entry.key: entry for entry in (_staged(row) for row in connection.execute(wanted))}
+
+    def newest_by_key(self, connection: Connection, keys: Collection[bytes]) -> dict[bytes, Staged]:
+        """Return the newest revision of the objects that record ``keys`` name; keys of no object are absent."""
+        found: dict[bytes, Staged] = {}
+        for key in keys:
+            kind, _, object_id = key.decode(errors="replace").partition("/")
+            entry = self.newest_of(connection, Kind(kind), object_id) if kind in tuple(Kind) else None
+            if entry is not None:
+                found[key] = entry
+        return found
 
     def newest_of(self, connection: Connection, kind: Kind, object_id: str) -> Staged | None:
         """Return the newest revision of one object, None where nothing was ever said about it."""

@@ -60,6 +60,8 @@ class PlanKeeper:
         self._log = plan_log
         self._trust = trust
         self._fence = fence
+        self._owed: set[str] = set()
+        """Datasets whose lanes must still be fenced: kept until a fence has answered."""
 
     def repair(self) -> None:
         """Read all of hub.plan, append again what it lacks, finish open acts, and open the desk; or close it: HUB-SERVE-003."""
@@ -75,10 +77,18 @@ class PlanKeeper:
             stale = [entry for key, entry in newest.items() if key not in last or last[key].value != entry.value]
             self._alarms(reads, newest)
             self._note_offsets(newest, last)
-            touched = self._append_again(stale)
-        self._finish_acts(touched)
+            self._append_again(stale)
+        self._finish_acts()
         self._desk.open()
         log.info("plan_read", records=len(reads), count=len(stale))
+
+    def adopt(self, take: Callable[[list[tuple[LogEntry, PlanEntry]]], None]) -> int:
+        """Give every entry that is newer than SQL to ``take``, which puts it there; return how many objects they are about."""
+        with self._desk.write_lock:
+            reads = [self._read(at) for at in self._log.read_all()]
+            ahead = [(read.at, read.entry) for read in self._ahead(reads, self._newest()) if read.entry is not None]
+            take(ahead)
+            return len({at.key for at, _ in ahead})
 
     def watch(self, stop: threading.Event) -> None:
         """Follow hub.plan until ``stop`` is set; every trouble is logged and met with another repair."""
@@ -101,16 +111,16 @@ class PlanKeeper:
     def _judge(self, reads: Sequence[Read]) -> None:
         """Compare new records with SQL's newest; the write lock keeps our own appends out of the picture."""
         with self._desk.write_lock:
-            newest = self._newest()
+            with self._desk.engine.begin() as connection:
+                newest = self._publisher.newest_by_key(connection, {read.at.key for read in reads if read.at.key is not None})
             ahead = self._ahead(reads, newest)
             if ahead:
                 self._close(ahead)
                 return
             self._alarms(reads, newest)
             stale = {read.at.key: newest[read.at.key] for read in reads if read.at.key is not None and _hides(read, newest)}
-            touched = self._append_again(list(stale.values()))
-        if touched:
-            self._fence(touched)
+            self._append_again(list(stale.values()))
+        self._pay()
 
     def _newest(self) -> dict[bytes, Staged]:
         with self._desk.engine.begin() as connection:
@@ -170,24 +180,28 @@ class PlanKeeper:
         if moved:
             self._publisher.note_offsets({newest[key]: offset for key, offset in moved.items()})
 
-    def _append_again(self, stale: Sequence[Staged]) -> set[str]:
-        """Append entries anew; return the datasets whose lanes may have been decided under something else."""
+    def _append_again(self, stale: Sequence[Staged]) -> None:
+        """Append entries anew; the lanes of their datasets may have been decided under something else, and owe a fence."""
+        self._owed |= {dataset for entry in stale for dataset in (_dataset_of(entry),) if dataset is not None}
         for group in _groups(stale):
             self._publisher.append(group)
             metrics.PLAN_REPAIRS.inc(len(group))
-        return {dataset for entry in stale for dataset in (_dataset_of(entry),) if dataset is not None}
 
-    def _finish_acts(self, touched: set[str]) -> None:
-        """Fence the datasets ``touched`` and those of narrowing acts that were left open, then give each open act its outcome."""
+    def _pay(self) -> None:
+        if self._owed:
+            self._fence(self._owed)
+            self._owed = set()
+
+    def _finish_acts(self) -> None:
+        """Fence what owes a fence, narrowing acts that were left open too, then give each open act its outcome."""
         with self._desk.engine.begin() as connection:
             left = [
                 (row, self._publisher.of_act(connection, row.correlation_id))
                 for row in open_acts(connection, scope=self._desk.scope)
                 if row.object_type in OURS and row.correlation_id not in self._desk.in_flight
             ]
-        narrowed = {entry.narrows for _, staged in left for entry in staged if entry.narrows is not None}
-        if touched | narrowed:
-            self._fence(touched | narrowed)
+        self._owed |= {entry.narrows for _, staged in left for entry in staged if entry.narrows is not None}
+        self._pay()
         for row, staged in left:
             outcome, reason = ("done", "finished by repair") if staged else ("failed", "interrupted before it took effect")
             self._desk.finish(row, outcome=outcome, reason=reason)

@@ -35,15 +35,16 @@ class SchemaActs:
         agreement would not compile any more.
         """
         w = self._w
-        check_schema(schema, where=subject)
-        with w.desk.engine.begin() as connection:
-            known = w.registry.find(connection, subject=subject, schema=schema)
-        if known is not None:
-            return known
-        act = Act(verb="register.schema", object_type="schema", object_id=subject, after_hash=fingerprint(schema))
+        act = Act(verb="register.schema", object_type="schema", object_id="(no subject of ours)")
         with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.slow_lock:
             with w.desk.engine.begin() as connection:
                 row = self._dataset_of(connection, subject)
+                opened.act = msgspec.structs.replace(act, object_id=subject)
+                check_schema(schema, where=subject)
+                opened.act = msgspec.structs.replace(act, object_id=subject, after_hash=fingerprint(schema))
+                known = w.registry.find(connection, subject=subject, mark=fingerprint(schema))
+                if known is not None:
+                    return known
                 w.registry.require_compatible(connection, subject=subject, schema=schema)
                 version = len(w.registry.versions(connection, subject)) + 1
                 live = w.shelf.live_on(connection, row.entry.dataset)

@@ -10,6 +10,7 @@ from hub.agreements.file import AgreementFile, parse_agreement
 from hub.model.agreement import Agreement
 from hub.model.errors import HubError, Problem
 from hub.model.lifecycle import State
+from hub.model.times import shown_time
 from hub.store.tables import agreements
 
 LIVE = (State.ACTIVE, State.SUSPENDED)
@@ -90,6 +91,12 @@ class Shelf:
 
     def _all(self) -> sa.Select[Any]:
         return sa.select(agreements).where(agreements.c.scope == self.scope)
+
+
+def agreement_view(row: AgreementRow) -> dict[str, Any]:
+    """Return a version of an agreement as it is shown: its terms and its state, times also in Asia/Shanghai."""
+    terms = msgspec.to_builtins(row.terms)
+    return {**terms, "valid_until": shown_time(row.terms.valid_until_ms), "state": str(row.state), "since": shown_time(row.since_ms)}
 
 
 def check_terms_kept(known: AgreementRow, terms: Agreement, *, where: AgreementFile) -> None:

@@ -17,7 +17,7 @@ from hub.api.house import House
 from hub.api.problems import REGISTRY_JSON, confluent_error
 from hub.catalogue.compatibility import LEVEL
 from hub.catalogue.gate import check_schema
-from hub.catalogue.registry import Registered
+from hub.catalogue.registry import Registered, fingerprint
 from hub.model.errors import HubError
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
 
@@ -87,6 +87,9 @@ def _writing(router: APIRouter, house: House) -> None:
     def register(subject: str, body: Body) -> Response:
         """Register a schema; its id is answered once every worker can learn of it."""
         schema = _schema(body)
+        known = _known(house, subject, schema)
+        if known is not None:
+            return _json({"id": known.schema_id})
         found = house.control.schemas.register(subject=subject, schema=schema, actor=hub.officer)
         return _json({"id": found.schema_id})
 
@@ -96,7 +99,7 @@ def _writing(router: APIRouter, house: House) -> None:
         schema = _schema(body)
         check_schema(schema, where=subject)
         with hub.engine.begin() as connection:
-            found = hub.registry.find(connection, subject=subject, schema=schema)
+            found = hub.registry.find(connection, subject=subject, mark=fingerprint(schema))
             known = found is not None or bool(hub.registry.versions(connection, subject))
         if found is not None:
             return _json(_wire(found))
@@ -197,6 +200,16 @@ def _version(house: House, subject: str, version: str) -> Registered | Response:
     if not found:
         return confluent_error(*_NO_SUBJECT)
     return next((row for row in found if row.version == int(version)), None) or confluent_error(*_NO_VERSION)
+
+
+def _known(house: House, subject: str, schema: str) -> Registered | None:
+    """Return the version that a schema already is: producers that start ask this way, also of a serve that stands by."""
+    try:
+        mark = fingerprint(schema)
+    except (ValueError, RecursionError):
+        return None
+    with house.hub.engine.begin() as connection:
+        return house.hub.registry.find(connection, subject=subject, mark=mark)
 
 
 def _text(house: House, schema_id: int) -> str | None:

@@ -34,9 +34,12 @@ TAKING_OVER: Final = "taking over"
 LEADING: Final = "leading"
 
 
-def serve_forever(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; raises what no waiting can mend, such as HUB-KEY-002."""
-    serve = Serve(settings)
+def serve_forever(settings: Settings, *, adopt_plan: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C; raises what no waiting can mend, such as HUB-KEY-002.
+
+    With ``adopt_plan`` SQL takes over what hub.plan says beyond it, once, before anything else.
+    """
+    serve = Serve(settings, adopt_plan=adopt_plan)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, serve.on_signal)
     serve.run()
@@ -45,9 +48,10 @@ def serve_forever(settings: Settings) -> None:
 class Serve:
     """One serve process; it is the ``House`` of its routes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, adopt_plan: bool = False) -> None:
         """Bind the port; HUB-BROKER-004 when it is taken, HUB-CONF-001 when it would be open to others."""
         self.hub = Hub(settings)
+        self._adopt_plan = adopt_plan
         self.state = STANDBY
         self.trouble: str | None = None
         self._fatal: HubError | None = None
@@ -138,7 +142,7 @@ class Serve:
         self.state = TAKING_OVER
         while not self._stop.is_set():
             try:
-                keeper = self.hub.take_over()
+                keeper = self.hub.take_over(adopt_plan=self._adopt_plan)
                 break
             except HubError as error:
                 if error.entry.exit is not ExitCode.DEPENDENCY or error.code == "HUB-BROKER-002":

@@ -1,16 +1,15 @@
 """The hub's own API: datasets and agreements. Writes take ``?dry_run=true``; refusals are problem+json with the hub's codes."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from hub.agreements.agreement_acts import AgreementChange
-from hub.agreements.shelf import AgreementRow
-from hub.agreements.times import shown
+from hub.agreements.shelf import agreement_view
 from hub.api.bodies import Body, answer, decode
 from hub.api.house import House
-from hub.catalogue.datasets import CatalogueRow
+from hub.catalogue.datasets import dataset_view
 from hub.model.errors import HubError
 from hub.model.lifecycle import Act
 
@@ -92,17 +91,6 @@ def v1_router(house: House) -> APIRouter:
             return answer([agreement_view(row) for row in hub.shelf.require(connection, agreement_id)])
 
     return router
-
-
-def dataset_view(row: CatalogueRow) -> dict[str, Any]:
-    """Return a dataset as it is shown: its entry and its state."""
-    return {**msgspec.to_builtins(row.entry), "state": row.state, "since": shown(row.since_ms)}
-
-
-def agreement_view(row: AgreementRow) -> dict[str, Any]:
-    """Return a version of an agreement as it is shown: its terms and its state, times also in Asia/Shanghai."""
-    terms = msgspec.to_builtins(row.terms)
-    return {**terms, "valid_until": shown(row.terms.valid_until_ms), "state": str(row.state), "since": shown(row.since_ms)}
 
 
 def _moved(house: House, agreement_id: str, step: str, *, dry_run: bool) -> AgreementChange:

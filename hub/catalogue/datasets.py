@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from hub.catalogue.entry_file import SCHEMA_PATH
 from hub.model.dataset import DatasetEntry
 from hub.model.errors import HubError, Problem
+from hub.model.times import shown_time
 from hub.store.tables import datasets
 
 APPLIED: Final = "applied"
@@ -86,6 +87,11 @@ class Catalogue:
         """Note that ``dataset`` is open for records."""
         where = (datasets.c.scope == self.scope, datasets.c.dataset == dataset)
         connection.execute(datasets.update().where(*where).values(state=PUBLISHED, since_ms=at_ms))
+
+
+def dataset_view(row: CatalogueRow) -> dict[str, Any]:
+    """Return a dataset as it is shown: its entry and its state, the time also in Asia/Shanghai."""
+    return {**msgspec.to_builtins(row.entry), "state": row.state, "since": shown_time(row.since_ms)}
 
 
 def shipped_schema(path: str) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import fastavro
+import rfc8785
 from fastavro.schema import SchemaParseException, UnknownType
 
 from hub.model.dataset import GRADES
@@ -37,6 +38,11 @@ def check_schema(text: str, *, where: str) -> Mapping[str, Any]:
         raise HubError(
             "HUB-SCHEMA-001", f"schema of `{where}` is not valid Avro: {_words(error)}", "see the Avro 1.12 specification"
         ) from error
+    try:
+        rfc8785.dumps(raw)
+    except rfc8785.CanonicalizationError as error:
+        fix = "keep whole numbers within 2^53; write larger defaults of a field as text"
+        raise HubError("HUB-SCHEMA-002", f"schema of `{where}` holds a number that canonical JSON cannot hold", fix) from error
     faults = [*_Widths(raw).faults(), *_properties(raw)]
     _refuse("HUB-SCHEMA-002", where, iter(faults))
     carried = ((path, message, "use flat fields for now: nested ones come later") for path, message in unsupported_schema(raw))

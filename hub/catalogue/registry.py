@@ -50,7 +50,7 @@ class Registry:
 
     def register(self, connection: Connection, *, subject: str, schema: str, at_ms: int) -> Registered:
         """Return the version of ``subject`` that is ``schema``, made now where there is none. Compatibility is asked before."""
-        found = self.find(connection, subject=subject, schema=schema)
+        found = self.find(connection, subject=subject, mark=fingerprint(schema))
         if found is not None:
             return found
         schema_id = self._id_of(connection, schema)
@@ -61,9 +61,9 @@ class Registry:
         connection.execute(subject_versions.insert().values(**row))
         return Registered(subject, version, schema_id, schema, new=True)
 
-    def find(self, connection: Connection, *, subject: str, schema: str) -> Registered | None:
-        """Return the version of ``subject`` that is ``schema``, None where there is none."""
-        wanted = self._joined().where(subject_versions.c.subject == subject, schemas.c.fingerprint == fingerprint(schema))
+    def find(self, connection: Connection, *, subject: str, mark: str) -> Registered | None:
+        """Return the version of ``subject`` whose schema has the fingerprint ``mark``, None where there is none."""
+        wanted = self._joined().where(subject_versions.c.subject == subject, schemas.c.fingerprint == mark)
         row = connection.execute(wanted).first()
         return _registered(row) if row is not None else None
 

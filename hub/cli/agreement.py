@@ -7,6 +7,7 @@ import typer
 
 from hub.cli.client import ServeClient, read_text
 from hub.cli.output import JsonFlag, emit, say, session, table
+from hub.cli.reading import reading
 from hub.model.errors import HubError
 
 app = typer.Typer(no_args_is_help=True)
@@ -96,11 +97,11 @@ def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = Fals
 
 
 def _read(ctx: typer.Context) -> list[dict[str, Any]]:
-    from hub.api.v1 import agreement_view  # noqa: PLC0415 - SQL and the web framework, which `--help` does not need
-    from hub.app import Hub  # noqa: PLC0415 - same
+    from hub.agreements.shelf import Shelf, agreement_view  # noqa: PLC0415 - SQL, which `--help` does not need
 
-    with Hub(session(ctx).settings) as hub, hub.engine.begin() as connection:
-        return [agreement_view(row) for row in hub.shelf.all(connection)]
+    settings = session(ctx).settings
+    with reading(settings) as connection:
+        return [agreement_view(row) for row in Shelf(scope=settings.scope).all(connection)]
 
 
 def _move(ctx: typer.Context, agreement_id: str, step: str, *, dry_run: bool, as_json: bool) -> None:

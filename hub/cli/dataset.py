@@ -7,6 +7,7 @@ import typer
 
 from hub.cli.client import ServeClient, read_text
 from hub.cli.output import JsonFlag, emit, say, session, table
+from hub.cli.reading import reading
 from hub.model.errors import HubError
 from hub.model.names import dataset_parts
 
@@ -73,16 +74,16 @@ def show(ctx: typer.Context, dataset: Dataset, as_json: JsonFlag = False) -> Non
 
 
 def _read(ctx: typer.Context) -> list[dict[str, Any]]:
-    from hub.api.v1 import dataset_view  # noqa: PLC0415 - SQL and the web framework, which `--help` does not need
-    from hub.app import Hub  # noqa: PLC0415 - same
+    from hub.catalogue.datasets import Catalogue, dataset_view  # noqa: PLC0415 - SQL, which `--help` does not need
 
-    with Hub(session(ctx).settings) as hub, hub.engine.begin() as connection:
-        return [dataset_view(row) for row in hub.catalogue.all(connection)]
+    settings = session(ctx).settings
+    with reading(settings) as connection:
+        return [dataset_view(row) for row in Catalogue(scope=settings.scope).all(connection)]
 
 
 def _schema_beside(file: Path, text: str) -> str | None:
     """Return the schema that an entry names, where it lies near the entry; serve reports what is wrong with the entry itself."""
-    from hub.catalogue.entry_file import parse_dataset_entry  # noqa: PLC0415 - Avro, which `--help` does not need
+    from hub.catalogue.entry_file import parse_dataset_entry  # noqa: PLC0415 - YAML, which `--help` does not need
 
     try:
         path = parse_dataset_entry(text, file=file.name).schema

@@ -8,6 +8,7 @@ import typer
 
 from hub.cli.client import ServeClient, read_text
 from hub.cli.output import JsonFlag, emit, say, session, table
+from hub.cli.reading import reading
 from hub.model.errors import HubError
 
 app = typer.Typer(no_args_is_help=True)
@@ -44,10 +45,12 @@ def list_schemas(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 
     Example: `cityhub schema list`
     """
-    from hub.app import Hub  # noqa: PLC0415 - SQL, which `--help` does not need
+    from hub.catalogue.registry import Registry  # noqa: PLC0415 - SQL, which `--help` does not need
 
-    with Hub(session(ctx).settings) as hub, hub.engine.begin() as connection:
-        found = [version for subject in hub.registry.subjects(connection) for version in hub.registry.versions(connection, subject)]
+    settings = session(ctx).settings
+    registry = Registry(scope=settings.scope)
+    with reading(settings) as connection:
+        found = [version for subject in registry.subjects(connection) for version in registry.versions(connection, subject)]
     rows = [{"subject": row.subject, "version": row.version, "id": row.schema_id} for row in found]
     if as_json:
         emit(rows, as_json=True)
@@ -61,11 +64,13 @@ def show(ctx: typer.Context, schema_id: Annotated[int, typer.Argument(help="Sche
 
     Example: `cityhub schema show 1`
     """
-    from hub.app import Hub  # noqa: PLC0415 - SQL, which `--help` does not need
+    from hub.catalogue.registry import Registry  # noqa: PLC0415 - SQL, which `--help` does not need
 
-    with Hub(session(ctx).settings) as hub, hub.engine.begin() as connection:
-        text = hub.registry.text(connection, schema_id)
-        uses = hub.registry.uses(connection, schema_id)
+    settings = session(ctx).settings
+    registry = Registry(scope=settings.scope)
+    with reading(settings) as connection:
+        text = registry.text(connection, schema_id)
+        uses = registry.uses(connection, schema_id)
     if text is None:
         raise HubError("HUB-SCHEMA-003", f"schema {schema_id} is not known", "`cityhub schema list` shows those that are")
     schema: dict[str, Any] = json.loads(text)

@@ -14,6 +14,9 @@ app = typer.Typer()
 def serve(
     ctx: typer.Context,
     init: Annotated[bool, typer.Option("--init", help="Make the state folder and the keys where they are missing.")] = False,
+    adopt_plan: Annotated[
+        bool, typer.Option("--adopt-plan", help="After a restored backup: take the newer state from hub.plan (HUB-SERVE-003).")
+    ] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; else `serve.port`. 0: a free one.")] = None,
 ) -> None:
     """Run registry, catalogue, agreements, API and ledger collector until SIGTERM or Ctrl-C.
@@ -38,4 +41,4 @@ def serve(
     load_trust_keys(settings.keys_folder)
     if port is not None:
         settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"port": port})})
-    serve_forever(settings)
+    serve_forever(settings, adopt_plan=adopt_plan)

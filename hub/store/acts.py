@@ -91,8 +91,9 @@ def record_act(
 
 def open_acts(connection: Connection, *, scope: str) -> Sequence[sa.Row[Any]]:
     """Return the rows ``intended`` whose correlation id has no outcome yet, oldest first."""
-    ended = sa.select(acts.c.correlation_id).where(acts.c.outcome != "intended")
-    wanted = sa.select(acts).where(acts.c.scope == scope, acts.c.outcome == "intended", acts.c.correlation_id.not_in(ended))
+    later = acts.alias()
+    ended = sa.exists().where(later.c.correlation_id == acts.c.correlation_id, later.c.outcome != "intended")
+    wanted = sa.select(acts).where(acts.c.scope == scope, acts.c.outcome == "intended", ~ended)
     return connection.execute(wanted.order_by(acts.c.seq)).all()
 
 

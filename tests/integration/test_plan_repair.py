@@ -1,12 +1,13 @@
 """hub.plan says what SQL says, whatever a crash or a stranger left in it."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from hall import DATASET, Hall, hall_settings, until
+from hall import AGREEMENT, DATASET, VEHICLE, Hall, hall_settings, until
 
 from hub.agreements.publisher import Publisher
 from hub.broker.embedded import EmbeddedBroker
@@ -119,7 +120,7 @@ def test_an_act_that_was_intended_and_left_no_entry_has_failed(settings: Setting
     """A crash while topics were being made: nothing was published, the act says so, and doing it again works."""
     first = Hall(settings, watch=False)
     first.open_dataset()
-    change = first.hub.control.agreements.apply(_agreement(), file="a.yaml", actor=first.hub.officer)
+    change = first.hub.control.agreements.apply(AGREEMENT, file="a.yaml", actor=first.hub.officer)
     with monkeypatch.context() as patched:
         patched.setattr(type(first.hub.admin), "create_topics", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -131,12 +132,6 @@ def test_an_act_that_was_intended_and_left_no_entry_has_failed(settings: Setting
         assert second.hub.control.agreements.sign(change.id, actor=second.hub.officer).state is State.ACTIVE
     finally:
         second.close()
-
-
-def _agreement() -> str:
-    from hall import AGREEMENT  # noqa: PLC0415 - one use
-
-    return AGREEMENT
 
 
 def test_a_restored_backup_takes_no_change_until_it_is_repaired(settings: Settings) -> None:
@@ -159,6 +154,50 @@ def test_a_restored_backup_takes_no_change_until_it_is_repaired(settings: Settin
         assert len(restored.log()) == end
     finally:
         restored.close()
+
+
+def test_the_way_on_after_a_restored_backup_is_to_adopt_what_hub_plan_says(settings: Settings) -> None:
+    """States, terms and schemas come back; ids go on above the largest; the act names the officer."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.close()
+    backup = settings.state.with_name("backup")
+    shutil.copytree(settings.state, backup)
+    later = Hall(settings, watch=False)
+    later.sign()
+    later.hub.control.agreements.suspend("parking-vehicles", actor=later.hub.officer)
+    outputs = later.body(KEY).output_schema_ids
+    later.close()
+    restored = Hall(settings.model_copy(update={"state": backup}), watch=False, adopt_plan=True)
+    try:
+        officer, control = restored.hub.officer, restored.hub.control
+        assert ("adopt.plan", restored.names.plan, "done") in restored.acts()
+        assert control.agreements.resume("parking-vehicles", actor=officer).state is State.ACTIVE
+        assert restored.last(KEY)[1].revision == 3
+        assert restored.body(KEY).output_schema_ids == outputs
+        wider = {**VEHICLE, "fields": [*VEHICLE["fields"], {"name": "b", "type": "string", "default": ""}]}
+        subject = restored.names.dept_subject(DATASET)
+        assert control.schemas.register(subject=subject, schema=json.dumps(wider), actor=officer).schema_id == 3
+    finally:
+        restored.close()
+
+
+def test_a_lost_database_is_made_again_from_hub_plan(settings: Settings) -> None:
+    """With the keys and the topic nothing that delivers is lost; the catalogue's words are, and say so."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.sign()
+    first.close()
+    for file in settings.state.glob("hub.sqlite3*"):
+        file.unlink()
+    again = Hall(settings, watch=False, adopt_plan=True)
+    try:
+        (row,) = again.hub.control.datasets.entries()
+        assert (row.entry.dataset, row.published, row.entry.title) == (DATASET, True, "(lost with the database)")
+        change = again.hub.control.agreements.suspend("parking-vehicles", actor=again.hub.officer)
+        assert (change.state, len(change.partitions)) == (State.SUSPENDED, 2)
+    finally:
+        again.close()
 
 
 def test_an_emptied_hub_plan_is_filled_again(settings: Settings) -> None:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from hall import AGREEMENT, DATASET, ENTRY, VEHICLE, until
 
 from hub.broker.embedded import EmbeddedBroker
+from hub.cli import run
 from hub.model.names import Names
 
 pytestmark = pytest.mark.broker
@@ -44,21 +46,10 @@ class Site:
     def serve(self, *flags: str) -> subprocess.Popen[bytes]:
         """Start a serve process."""
         with (self.folder / "serve.log").open("ab") as out:
-            process = subprocess.Popen([sys.executable, "-m", "hub.cli", "serve", *flags], env=self.environment, stdout=out, stderr=out)
+            command = [sys.executable, "-m", "hub.cli", "serve", *flags]
+            process = subprocess.Popen(command, env=self.environment, stdout=out, stderr=out, cwd=Path(__file__).parents[2])
         self.processes.append(process)
         return process
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command."""
-        return subprocess.run(
-            [sys.executable, "-m", "hub.cli", *arguments],
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
 
     def ready(self, port: int) -> str:
         """Return what /readyz says, empty where nobody listens."""
@@ -84,6 +75,36 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Terminal:
+    """A terminal at a site: commands run in this process, as ``cityhub`` runs them."""
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """Sit down in the site's folder with its settings."""
+        self._capsys = capsys
+        monkeypatch.chdir(site.folder)
+        for name, value in site.environment.items():
+            monkeypatch.setenv(name, value)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Run a command; return its exit code and what it printed on stdout and stderr."""
+        self._capsys.readouterr()
+        code = run(list(arguments))
+        printed = self._capsys.readouterr()
+        return code, printed.out, printed.err
+
+    def value(self, *arguments: str) -> Any:
+        """Run a command with ``--json`` that succeeds; return what it printed."""
+        code, out, err = self.run(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def terminal(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """Give a terminal at the site."""
+    return Terminal(site, monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -123,35 +144,40 @@ def test_it_does_not_start_without_keys(site: Site) -> None:
     assert "HUB-KEY-001" in site.log()
 
 
-def test_officers_work_by_the_command_line(site: Site) -> None:
+def test_officers_work_by_the_command_line(site: Site, terminal: Terminal) -> None:
     """Apply, publish, sign, suspend; exit codes say what kind of refusal it was."""
-    down = site.run("agreement", "sign", "parking-vehicles")
-    assert (down.returncode, "HUB-SERVE-001" in down.stderr) == (4, True)
+    code, _, err = terminal.run("agreement", "sign", "parking-vehicles")
+    assert (code, "HUB-SERVE-001" in err) == (4, True)
     site.serve("--init")
     until(lambda: "\nready" in site.ready(site.port), within_s=60)
-    assert json.loads(site.run("dataset", "apply", "d.yaml", "--json").stdout)["outcome"] == "new"
-    assert json.loads(site.run("dataset", "publish", DATASET, "--json").stdout)["state"] == "published"
-    assert json.loads(site.run("agreement", "apply", "a.yaml", "--json").stdout)["state"] == "draft"
-    assert json.loads(site.run("agreement", "sign", "parking-vehicles", "--dry-run", "--json").stdout)["outcome"] == "would be active"
-    assert json.loads(site.run("agreement", "sign", "parking-vehicles", "--json").stdout)["state"] == "active"
-    suspended = json.loads(site.run("agreement", "suspend", "parking-vehicles", "--json").stdout)
+    assert terminal.value("dataset", "apply", "d.yaml")["outcome"] == "new"
+    assert terminal.value("dataset", "publish", DATASET)["state"] == "published"
+    assert terminal.value("agreement", "apply", "a.yaml")["state"] == "draft"
+    assert terminal.value("agreement", "sign", "parking-vehicles", "--dry-run")["outcome"] == "would be active"
+    assert terminal.value("agreement", "sign", "parking-vehicles")["state"] == "active"
+    suspended = terminal.value("agreement", "suspend", "parking-vehicles")
     assert [answer["source_offset"] for answer in suspended["partitions"]] == [0, 0]
-    again = site.run("agreement", "suspend", "parking-vehicles")
-    assert (again.returncode, "HUB-AGREE-004" in again.stderr, "`resume`" in again.stderr) == (3, True, True)
-    assert json.loads(site.run("agreement", "list", "--json").stdout)[0]["state"] == "suspended"
-    assert DATASET in site.run("dataset", "list").stdout
-    assert json.loads(site.run("schema", "show", "1", "--json").stdout)["schema"]["name"] == "Vehicle"
+    code, _, err = terminal.run("agreement", "suspend", "parking-vehicles")
+    assert (code, "HUB-AGREE-004" in err, "`resume`" in err) == (3, True, True)
+    assert terminal.value("agreement", "list")[0]["state"] == "suspended"
+    assert terminal.value("agreement", "show", "parking-vehicles")[0]["purpose"] == "enforcement"
+    assert DATASET in terminal.run("dataset", "list")[1]
+    assert terminal.value("dataset", "show", DATASET)["state"] == "published"
+    assert terminal.value("schema", "show", "1")["schema"]["name"] == "Vehicle"
+    assert [row["id"] for row in terminal.value("schema", "list")] == [1, 2]
+    wider = {**VEHICLE, "fields": [*VEHICLE["fields"], {"name": "colour", "type": "string", "default": ""}]}
+    (site.folder / "v2.avsc").write_text(json.dumps(wider))
+    assert terminal.value("schema", "register", DATASET, "v2.avsc", "--dry-run")["version"] == 2
+    assert terminal.value("schema", "register", DATASET, "v2.avsc")["schema_id"] == 3
 
 
-def test_every_fault_of_a_file_is_on_the_terminal_with_its_line(site: Site) -> None:
+def test_every_fault_of_a_file_is_on_the_terminal_with_its_line(site: Site, terminal: Terminal) -> None:
     """Officers mend a file in one go."""
     site.serve("--init")
     until(lambda: "\nready" in site.ready(site.port), within_s=60)
     (site.folder / "a.yaml").write_text(AGREEMENT.replace("tariff", "tarif").replace("2050-12-31", "soon"))
-    refused = site.run("agreement", "apply", "a.yaml")
-    assert refused.returncode == 2
-    assert "a.yaml:9" in refused.stderr
-    assert "did you mean `tariff`?" in refused.stderr
+    code, _, err = terminal.run("agreement", "apply", "a.yaml")
+    assert (code, "a.yaml:9" in err, "did you mean `tariff`?" in err) == (2, True, True)
     (site.folder / "d.yaml").write_text(ENTRY + "secrecy: state_secret\n")
-    secret = site.run("dataset", "apply", "d.yaml", "--json")
-    assert (secret.returncode, json.loads(secret.stderr)["error"]["code"]) == (3, "HUB-DATASET-002")
+    code, _, err = terminal.run("dataset", "apply", "d.yaml", "--json")
+    assert (code, json.loads(err)["error"]["code"]) == (3, "HUB-DATASET-002")

@@ -156,6 +156,12 @@ def test_a_field_property_that_means_nothing_is_refused(name: str, value: Any) -
     assert [problem.field for problem in found.problems] == [f"fields[0].{name}"]
 
 
+def test_a_default_that_canonical_json_cannot_hold_is_refused() -> None:
+    """Its fingerprint, and the signature over its entry, could not be made."""
+    assert refusal_of(record({"name": "big", "type": "long", "default": 2**53 + 1})).code == "HUB-SCHEMA-002"
+    assert check_schema(record({"name": "big", "type": "long", "default": 2**53 - 1}), where="vehicles")
+
+
 def test_two_fields_cannot_share_a_column_title() -> None:
     """Files name their columns by it."""
     assert "one title" in refusal_of(record(FIELD, {"name": "other", "type": "string", "title": "号牌"})).problems[0].message

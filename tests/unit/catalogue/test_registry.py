@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from hub.catalogue.registry import Registry
+from hub.catalogue.registry import Registry, fingerprint
 from hub.store.engine import open_engine
 from hub.store.tables import create_tables
 
@@ -39,7 +39,7 @@ def test_the_same_schema_again_is_the_same_version(connection: Connection) -> No
     registry.register(connection, subject="s-value", schema=ONE, at_ms=0)
     again = registry.register(connection, subject="s-value", schema=json.dumps(json.loads(ONE), indent=4, sort_keys=True), at_ms=0)
     assert (again.schema_id, again.version, again.new) == (1, 1, False)
-    assert registry.find(connection, subject="s-value", schema=TWO) is None
+    assert registry.find(connection, subject="s-value", mark=fingerprint(TWO)) is None
 
 
 def test_one_schema_under_two_subjects_has_one_id(connection: Connection) -> None:

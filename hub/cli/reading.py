@@ -1,0 +1,25 @@
+"""How commands that only look read SQL: no broker, no serve, and few imports."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from hub.settings import Settings
+
+
+@contextmanager
+def reading(settings: "Settings") -> "Iterator[Connection]":
+    """Give a transaction on the store, whose tables are made where they are missing; HUB-STORE-001 and -002."""
+    from hub.store.engine import open_engine  # noqa: PLC0415 - SQL, which `--help` does not need
+    from hub.store.tables import create_tables  # noqa: PLC0415 - same
+
+    engine = open_engine(settings.store_url)
+    try:
+        create_tables(engine)
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
