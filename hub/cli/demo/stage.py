@@ -23,10 +23,10 @@ from typing import Any, Final, Self
 
 import yaml
 
-from hub.agreements.times import SHANGHAI
 from hub.cli.children import LOG_TAIL_LINES, hub_command, tail_of
 from hub.cli.running import Running, log_folder, read_running, stop_left_behind
 from hub.model.errors import CODES, HubError, Problem
+from hub.model.times import SHANGHAI
 from hub.settings import Settings, load_settings
 
 START_TIMEOUT_S: Final = 120.0
