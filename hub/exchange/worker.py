@@ -6,7 +6,6 @@ interfaces), and it declares no topic.
 """
 
 import asyncio
-import tempfile
 from typing import Any, Final, NoReturn
 
 import faust
@@ -49,7 +48,7 @@ def create_app(settings: Settings) -> ExchangeApp:
     made = ExchangeApp(
         settings.names.exchange_group,
         broker=f"cityhub://{settings.bootstrap}",
-        datadir=tempfile.gettempdir(),
+        datadir=str(settings.state.absolute() / "faust"),
         autodiscover=False,
         store="memory://",
         web_enabled=False,
