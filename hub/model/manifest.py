@@ -25,6 +25,8 @@ TEXT_CHARACTERS_MAX: Final = 2_000
 _INTEGER = re.compile(r"[-+]?[0-9]+\Z")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+\Z")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_QUOTED = re.compile(r"""'.*'|".*"|\(.*\)""")
+"""The library's messages quote what they found, which may be a value."""
 _NUMBER_MAX: Final = 1e308
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -88,7 +90,11 @@ def read_manifest(text: str, *, faults: Faults) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
-        faults.add(Node(None, line, ""), f"not readable as YAML: {error.problem or 'syntax error'}", "mend the syntax of this line")
+        faults.add(
+            Node(None, line, ""),
+            f"not readable as YAML: {_QUOTED.sub('...', error.problem or 'syntax error')}",
+            "mend the syntax of this line",
+        )
         return empty
     except (yaml.YAMLError, RecursionError, ValueError):
         faults.add(empty, "not readable as YAML", "write plain UTF-8 text, nested less deeply")
