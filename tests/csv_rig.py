@@ -129,11 +129,11 @@ class CsvRig:
             transaction_timeout_ms=10_000,
         )
 
-    def publish(self, **options: Any) -> RunSummary:
+    def publish(self, *, access: HubAccess | None = None, **options: Any) -> RunSummary:
         """Run once in this process."""
         chosen = RunOptions(once=True, limits=Limits(rows_max=ROWS_PER_TRANSACTION), **options)
         with progress("publishing", stream=io.StringIO()) as shown:
-            return Runner(self.definition(), self.access(), options=chosen, progress=shown).run()
+            return Runner(self.definition(), access or self.access(), options=chosen, progress=shown).run()
 
     # -- the conformance suite's rig -----------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from confluent_kafka import Producer
 from csv_rig import FLIGHTS, CsvRig, decode
 
 from connectors.kit import verbs
-from connectors.kit.conformance import SourceConformance
-from connectors.kit.contract import TakeUp
+from connectors.kit.access import HubAccess
+from connectors.kit.conformance import ROWS, SourceConformance, _hold_each_once
+from connectors.kit.contract import Definition, TakeUp
+from connectors.kit.publisher import Publisher
+from connectors.kit.records import Outgoing
 from hub.broker.admin import Admin
 from hub.broker.topics import dept_topic
 from hub.model.errors import HubError
@@ -36,6 +39,48 @@ def rig(names: Names, admin: Admin, tmp_path: Path) -> Iterator[CsvRig]:
 @pytest.mark.timeout(400)
 class TestCsvFileSource(SourceConformance):
     """Promises that every source keeps."""
+
+
+class Died(BaseException):
+    """Stands for a kill in a process that has to go on."""
+
+
+class PositionApart(Publisher):
+    """A broken build: commits the records, and only then, apart from them, the position. Dies once in between."""
+
+    died = False
+
+    def publish(self, records: Sequence[Outgoing], metadata: str, *, settle: Callable[[], None]) -> None:
+        """Publish as it must not be done."""
+        self._producer.begin_transaction()
+        sent = [self._producer.send(self._topic, row.value, None, [("ch-source-id", row.source_id)], row.partition) for row in records]
+        for future in sent:
+            future.get(20)
+        self._producer.commit_transaction()
+        if not PositionApart.died:
+            PositionApart.died = True
+            raise Died
+        super().publish((), metadata, settle=settle)
+
+
+class BrokenAccess(HubAccess, frozen=True, kw_only=True):
+    """Gives the broken publisher."""
+
+    def publisher(self, definition: Definition) -> Publisher:
+        """Return it."""
+        sound = super().publisher(definition)
+        return PositionApart(self.bootstrap, topic=sound._topic, group=sound._group, transactional_id=sound._transactional_id)
+
+
+def test_control_a_position_outside_the_transaction_doubles_rows_and_is_caught(rig: CsvRig) -> None:
+    """The suite's check fails on a build that is broken where it matters."""
+    rig.drop(range(ROWS), name="first")
+    access = BrokenAccess(**{name: getattr(rig.access(), name) for name in HubAccess.__struct_fields__})
+    with pytest.raises(Died):
+        rig.publish(access=access)
+    rig.publish(access=access)
+    with pytest.raises(AssertionError, match="0 rows lost, 100 doubled"):
+        _hold_each_once(rig.published(), range(ROWS))
 
 
 def rows_of(rig: CsvRig) -> list[int]:
