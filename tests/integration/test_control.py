@@ -237,6 +237,56 @@ def test_a_dataset_that_is_not_shared_takes_no_agreement(hall: Hall) -> None:
     assert refusal.value.code == "HUB-AGREE-006"
 
 
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        (ENTRY.replace("partitions: 2", "partitions: 4"), "HUB-DATASET-004"),
+        (ENTRY + "key_identifier: plate\n", "HUB-DATASET-004"),
+        (ENTRY.replace("conditional", "not_shared") + "sharing_basis: 某条例 第九条\n", "HUB-AGREE-006"),
+    ],
+)
+def test_what_lanes_and_agreements_rely_on_cannot_change_under_them(hall: Hall, entry: str, code: str) -> None:
+    """Partitions and keys of a published dataset stay; sharing ends only after its agreements."""
+    hall.open_dataset()
+    hall.sign()
+    with pytest.raises(HubError) as refusal:
+        hall.hub.control.datasets.apply(entry, file="d.yaml", schema=json.dumps(VEHICLE), actor=hall.hub.officer)
+    assert refusal.value.code == code
+
+
+def test_the_words_about_a_published_dataset_may_change(hall: Hall) -> None:
+    """Another person may become accountable."""
+    hall.open_dataset()
+    changed = ENTRY.replace("wang-lei", "chen-jing")
+    change = hall.hub.control.datasets.apply(changed, file="d.yaml", schema=json.dumps(VEHICLE), actor=hall.hub.officer)
+    assert (change.outcome, change.state) == ("changed", "published")
+
+
+def test_an_entry_does_not_register_another_schema_by_the_way(hall: Hall) -> None:
+    """A new version is an act of its own, checked against the agreements."""
+    hall.open_dataset()
+    other = {**VEHICLE, "fields": VEHICLE["fields"][:2]}
+    with pytest.raises(HubError) as refusal:
+        hall.hub.control.datasets.apply(ENTRY, file="d.yaml", schema=json.dumps(other), actor=hall.hub.officer)
+    assert refusal.value.code == "HUB-DATASET-004"
+
+
+def test_an_agreement_on_a_dataset_that_is_not_published_waits(hall: Hall) -> None:
+    """A draft may be stored; signing says what is missing."""
+    hall.hub.control.datasets.apply(ENTRY, file="d.yaml", schema=json.dumps(VEHICLE), actor=hall.hub.officer)
+    with pytest.raises(HubError) as refusal:
+        hall.sign()
+    assert (refusal.value.code, refusal.value.fix) == ("HUB-DATASET-005", f"`cityhub dataset publish {DATASET}`")
+
+
+def test_an_agreement_whose_term_is_over_is_not_signed(hall: Hall) -> None:
+    """It would deny every record from the first."""
+    hall.open_dataset()
+    with pytest.raises(HubError) as refusal:
+        hall.sign(AGREEMENT.replace("2050-12-31", "2020-12-31"))
+    assert refusal.value.code == "HUB-AGREE-005"
+
+
 def test_a_new_writer_schema_is_in_hub_plan_with_all_that_follows_from_it(hall: Hall) -> None:
     """Before its id is answered: schema, dataset, and each live agreement with its output schema."""
     hall.open_dataset()
