@@ -61,4 +61,4 @@ class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
 
 def topic_is_missing(topic: str) -> HubError:
     """Return the error of a dataset that was never published, or whose topic is gone."""
-    return HubError("HUB-BROKER-009", f"topic `{topic}` does not exist", "publish the dataset: `cityhub dataset publish FILE`")
+    return HubError("HUB-BROKER-009", f"topic `{topic}` does not exist", "publish the dataset first: `cityhub dataset publish ORG/DATASET`")

@@ -42,7 +42,7 @@ class Registry:
         try:
             answer = self._client.get(path)
             if answer.status_code == _NOT_FOUND:
-                raise HubError("HUB-SCHEMA-003", missing, "publish the dataset: `cityhub dataset publish FILE`")
+                raise HubError("HUB-SCHEMA-003", missing, "put it into the catalogue first: `cityhub dataset apply FILE`")
             answer.raise_for_status()
             found = answer.json()
         except (httpx.HTTPError, ValueError):
