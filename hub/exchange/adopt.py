@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from hub.broker.admin import Admin
 from hub.broker.fencing import LaneGate
+from hub.exchange.metering import usage_output
 from hub.exchange.usage_log import last_step
-from hub.exchange.writing import usage_output
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.records import encode_usage_step

@@ -2,22 +2,19 @@
 
 import time
 from collections import Counter
-from typing import Final
 
 import msgspec
 
 from hub.broker.batches import build_batches
-from hub.broker.topics import usage_partition
 from hub.broker.transactions import Output
 from hub.exchange.context import LaneContext
 from hub.exchange.inbox import Taken
+from hub.exchange.metering import CONTROL_BATCH_BYTES_MAX, usage_output
 from hub.exchange.plan import Plan
 from hub.exchange.verdict import Verdict
 from hub.model.names import TopicPartition
 from hub.model.records import Quarantined, encode_quarantined, encode_usage_step
 from hub.model.usage import Position, UsageStep, chain_hash, check_conservation
-
-CONTROL_BATCH_BYTES_MAX: Final = 900_000
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -71,12 +68,6 @@ def step_of(partition: TopicPartition, position: Position, taken: Taken, *, plan
         vital_topics=frozenset({context.names.usage, plan.quarantine_topic}),
         rejects=Counter(record.code for record in verdict.quarantined),
     )
-
-
-def usage_output(usage: UsageStep, framed: bytes, *, topic: str) -> Output:
-    """Return the batch that carries a usage step, for the partition that Java's default partitioner would choose."""
-    (batch,) = build_batches([(usage.key, framed)], bytes_max=CONTROL_BATCH_BYTES_MAX, timestamp_ms=int(time.time() * 1000))
-    return Output(topic, usage_partition(usage.key), batch.data, batch.records)
 
 
 def _quarantine(records: tuple[Quarantined, ...], *, topic: str, partition: int) -> list[Output]:
