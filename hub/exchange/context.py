@@ -104,9 +104,24 @@ class LaneContext(msgspec.Struct, frozen=True):
         found: uuid.UUID | None = (await topic_ids(self.client, [topic])).get(topic)
         return found
 
+    async def hold_topic(self, partition: TopicPartition, topic_id: uuid.UUID) -> None:
+        """Hold that a topic is still the one of the position; HUB-LANE-002 where its name is another topic's now.
+
+        Asked after records were read: what was read before the answer came from the topic of the position. A topic that is not
+        there is no other topic: the group takes its partitions away.
+        """
+        if await self.topic_id(partition.topic) not in {None, topic_id}:
+            raise another_topic(partition)
+
     def plan_offset(self, topic: str) -> int:
         """Return the offset of the newest plan of ``topic``, -1 where there is none."""
         try:
             return self.intake.plan(topic).plan_offset
         except HubError:
             return -1
+
+
+def another_topic(partition: TopicPartition) -> HubError:
+    """Return the error of a lane whose topic was created again: its offsets are those of other records."""
+    way_out = f"look at `cityhub exchange status`, then `cityhub exchange adopt {partition} --at OFFSET`"
+    return HubError("HUB-LANE-002", f"`{partition.topic}` is another topic than the one of the position", way_out)

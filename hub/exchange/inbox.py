@@ -2,12 +2,13 @@
 
 A chunk that does not follow the one before is never taken: it is a left-over from before a seek, or retention overtook the
 lane. The log's own beginning decides which: offsets below it are counted ``lost``, everything else is asked for again. An
-idle lane looks now and then whether retention passed it by, since then no chunk comes to tell.
+idle lane looks now and then whether retention passed it by, or its topic was created again: then no chunk comes to tell.
 """
 
 import asyncio
 import contextlib
 import time
+import uuid
 from collections import deque
 from typing import Final, NamedTuple
 
@@ -40,17 +41,19 @@ class Inbox:
         self._limits = context.settings
         self._queue: deque[Chunk] = deque()
         self._due = -1
+        self._topic_id = uuid.UUID(int=0)
         self._stray: Chunk | None = None
         self._arrived = asyncio.Event()
         self._open = False
         self._paused = False
         self._look_at = 0.0
 
-    def open(self, offset: int) -> None:
-        """Accept chunks from ``offset`` on."""
+    def open(self, offset: int, *, topic_id: uuid.UUID) -> None:
+        """Accept chunks from ``offset`` on, of the topic that has this id."""
         self._queue.clear()
         self._stray = None
         self._due = offset
+        self._topic_id = topic_id
         self._open = True
         self._paused = False
         self._look_at = time.monotonic()
@@ -124,7 +127,11 @@ class Inbox:
         return lost
 
     async def _overtaken(self) -> int:
-        """Return how many offsets from the due one on the log does not hold any more, and go on behind them."""
+        """Return how many offsets from the due one on the log does not hold any more, and go on behind them.
+
+        HUB-LANE-002 where the topic was created again: offsets that are not there are then no loss, and none will ever follow.
+        """
+        await self._context.hold_topic(self._partition, self._topic_id)
         earliest = await list_offset(self._context.client, self._partition, at=EARLIEST)
         if earliest is None or earliest <= self._due or self._queue:
             return 0

@@ -105,7 +105,7 @@ class Lane:
         await self._transaction.initialise()
         self._open = False
         position = await read_start(self.partition, context=self._context)
-        self._inbox.open(position.offset)
+        self._inbox.open(position.offset, topic_id=position.topic_id)
         await self._context.flow.seek(self.partition, position.offset)
         self._context.flow.resume(self.partition)
         self.fault = None
@@ -120,6 +120,7 @@ class Lane:
             return position
         began = time.monotonic()
         await self._at("lane.drained")
+        await self._context.hold_topic(self.partition, position.topic_id)
         now_ms = self._context.clock.now_ms()
         for _ in range(RERUNS_MAX):
             decision = await self._decide(position, taken, now_ms=now_ms)
@@ -131,7 +132,7 @@ class Lane:
                 self._context.observer.step_committed(step.usage, plan=decision.plan, seconds=time.monotonic() - began)
                 self._context.observer.quarantined(self.partition.topic, step.rejects)
                 return step.position
-            await self._abort()
+            await self._undo()
             now_ms = append_ms or self._context.clock.now_ms()
         raise Lost("a step was rerun too often")
 
@@ -192,6 +193,9 @@ class Lane:
                 ) from gone
             self._context.undeliverables.mark(gone.topics)
             return None
+        if append_ms < 0:
+            fix = "set `message.timestamp.type=LogAppendTime` on it: `cityhub serve` names every topic that is set otherwise"
+            raise HubError("HUB-LANE-008", f"`{self._context.names.usage}` tells no append time, so no term can be held", fix)
         self._context.clock.see(append_ms)
         await self._at("lane.produced")
         return append_ms
@@ -212,12 +216,16 @@ class Lane:
         self._open = False
         await self._at("lane.committed")
 
-    async def _abort(self) -> None:
-        """End an open transaction without effect; a failure is left to whoever initialises next."""
+    async def _undo(self) -> None:
+        """Abort what is open, surely: Lost where nobody knows, since a later commit would then commit it too."""
         if self._open:
             self._open = False
-            with contextlib.suppress(Lost):
-                await self._transaction.end(commit=False)
+            await self._transaction.end(commit=False)
+
+    async def _abort(self) -> None:
+        """Abort what is open on the way out; a failure is left to whoever initialises next."""
+        with contextlib.suppress(Lost):
+            await self._undo()
 
     async def _stand_still(self, fault: HubError) -> None:
         """Alarm and wait until the position, the plan or the keys are others, or until a fault that may mend is tried again."""

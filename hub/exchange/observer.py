@@ -4,7 +4,7 @@ from collections import Counter
 
 import structlog
 
-from hub.broker.transactions import Fenced
+from hub.broker.transactions import Fenced, Lost
 from hub.exchange import kernel
 from hub.exchange.plan import Plan
 from hub.model.errors import HubError
@@ -41,7 +41,8 @@ class Observer:
         self._state(partition, "starting")
         outcome = "fenced" if isinstance(why, Fenced) else "failed"
         metrics.STEPS.labels(topic=partition.topic, outcome=outcome).inc()
-        log.warning("lane starts anew", lane=str(partition), reason=str(why))
+        reason = str(why) if isinstance(why, Fenced | Lost) else type(why).__name__  # the texts of others may hold values
+        log.warning("lane starts anew", lane=str(partition), reason=reason)
 
     def lane_stopped(self, partition: TopicPartition, fault: HubError) -> None:
         """Raise the alarm: a partition stands still until a person acts."""

@@ -1,7 +1,7 @@
 """Where a lane begins: its committed position, held against the topic, the log and hub.plan. A lane never invents one."""
 
 from hub.broker.transactions import LATEST, committed_offset, list_offset
-from hub.exchange.context import LaneContext
+from hub.exchange.context import LaneContext, another_topic
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 from hub.model.usage import Position
@@ -20,7 +20,7 @@ async def read_start(partition: TopicPartition, *, context: LaneContext) -> Posi
         raise HubError("HUB-LANE-001", f"`{partition}` has no committed position", way_out)
     position = Position.parse(offset=committed[0], metadata=committed[1], lane=str(partition))
     if await context.topic_id(partition.topic) != position.topic_id:
-        raise HubError("HUB-LANE-002", f"`{partition.topic}` is another topic than the one of the position", way_out)
+        raise another_topic(partition)
     end = await list_offset(context.client, partition, at=LATEST)
     if end is None or position.offset > end:
         raise HubError("HUB-LANE-003", f"`{partition}` stands at {position.offset}, the log ends at {end}", way_out)

@@ -1,0 +1,123 @@
+"""What a lane makes of answers that go wrong in the middle of a step. The broker here is a few lines: see ``lane_rig``."""
+
+import asyncio
+import io
+import json
+import uuid
+from collections.abc import Callable
+
+import structlog
+from kernel_kit import LANE, NOW, batch_at, chunk_of, plan_of, terms, vehicle
+from lane_rig import NO_ANSWER, LaneRig
+
+from hub.exchange.observer import Observer
+from hub.exchange.verdict import Chunk
+
+SHARE = "share.parking-office.parking"
+STRANGE = 42
+
+
+def _chunk(count: int = 3) -> Chunk:
+    return chunk_of(batch_at(100, [(None, vehicle())] * count), first_offset=100, next_offset=100 + count)
+
+
+async def _until(true: Callable[[], bool], *, within_s: float = 10) -> None:
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110 - the lane tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def _run(rig: LaneRig, true: Callable[[], bool]) -> None:
+    running = asyncio.create_task(rig.lane.run())
+    try:
+        await _until(lambda: true() or running.done())
+    finally:
+        rig.lane.stop()
+        await running
+
+
+def test_a_step_is_delivered_and_metered_once() -> None:
+    """The control of this file: with nothing wrong the rig carries a step across."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    rig.give_when_sought(_chunk())
+    asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    assert rig.kafka.delivered(SHARE) == 3
+    assert [(step.first_offset, step.next_offset) for step in rig.kafka.usage()] == [(100, 103)]
+
+
+def test_an_abort_that_may_not_have_happened_is_never_followed_by_a_commit() -> None:
+    """The first try of a step stands in the open transaction: committing the second commits both, twice delivered and billed."""
+    rig = LaneRig(plan_of(terms("parking", "plate", valid_from_ms=1)), append_ms=NOW)
+    rig.kafka.answers["EndTxn"] = [STRANGE]  # the clock is not known yet, so the first try is decided again
+    rig.give_when_sought(_chunk())
+    asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    assert rig.kafka.asked.count("InitProducerId") == 2
+    assert [(step.first_offset, step.next_offset) for step in rig.kafka.usage()] == [(100, 103)]
+    assert rig.kafka.delivered(SHARE) == 3
+
+
+def test_a_topic_created_again_under_a_running_lane_stops_it_before_it_delivers() -> None:
+    """Between two metadata refreshes no rebalance tells: the offsets of the new topic are those of other records."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+
+    async def create_again_while_it_runs() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: rig.lane.next_offset == 100 and "ListOffsets" in rig.kafka.asked)
+        rig.kafka.topics[LANE.topic] = uuid.uuid4()
+        rig.lane.take(_chunk())
+        await _until(lambda: rig.lane.fault is not None)
+        rig.lane.stop()
+        await running
+
+    asyncio.run(create_again_while_it_runs())
+    assert rig.lane.fault is not None
+    assert rig.lane.fault.code == "HUB-LANE-002"
+    assert rig.kafka.committed == []
+
+
+def test_an_idle_lane_notices_that_its_topic_was_created_again() -> None:
+    """Its offset lies beyond the new log: no record would ever come, and nobody would know."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+
+    async def stray_from_the_new_topic() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: rig.lane.next_offset == 100 and rig.kafka.asked.count("Metadata") >= 2)
+        rig.kafka.topics[LANE.topic] = uuid.uuid4()
+        rig.lane.take(chunk_of(batch_at(90, [(None, vehicle())] * 20), first_offset=90, next_offset=110))
+        await _until(lambda: rig.lane.fault is not None)
+        rig.lane.stop()
+        await running
+
+    asyncio.run(stray_from_the_new_topic())
+    assert rig.lane.fault is not None
+    assert rig.lane.fault.code == "HUB-LANE-002"
+
+
+def test_a_usage_topic_without_append_time_stops_the_lane() -> None:
+    """Held against no time every term is over: all would be denied, and it would look right."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=-1)
+    rig.give_when_sought(_chunk())
+    asyncio.run(_run(rig, lambda: rig.lane.fault is not None))
+    assert rig.lane.fault is not None
+    assert rig.lane.fault.code == "HUB-LANE-008"
+    assert rig.kafka.committed == []
+
+
+def test_a_request_without_answer_starts_the_lane_anew() -> None:
+    """The read of the position is asked again, and the step is carried across once."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    rig.kafka.answers["OffsetFetch"] = [NO_ANSWER]
+    rig.give_when_sought(_chunk())
+    asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    assert rig.kafka.delivered(SHARE) == 3
+
+
+def test_the_text_of_an_unexpected_error_is_not_logged() -> None:
+    """It may quote a record: the type alone is told."""
+    out = io.StringIO()
+    structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory(out))
+    try:
+        Observer().lane_restarts(LANE, why=KeyError("浙A12345"))
+    finally:
+        structlog.reset_defaults()
+    assert json.loads(out.getvalue())["reason"] == "KeyError"
