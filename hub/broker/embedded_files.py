@@ -13,6 +13,7 @@ from hub.broker.ports import HOST
 LOG_NAME: Final = "broker.log"
 LOG_CONFIGURATION_NAME: Final = "log4j2.xml"
 TEMPORARY_NAME: Final = "tmp"
+FENCING_LOG_CONFIGURATION_NAME: Final = "fencing-log4j2.xml"
 ARCHIVE_NAME: Final = "kafka.jsa"
 """Beside the jars: their classes as Java has them in memory, see ``archive.py``."""
 KEEP_FOR_EVER_MINUTES: Final = 2_147_483_647
@@ -39,6 +40,21 @@ LOG_CONFIGURATION: Final = f"""\
   </Loggers>
 </Configuration>
 """
+
+FENCING_LOG_CONFIGURATION: Final = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="ERROR">
+  <Appenders>
+    <Console name="out"><PatternLayout charset="UTF-8" pattern="%d{ISO8601} %p %c{1} %m%n%throwable"/></Console>
+  </Appenders>
+  <Loggers>
+    <Root level="WARN"><AppenderRef ref="out"/></Root>
+    <Logger name="org.apache.kafka.controller.ReplicationControlManager" level="INFO"/>
+  </Loggers>
+</Configuration>
+"""
+"""To standard output, so that ``aftermath`` reads what this one start says: that it fenced the broker."""
+FENCING_SESSION_MS: Final = 100
 
 
 def properties(*, port: int, controller_port: int, home: str) -> str:
@@ -68,6 +84,28 @@ def properties(*, port: int, controller_port: int, home: str) -> str:
         "broker.heartbeat.interval.ms": HEARTBEAT_INTERVAL_MS,
         "log.cleaner.dedupe.buffer.size": CLEANER_BYTES,
     }
+    return _text(lines)
+
+
+def fencing_properties(*, controller_port: int, home: str) -> str:
+    """Return the properties of the same node as a controller alone, which fences its broker at once: see ``aftermath``."""
+    return _text(
+        {
+            "process.roles": "controller",
+            "node.id": 1,
+            "listeners": f"CONTROLLER://{HOST}:{controller_port}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.bootstrap.servers": f"{HOST}:{controller_port}",
+            "log.dirs": f"{home}/data",
+            "metadata.log.dir": f"{home}/metadata",
+            "broker.session.timeout.ms": FENCING_SESSION_MS,
+            "broker.heartbeat.interval.ms": FENCING_SESSION_MS // 2,
+        }
+    )
+
+
+def _text(lines: Mapping[str, object]) -> str:
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
