@@ -49,6 +49,7 @@ BUSY: Final = frozenset({7, 19, 20, 51, 88})
 REFUSED: Final = frozenset({10, 17, 18, 29, 44, 87})
 """Too large, invalid topic, list too large, not authorised, policy, invalid record: definite for that topic."""
 UNKNOWN_TOPIC: Final = 3
+NO_LEADER: Final = 5
 UNKNOWN_TOPIC_FOR_S: Final = 2.0
 REQUEST_TIMEOUT_MS: Final = 8_000
 EARLIEST: Final = -2
@@ -227,7 +228,9 @@ class Transaction:
             items = [item for item in items if item[:2] in codes]
             if not items:
                 break
-            _raise_definite(codes, unknown_long=time.monotonic() > unknown_until)
+            unknown = {place for place, code in codes.items() if code == UNKNOWN_TOPIC}
+            gone = await _gone(self._client, unknown) if unknown and time.monotonic() > unknown_until else frozenset()
+            _raise_definite(codes, gone=gone)
             if time.monotonic() > deadline:
                 message = f"produce answered {sorted(set(codes.values()))} for too long"
                 raise Lost(message)
@@ -242,13 +245,13 @@ class Transaction:
         found: dict[int | None, list[tuple[str, int, bytearray]]] = defaultdict(list)
         for item in items:
             leader = self._client.cluster.leader_for_partition(KafkaPartition(item[0], item[1]))
-            found[None if leader in {None, -1} else leader].append(item)
+            found[leader].append(item)
         return found
 
     async def _send_to(self, node: int | None, items: list[tuple[str, int, bytearray]]) -> tuple[int, dict[tuple[str, int], int]]:
         """Return the latest append time and the codes of the partitions that have to go again."""
-        if node is None:
-            return -1, {item[:2]: UNKNOWN_TOPIC for item in items}
+        if node is None or node < 0:
+            return -1, {item[:2]: UNKNOWN_TOPIC if node is None else NO_LEADER for item in items}
         topics: dict[str, list[tuple[int, bytes | bytearray]]] = defaultdict(list)
         for topic, partition, data in items:
             topics[topic].append((partition, data))
@@ -256,7 +259,7 @@ class Transaction:
         try:
             answer = await self._client.send(node, FixedVersion(request))
         except kafka_errors.KafkaError:
-            return -1, {item[:2]: 5 for item in items}
+            return -1, {item[:2]: NO_LEADER for item in items}
         return _read_produce(answer)
 
 
@@ -271,14 +274,14 @@ def _read_produce(answer: Any) -> tuple[int, dict[tuple[str, int], int]]:
     return append_ms, failed
 
 
-def _raise_definite(codes: Mapping[tuple[str, int], int], *, unknown_long: bool) -> None:
+def _raise_definite(codes: Mapping[tuple[str, int], int], *, gone: Collection[tuple[str, int]]) -> None:
     """Raise for codes that no retry mends: Fenced, Undeliverable topics, Lost for what is not understood."""
     found = set(codes.values())
     if found & FENCED:
         raise Fenced("Produce", min(found & FENCED))
-    gone = {topic: code for (topic, _), code in codes.items() if code in REFUSED or (code == UNKNOWN_TOPIC and unknown_long)}
-    if gone:
-        raise Undeliverable(gone)
+    definite = {place[0]: code for place, code in codes.items() if code in REFUSED or place in gone}
+    if definite:
+        raise Undeliverable(definite)
     strange = found - STALE - BUSY - COORDINATOR
     if strange:
         message = f"produce answered {sorted(strange)}"
@@ -315,8 +318,8 @@ async def list_offset(client: AIOKafkaClient, partition: TopicPartition, *, at: 
     deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
     unknown_until = time.monotonic() + UNKNOWN_TOPIC_FOR_S
     while True:
-        code = UNKNOWN_TOPIC
         leader = client.cluster.leader_for_partition(KafkaPartition(*partition))
+        code = UNKNOWN_TOPIC if leader is None else NO_LEADER
         if leader not in {None, -1}:
             request = ListOffsets(-1, 0, [(partition.topic, [(partition.partition, at)])])
             try:
@@ -325,8 +328,8 @@ async def list_offset(client: AIOKafkaClient, partition: TopicPartition, *, at: 
                 if code == 0:
                     return int(offset)
             except kafka_errors.KafkaError:
-                code = 5
-        if code == UNKNOWN_TOPIC and time.monotonic() > unknown_until:
+                code = NO_LEADER
+        if code == UNKNOWN_TOPIC and time.monotonic() > unknown_until and await _gone(client, {partition}):
             return None
         if time.monotonic() > deadline:
             message = f"asking `{partition}` for an offset answered {code}"
@@ -356,12 +359,23 @@ async def append(client: AIOKafkaClient, *, topic: str, partition: int, data: by
                 if code == 0:
                     return int(offset)
             except kafka_errors.KafkaError:
-                code = 5
+                code = NO_LEADER
         if time.monotonic() > deadline or code not in STALE | BUSY:
             raise HubError("HUB-BROKER-010", f"appending to `{topic}` answered {code}", "look at the broker's log")
         client.add_topic(topic)
         await _refresh(client)
         await asyncio.sleep(0.05)
+
+
+async def _gone(client: AIOKafkaClient, places: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+    """Return those of ``places`` of which a broker says that they do not exist; a client that knows none has only not heard."""
+    try:
+        async with asyncio.timeout(UNKNOWN_TOPIC_FOR_S):
+            answer = await _on_any_node(client, lambda: describe(sorted({topic for topic, _ in places})))
+    except (Lost, TimeoutError):
+        return frozenset()
+    told = {name: {row[1] for row in rows} for code, name, _, _, rows, *_ in answer.topics if code in {0, UNKNOWN_TOPIC}}
+    return frozenset(place for place in places if place[0] in told and place[1] not in told[place[0]])
 
 
 async def _on_any_node(client: AIOKafkaClient, build: Callable[[], Any]) -> Any:
