@@ -6,16 +6,30 @@ Owns one event loop in a thread of its own, with one client, so that a revocatio
 import asyncio
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 
-from hub.broker.transactions import Coordinators, Lost, Output, Transaction, append, fence, open_client
+from hub.broker.transactions import (
+    Coordinators,
+    Fenced,
+    Lost,
+    Output,
+    Transaction,
+    Undeliverable,
+    append,
+    committed_offset,
+    fence,
+    open_client,
+)
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.usage import Position
 
 CALL_TIMEOUT_S: Final = 60.0
+Standing: TypeAlias = tuple[int, str] | None
+"""A committed offset and its metadata, None where there is none."""
 _T = TypeVar("_T")
 
 
@@ -35,9 +49,15 @@ class LaneGate:
             raise
         self._coordinators = Coordinators(self._client)
 
-    def open(self, positions: Mapping[TopicPartition, Position], *, names: Names, outputs: Sequence[Output] = ()) -> None:
-        """Commit a position for each lane under its transactional id; ``outputs`` join the one transaction of a single lane."""
-        self._call(self._open(positions, names=names, outputs=outputs))
+    def open(self, positions: Mapping[TopicPartition, Position], *, names: Names) -> None:
+        """Commit a position for each lane under its transactional id."""
+        self._call(self._open(positions, names=names))
+
+    def move(self, lane: TopicPartition, position: Position, *, standing: Standing, names: Names, outputs: Sequence[Output] = ()) -> None:
+        """Commit another position of a lane with ``outputs``; HUB-LANE-009 where it does not stand at ``standing`` any more."""
+        self._call(
+            move(self._transaction(lane, names), self._coordinators, lane, position, names=names, standing=standing, outputs=outputs)
+        )
 
     def fence(self, lanes: Sequence[TopicPartition], *, names: Names) -> None:
         """Fence every lane; returns when each InitProducerId has answered 0."""
@@ -53,32 +73,58 @@ class LaneGate:
         self._call(self._client.close())
         self._stop_loop()
 
-    async def _open(self, positions: Mapping[TopicPartition, Position], *, names: Names, outputs: Sequence[Output]) -> None:
-        await asyncio.gather(*(self._commit(lane, position, names=names, outputs=outputs) for lane, position in positions.items()))
+    async def _open(self, positions: Mapping[TopicPartition, Position], *, names: Names) -> None:
+        await asyncio.gather(*(self._commit(lane, position, names) for lane, position in positions.items()))
 
-    async def _commit(self, lane: TopicPartition, position: Position, *, names: Names, outputs: Sequence[Output]) -> None:
-        transaction = Transaction(
+    async def _commit(self, lane: TopicPartition, position: Position, names: Names) -> None:
+        transaction = self._transaction(lane, names)
+        await transaction.initialise()
+        await transaction.commit_offset(lane, position.offset, position.metadata)
+        await transaction.end(commit=True)
+
+    def _transaction(self, lane: TopicPartition, names: Names) -> Transaction:
+        return Transaction(
             self._client,
             self._coordinators,
             transactional_id=names.transactional_id(lane),
             group=names.exchange_group,
             timeout_ms=self._timeout_ms,
         )
-        await transaction.initialise()
-        await transaction.commit_offset(lane, position.offset, position.metadata)
-        if outputs:
-            await transaction.produce(outputs)
-        await transaction.end(commit=True)
 
     def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout=CALL_TIMEOUT_S)
-        except (Lost, TimeoutError) as error:
+        except (Lost, Fenced, Undeliverable, KafkaError, TimeoutError) as error:
             future.cancel()
-            raise HubError("HUB-BROKER-010", str(error) or "no answer in time", "look at the broker's log, then try again") from error
+            cause = str(error) if isinstance(error, Lost | Fenced) else type(error).__name__
+            raise HubError("HUB-BROKER-010", f"lanes were not reached: {cause}", "look at the broker's log, then try again") from error
 
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
+
+
+async def move(
+    transaction: Transaction,
+    coordinators: Coordinators,
+    lane: TopicPartition,
+    position: Position,
+    *,
+    names: Names,
+    standing: Standing,
+    outputs: Sequence[Output],
+) -> None:
+    """Commit ``position`` and ``outputs`` in one transaction; HUB-LANE-009 where the lane does not stand at ``standing`` any more.
+
+    Asked after InitProducerId, so that no step of the lane can be committed between the answer and this commit.
+    """
+    await transaction.initialise()
+    if await committed_offset(coordinators, group=names.exchange_group, partition=lane) != standing:
+        fix = "look at `cityhub exchange status`: a lane that moves needs no adoption"
+        raise HubError("HUB-LANE-009", f"`{lane}` has moved on meanwhile", fix)
+    await transaction.commit_offset(lane, position.offset, position.metadata)
+    if outputs:
+        await transaction.produce(outputs)
+    await transaction.end(commit=True)

@@ -2,7 +2,8 @@
 
 A lane never invents a position, so this is an act. It may leave offsets out (they become ``lost`` in a usage step of the
 chain, in the same transaction as the position) but never goes back behind the chain's end: that would deliver and bill
-records twice. The chain's end is read from hub.usage after the lane is fenced, so that nothing can be committed meanwhile.
+records twice. The chain's end is read from hub.usage after the lane is fenced; a lane that takes its id up again and commits
+while that is read stands elsewhere then, and the adoption is refused.
 """
 
 import uuid
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from hub.broker.admin import Admin
-from hub.broker.fencing import LaneGate
+from hub.broker.fencing import LaneGate, Standing
 from hub.exchange.metering import usage_output
 from hub.exchange.usage_log import last_step
 from hub.model.errors import HubError
@@ -50,7 +51,7 @@ def adopt(
     """Commit ``at`` as the position of ``lane``; ``agreements`` are id and version of those on the dataset that did not end.
 
     HUB-LANE-010 no such topic or partition · HUB-LANE-003 ``at`` is outside the log · HUB-LANE-009 ``at`` is before the
-    chain's end.
+    chain's end, or the lane moved on while that was read.
     """
     topic_id = admin.topic_ids([lane.topic]).get(lane.topic)
     if topic_id is None or lane.partition >= admin.partitions(lane.topic):
@@ -60,6 +61,7 @@ def adopt(
         raise HubError("HUB-LANE-003", f"{at} is outside the log of `{lane}`", f"choose an offset from {begin} to {end}")
     if not dry_run:
         gate.fence([lane], names=names)
+    standing = admin.committed(names.exchange_group, [lane]).get(lane)
     chain = _chain_end(lane, topic_id, admin=admin, names=names, begin=begin)
     if at < chain.offset:
         raise HubError(
@@ -70,7 +72,7 @@ def adopt(
     lost = at - chain.offset
     if dry_run:
         return Adopted(lane, at, chain.step + (lost > 0), lost)
-    return _commit(lane, topic_id, chain, at=at, gate=gate, names=names, agreements=agreements)
+    return _commit(lane, topic_id, chain, at=at, gate=gate, names=names, agreements=agreements, standing=standing)
 
 
 def _chain_end(lane: TopicPartition, topic_id: uuid.UUID, *, admin: Admin, names: Names, begin: int) -> _ChainEnd:
@@ -90,10 +92,11 @@ def _commit(
     gate: LaneGate,
     names: Names,
     agreements: Sequence[tuple[str, int]],
+    standing: Standing,
 ) -> Adopted:
     if at == chain.offset:
         position = Position(offset=at, topic_id=topic_id, step=chain.step, plan_offset=BEFORE_ANY_PLAN, plan_from=at, head=chain.head)
-        gate.open({lane: position}, names=names)
+        gate.move(lane, position, standing=standing, names=names)
         return Adopted(lane, at, chain.step, 0)
     usage = UsageStep(
         scope=names.scope,
@@ -114,5 +117,5 @@ def _commit(
     check_conservation(usage)
     framed = encode_usage_step(usage)
     position = Position(offset=at, topic_id=topic_id, step=usage.step, plan_offset=BEFORE_ANY_PLAN, plan_from=at, head=chain_hash(framed))
-    gate.open({lane: position}, names=names, outputs=[usage_output(usage, framed, topic=names.usage)])
+    gate.move(lane, position, standing=standing, names=names, outputs=[usage_output(usage, framed, topic=names.usage)])
     return Adopted(lane, at, usage.step, usage.lost)
