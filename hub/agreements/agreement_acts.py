@@ -168,6 +168,10 @@ class AgreementActs:
             with w.desk.engine.begin() as connection:
                 versions = w.shelf.require(connection, terms.id)
                 next_state(versions[-1].state, Step.SIGN, agreement_id=terms.id)
+                if versions[-1].terms != terms:
+                    fix = "read the draft again, then sign it"
+                    raise HubError("HUB-AGREE-003", f"the draft of agreement `{terms.id}` was changed while it was being signed", fix)
+                self._require_signable(connection, versions[-1])
                 replaced = [row for row in versions if row.live]
                 at_ms = now_ms()
                 for row in replaced:
@@ -237,6 +241,9 @@ class AgreementActs:
     def _require_signable(self, connection: Connection, draft: AgreementRow) -> int:
         """Hold that the draft can be published now; returns the partitions of its dataset."""
         terms = draft.terms
+        states = {row.state for row in self._w.shelf.require(connection, terms.id)}
+        if State.ENDED in states and not states & {State.ACTIVE, State.SUSPENDED}:
+            next_state(State.ENDED, Step.SIGN, agreement_id=terms.id)
         row = self._w.catalogue.require(connection, terms.dataset)
         if not row.published:
             fix = f"`cityhub dataset publish {terms.dataset}`"

@@ -94,15 +94,14 @@ class PlanKeeper:
         """Follow hub.plan until ``stop`` is set; every trouble is logged and met with another repair."""
         while not stop.is_set():
             try:
+                if self._desk.unfinished.is_set():
+                    self.repair()
                 reads = [self._read(at) for at in self._log.poll(timeout_ms=500)]
                 if reads:
                     self._judge(reads)
-                if self._desk.unfinished.is_set():
-                    self.repair()
             except Truncated:
                 self._alarm("HUB-PLAN-001", None, "hub.plan was emptied or re-created")
                 self._desk.unfinished.set()
-                self.repair()
             except HubError as error:
                 log.warning("plan_watch", code=error.code, message=error.message)
                 self._desk.unfinished.set()

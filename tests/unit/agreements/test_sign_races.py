@@ -1,0 +1,127 @@
+"""Two acts at once, and acts in an odd order: what is signed is what stands in the database, and an end is an end."""
+
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hall import AGREEMENT, DATASET, ENTRY, VEHICLE
+
+from hub.agreements.control import ControlPlane
+from hub.agreements.wiring import Connections
+from hub.model.errors import HubError
+from hub.model.lifecycle import State
+from hub.model.names import Names
+from hub.store.acts import Actor
+from hub.store.engine import open_engine
+from hub.store.tables import create_tables
+
+OFFICER = Actor(person_id="wang-lei", org_id="vehicle-registry")
+SECOND = AGREEMENT.replace("id: parking-vehicles", "id: parking-vehicles\nversion: 2")
+
+
+class NoKafka:
+    """Administration and gate of a cluster on which everything is there and nothing ever moves."""
+
+    def __init__(self) -> None:
+        """Count offsets of hub.plan."""
+        self.offsets = itertools.count()
+        self.while_topics_are_made: Callable[[], object] = lambda: None
+
+    def create_topics(self, _specs: Any) -> None:
+        """Take the time that this takes."""
+        self.while_topics_are_made()
+
+    def append(self, _topic: str, _partition: int, _data: bytes) -> int:
+        """Return the next offset."""
+        return next(self.offsets)
+
+    def topic_ids(self, names: Any) -> dict[str, uuid.UUID]:
+        """Return one id for all."""
+        return dict.fromkeys(names, uuid.UUID(int=1))
+
+    def committed(self, _group: str, _lanes: Any) -> dict[Any, Any]:
+        """Return no position."""
+        return {}
+
+    def begin_offsets(self, places: Any) -> dict[Any, int]:
+        """Return the beginnings."""
+        return dict.fromkeys(places, 0)
+
+    end_offsets = begin_offsets
+
+    def open(self, _positions: Any, *, names: Names) -> None:
+        """Open lanes."""
+
+    def fence(self, _lanes: Any, *, names: Names) -> None:
+        """Fence lanes."""
+
+
+@pytest.fixture
+def kafka() -> NoKafka:
+    """Give a cluster."""
+    return NoKafka()
+
+
+@pytest.fixture
+def control(tmp_path: Path, kafka: NoKafka) -> Iterator[ControlPlane]:
+    """Give a control plane with one published dataset and a draft."""
+    engine = open_engine(f"sqlite:///{tmp_path}/hub.db")
+    create_tables(engine)
+    cluster: Any = kafka
+    made = ControlPlane(
+        engine=engine,
+        names=Names(scope="330100"),
+        connections=Connections(admin=cluster, revocation_admin=cluster, gate=cluster),
+        officer_key=Ed25519PrivateKey.generate(),
+        key_epoch=1,
+        replication=1,
+        knows_tariff=lambda _: True,
+    )
+    made.desk.open()
+    made.datasets.apply(ENTRY, file="d.yaml", schema=json.dumps(VEHICLE), actor=OFFICER)
+    made.datasets.publish(DATASET, actor=OFFICER)
+    made.agreements.apply(AGREEMENT, file="a.yaml", actor=OFFICER)
+    yield made
+    engine.dispose()
+
+
+def test_a_draft_that_is_changed_while_it_is_signed_is_not_signed(control: ControlPlane, kafka: NoKafka) -> None:
+    """Else workers deliver by the terms that were read, and the ledger bills by those that stand in the database."""
+    changed = AGREEMENT.replace("fields: [plate,", "fields: [plate, class,")
+    kafka.while_topics_are_made = lambda: control.agreements.apply(changed, file="a.yaml", actor=OFFICER)
+    with pytest.raises(HubError, match="HUB-AGREE-003"):
+        control.agreements.sign("parking-vehicles", actor=OFFICER)
+    assert [row.state for row in control.agreements.entries()] == [State.DRAFT]
+
+
+def test_a_dataset_that_is_closed_while_an_agreement_is_signed_is_not_shared(control: ControlPlane, kafka: NoKafka) -> None:
+    """The dataset had no live agreement a moment ago, so nothing refused its closing."""
+    closed = ENTRY.replace("sharing: conditional", "sharing: not_shared\nsharing_basis: law")
+    kafka.while_topics_are_made = lambda: control.datasets.apply(closed, file="d.yaml", schema=None, actor=OFFICER)
+    with pytest.raises(HubError, match="HUB-AGREE-006"):
+        control.agreements.sign("parking-vehicles", actor=OFFICER)
+    assert [row.state for row in control.agreements.entries()] == [State.DRAFT]
+
+
+def test_a_draft_of_an_ended_agreement_is_not_signed(control: ControlPlane) -> None:
+    """Ended is for good: the next version that lay ready does not bring the right back."""
+    control.agreements.sign("parking-vehicles", actor=OFFICER)
+    control.agreements.apply(SECOND, file="a.yaml", actor=OFFICER)
+    control.agreements.end("parking-vehicles", actor=OFFICER)
+    with pytest.raises(HubError, match="HUB-AGREE-004"):
+        control.agreements.sign("parking-vehicles", actor=OFFICER)
+    assert [row.state for row in control.agreements.entries()] == [State.ENDED, State.DRAFT]
+
+
+def test_a_new_version_takes_the_place_of_a_live_one(control: ControlPlane) -> None:
+    """The control: version 1 ends by version 2, and version 3 follows that."""
+    control.agreements.sign("parking-vehicles", actor=OFFICER)
+    for text in (SECOND, SECOND.replace("version: 2", "version: 3")):
+        control.agreements.apply(text, file="a.yaml", actor=OFFICER)
+        control.agreements.sign("parking-vehicles", actor=OFFICER)
+    assert [row.state for row in control.agreements.entries()] == [State.ENDED, State.ENDED, State.ACTIVE]
