@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, and_, insert, select, update
 from hub.ledger.chain import Break, Chain, ChainId, Held
 from hub.ledger.tally import COUNTS, HourKey, HourSums, Stretch, Tally
 from hub.model.errors import HubError
+from hub.store.engine import READING
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
 
 
@@ -187,8 +188,8 @@ def read_refused(connection: Connection, *, scope: str) -> dict[tuple[int, int],
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Give a connection on which every read sees the same moment."""
-    with engine.connect() as connection:
+    """Give a connection on which every read sees the same moment; writers do not wait for it, however long it lasts."""
+    with engine.connect().execution_options(**READING) as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
         yield connection

@@ -7,6 +7,8 @@ from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 
 METADATA: Final = MetaData()
+READING: Final = {"cityhub_reading": True}
+"""Execution options of a connection that only reads: in SQLite it then takes no lock, and writers need not wait for it."""
 
 
 def open_engine(url: str) -> Engine:
@@ -31,4 +33,5 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 
 def _sqlite_begin(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reading = connection.get_execution_options().keys() >= READING.keys()
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -19,6 +19,7 @@ class EmptiedAway:
 
     def poll(self, *, timeout_ms: int) -> list[LogEntry]:
         """Say that the position is gone."""
+        assert timeout_ms > 0
         raise Truncated
 
     def read_all(self) -> list[LogEntry]:
