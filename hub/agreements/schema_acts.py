@@ -44,6 +44,7 @@ class SchemaActs:
                 opened.act = msgspec.structs.replace(act, object_id=subject, after_hash=fingerprint(schema))
                 known = w.registry.find(connection, subject=subject, mark=fingerprint(schema))
                 if known is not None:
+                    self._require_told(connection, row, known)
                     return known
                 w.registry.require_compatible(connection, subject=subject, schema=schema)
                 version = len(w.registry.versions(connection, subject)) + 1
@@ -78,6 +79,12 @@ class SchemaActs:
             drafts.extend(draft for draft in compiled.schemas if draft.object_id not in met)
             agreements.append(Draft(Kind.AGREEMENT, live.terms.id, compiled.body))
         return [*drafts, Draft(Kind.DATASET, row.entry.dataset, dataset_body(w, row.entry, ids)), *agreements]
+
+    def _require_told(self, connection: Connection, row: CatalogueRow, known: Registered) -> None:
+        """Hold that hub.plan carries the schema: an id whose append failed a moment ago must not reach a record before repair has come."""
+        entry = self._w.publisher.newest_of(connection, Kind.SCHEMA, str(known.schema_id)) if row.published else None
+        if entry is not None and entry.offset is None:
+            raise HubError("HUB-BROKER-010", f"schema `{known.schema_id}` is not in hub.plan yet", "try again in a second")
 
     def _dataset_of(self, connection: Connection, subject: str) -> CatalogueRow:
         found = next((row for row in self._w.catalogue.all(connection) if self._w.names.dept_subject(row.entry.dataset) == subject), None)

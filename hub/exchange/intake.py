@@ -11,7 +11,6 @@ from typing import Final
 
 import aiokafka
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
 
 from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset
 from hub.exchange.plan import Plan
@@ -121,16 +120,17 @@ class Intake:
             raise self.fault
 
     async def _follow(self) -> None:
+        """Read on for ever; whatever ends it is a fault, so that lanes stop with an alarm and do not wait for a reader that is gone."""
+        try:
+            await self._read_on()
+        except Exception as error:  # noqa: BLE001 - a task that dies silently would starve every lane
+            self.fault = HubError("HUB-LANE-004", f"hub.plan cannot be read on: {type(error).__name__}", "restart the worker")
+            self._moved.set()
+
+    async def _read_on(self) -> None:
         consumer = self._consumer
-        if consumer is None:
-            return
-        while True:
-            try:
-                fetched = await consumer.getmany(self._kafka_partition, timeout_ms=1000)
-            except KafkaError as error:
-                self.fault = HubError("HUB-LANE-004", f"hub.plan cannot be read on: {type(error).__name__}", "restart the worker")
-                self._moved.set()
-                return
+        while consumer is not None:
+            fetched = await consumer.getmany(self._kafka_partition, timeout_ms=1000)
             for messages in fetched.values():
                 touched = [self._book.apply(message.value or b"", offset=message.offset) for message in messages]
                 if any(touched):

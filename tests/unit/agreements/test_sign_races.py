@@ -13,6 +13,7 @@ from hall import AGREEMENT, DATASET, ENTRY, VEHICLE
 
 from hub.agreements.control import ControlPlane
 from hub.agreements.wiring import Connections
+from hub.broker.plan_log import LogEntry
 from hub.model.errors import HubError
 from hub.model.lifecycle import State
 from hub.model.names import Names
@@ -30,6 +31,7 @@ class NoKafka:
     def __init__(self) -> None:
         """Count offsets of hub.plan."""
         self.offsets = itertools.count()
+        self.answers = True
         self.while_topics_are_made: Callable[[], object] = lambda: None
 
     def create_topics(self, _specs: Any) -> None:
@@ -37,7 +39,9 @@ class NoKafka:
         self.while_topics_are_made()
 
     def append(self, _topic: str, _partition: int, _data: bytes) -> int:
-        """Return the next offset."""
+        """Return the next offset, where there is an answer."""
+        if not self.answers:
+            raise HubError("HUB-BROKER-010", "no answer", "wait")
         return next(self.offsets)
 
     def topic_ids(self, names: Any) -> dict[str, uuid.UUID]:
@@ -59,6 +63,14 @@ class NoKafka:
 
     def fence(self, _lanes: Any, *, names: Names) -> None:
         """Fence lanes."""
+
+
+class EmptyLog:
+    """A hub.plan that holds nothing."""
+
+    def read_all(self) -> list[LogEntry]:
+        """Return nothing."""
+        return []
 
 
 @pytest.fixture
@@ -125,3 +137,17 @@ def test_a_new_version_takes_the_place_of_a_live_one(control: ControlPlane) -> N
         control.agreements.apply(text, file="a.yaml", actor=OFFICER)
         control.agreements.sign("parking-vehicles", actor=OFFICER)
     assert [row.state for row in control.agreements.entries()] == [State.ENDED, State.ENDED, State.ACTIVE]
+
+
+def test_a_schema_that_hub_plan_does_not_carry_yet_gives_no_id_away(control: ControlPlane, kafka: NoKafka) -> None:
+    """A client that asks again gets the id of the first try: its records would be quarantined until repair has come."""
+    wider = json.dumps({**VEHICLE, "fields": [*VEHICLE["fields"], {"name": "colour", "type": ["null", "string"], "default": None}]})
+    subject = Names(scope="330100").dept_subject(DATASET)
+    kafka.answers = False
+    for _ in range(2):
+        with pytest.raises(HubError, match="HUB-BROKER-010"):
+            control.schemas.register(subject=subject, schema=wider, actor=OFFICER)
+    kafka.answers = True
+    empty: Any = EmptyLog()
+    control.keeper(empty, {}).repair()
+    assert control.schemas.register(subject=subject, schema=wider, actor=OFFICER).version == 2
