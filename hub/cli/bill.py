@@ -27,7 +27,10 @@ def preview_command(
     period: Annotated[str, typer.Option(help="Month in Asia/Shanghai, such as 2026-11.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the bill of a period as the ledger stands, each line with the usage steps behind it."""
+    """Show the bill of a period as the ledger stands, each line with the usage steps behind it.
+
+    Example: `cityhub bill preview --consumer harbour-insurance --period 2026-11`
+    """
     month = Period.parse(period)
     with Hub(session(ctx).settings) as hub:
         found = preview(hub.engine, scope=hub.names.scope, consumer=consumer, period=month, terms=hub.terms(), tariffs=released_tariffs())

@@ -36,7 +36,10 @@ def show_command(
     held: Annotated[bool, typer.Option("--held", help="Only chains that are held.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show usage as the ledger has it, and up to which usage offset it has read."""
+    """Show usage as the ledger has it, and up to which usage offset it has read.
+
+    Example: `cityhub ledger show --by hour --agreement parking-vehicles`
+    """
     with Hub(session(ctx).settings) as hub:
         scope = hub.names.scope
         if by is By.CHAIN or held:
@@ -49,7 +52,10 @@ def show_command(
 
 @app.command("check")
 def check_command(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Count usage steps, ledger and deliveries apart and compare them; exits 5 on any difference."""
+    """Count usage steps, ledger and deliveries apart and compare them; exits 5 on any difference.
+
+    Example: `cityhub ledger check --json`
+    """
     settings = session(ctx).settings
     with Hub(settings) as hub:
         report = check(settings.bootstrap, names=hub.names, engine=hub.engine, terms=hub.terms())
@@ -72,7 +78,10 @@ def resume_command(
     chain: Annotated[str, typer.Argument(help="`<topic id>/<partition>`, as `ledger show --by chain` prints it.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Read a held chain again from where it was held; exits 5 where it is held again."""
+    """Read a held chain again from where it was held; exits 5 where it is held again.
+
+    Example: `cityhub ledger show --held`, then `cityhub ledger resume CHAIN` with a chain it names
+    """
     settings = session(ctx).settings
     with Hub(settings) as hub:
         found = resume(ChainId.parse(chain), bootstrap=settings.bootstrap, names=hub.names, engine=hub.engine)
