@@ -146,6 +146,7 @@ class TinyFlow:
     def __init__(self) -> None:
         """Begin nowhere."""
         self.sought: list[int] = []
+        self.member = (1, "member")
         self.at_hand: dict[int, Callable[[], None]] = {}
         """What comes by itself once an offset is sought."""
 
@@ -162,7 +163,7 @@ class TinyFlow:
 
     def membership(self) -> tuple[int, str]:
         """Return a generation and a member."""
-        return 1, "member"
+        return self.member
 
 
 class TinyIntake:

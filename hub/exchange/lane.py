@@ -30,7 +30,6 @@ from hub.observe.failpoints import afailpoint
 
 RERUNS_MAX: Final = 8
 RESTART_PAUSE_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)
-BY_GROUP_PAUSE_S: Final = 0.3
 LOOK_AGAIN_S: Final = 1.0
 RETRY_EVERY_S: Final = 10.0
 RETRIED: Final = frozenset({"HUB-LANE-008", "HUB-BROKER-001", "HUB-BROKER-010"})
@@ -65,6 +64,9 @@ class Lane:
             timeout_ms=context.settings.transaction_timeout_ms,
         )
         self._open = False
+        self._membership = (-1, "")
+        """Generation and member that this lane was started under: its commits are theirs, and end with them."""
+        self._refused: tuple[int, str] | None = None
         self._stopping = asyncio.Event()
 
     def take(self, chunk: Chunk) -> None:
@@ -84,8 +86,8 @@ class Lane:
                 self._inbox.close()
                 self._open = self._open and isinstance(error, Lost)
                 self._context.observer.lane_restarts(self.partition, why=error)
-                pause = BY_GROUP_PAUSE_S if isinstance(error, Fenced) and error.by_group else 0.0
-                await self._wait(max(pause, RESTART_PAUSE_S[min(failures, len(RESTART_PAUSE_S) - 1)]))
+                self._refused = self._membership if isinstance(error, Fenced) and error.by_group else None
+                await self._wait(RESTART_PAUSE_S[min(failures, len(RESTART_PAUSE_S) - 1)])
                 failures += 1
             except HubError as error:
                 self._inbox.close()
@@ -102,6 +104,7 @@ class Lane:
         key_fault = self._context.intake.book.key_fault
         if key_fault is not None:
             raise key_fault
+        await self._belong()
         await self._transaction.initialise()
         self._open = False
         position = await read_start(self.partition, context=self._context)
@@ -112,6 +115,19 @@ class Lane:
         self.next_offset = position.offset
         self._context.observer.lane_started(self.partition, position)
         return position
+
+    async def _belong(self) -> None:
+        """Wait until this worker is a member whom the group has not refused: a zombie would fence the owner again and again.
+
+        Also because a transactional commit as no member (generation -1) passes the group unasked.
+        """
+        until = time.monotonic() + self._context.settings.session_timeout_s
+        while not self._stopping.is_set():
+            self._membership = self._context.flow.membership()
+            if self._membership[0] >= 0 and (self._membership != self._refused or time.monotonic() > until):
+                return
+            await self._wait(0.05)
+        raise Lost("stopped while this worker was no member of the group")
 
     async def _step(self, position: Position) -> Position:
         """One transaction: what was drained is decided, written, checked and committed; returns the new position."""
@@ -175,7 +191,7 @@ class Lane:
 
     async def _write(self, step: Step) -> int | None:
         """Send position, then everything else; returns the latest append time, None where a topic had to be set aside."""
-        generation, member = self._context.flow.membership()
+        generation, member = self._membership
         self._open = True
         await self._transaction.commit_offset(
             self.partition, step.position.offset, step.position.metadata, generation=generation, member=member

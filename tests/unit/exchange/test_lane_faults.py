@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable
 
+import pytest
 import structlog
 from kernel_kit import LANE, NOW, batch_at, chunk_of, plan_of, terms, vehicle
 from lane_rig import NO_ANSWER, LaneRig
@@ -15,6 +16,7 @@ from hub.exchange.verdict import Chunk
 
 SHARE = "share.parking-office.parking"
 STRANGE = 42
+ILLEGAL_GENERATION = 22
 
 
 def _chunk(count: int = 3) -> Chunk:
@@ -109,6 +111,28 @@ def test_a_request_without_answer_starts_the_lane_anew() -> None:
     rig.kafka.answers["OffsetFetch"] = [NO_ANSWER]
     rig.give_when_sought(_chunk())
     asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    assert rig.kafka.delivered(SHARE) == 3
+
+
+@pytest.mark.parametrize("member", [(-1, ""), (1, "member")])
+def test_a_lane_that_the_group_has_refused_fences_nobody_until_the_group_has_it_again(member: tuple[int, str]) -> None:
+    """A zombie that took its id up again and again would fence the owner each time; as no member it would even commit."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    rig.kafka.answers["TxnOffsetCommit"] = [ILLEGAL_GENERATION]
+    rig.give_when_sought(_chunk())
+
+    async def refused_then_rejoined() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: "TxnOffsetCommit" in rig.kafka.asked)
+        rig.flow.member = member
+        await asyncio.sleep(0.3)
+        assert rig.kafka.asked.count("InitProducerId") == 1
+        rig.flow.member = (2, "member")
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.lane.stop()
+        await running
+
+    asyncio.run(refused_then_rejoined())
     assert rig.kafka.delivered(SHARE) == 3
 
 
