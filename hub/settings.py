@@ -70,7 +70,6 @@ class ExchangeSettings(_Section):
     heartbeat_interval_s: float = 1.0
     plan_fresh_s: float = 10.0
     """A step commits only when hub.plan's leader answered at most this long ago."""
-    undeliverable_after_s: float = 2.0
     undeliverable_retry_s: float = 30.0
     metrics_port: int = 18081
     """Port of the worker's /livez, /readyz and /metrics on 127.0.0.1; 0: a free one, printed at start."""

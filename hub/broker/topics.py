@@ -33,8 +33,13 @@ def share_topic(names: Names, *, consumer: str, agreement: str, partitions: int,
 
 
 def quarantine_topic(names: Names, dataset: str, *, partitions: int, replication: int) -> TopicSpec:
-    """Return the topic for records that could not be read or transformed: kept 3 days."""
-    return _spec(names.quarantine(dataset), partitions, replication, **{"retention.ms": str(3 * _DAY_MS)})
+    """Return the topic for records that could not be read or transformed: kept 3 days, by append time.
+
+    With the writer's time a worker whose clock is over an hour fast could quarantine nothing: Kafka refuses such records
+    (``log.message.timestamp.after.max.ms``), and its lane would try for ever.
+    """
+    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(3 * _DAY_MS)}
+    return _spec(names.quarantine(dataset), partitions, replication, **config)
 
 
 def plan_topic(names: Names, *, replication: int) -> TopicSpec:

@@ -23,7 +23,7 @@ def test_topics_are_as_the_table_says() -> None:
     assert _rest(quarantine_topic(NAMES, "a/b", partitions=4, replication=replication)) == (
         "p.quarantine.a.b",
         4,
-        {"retention.ms": str(3 * DAY_MS)},
+        {"retention.ms": str(3 * DAY_MS), "message.timestamp.type": "LogAppendTime"},
     )
     assert _rest(usage_topic(NAMES, replication=replication)) == (
         "p.hub.usage",
