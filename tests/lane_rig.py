@@ -46,6 +46,8 @@ class TinyKafka:
         self.begin = 0
         self.end = 1_000
         self.asked: list[str] = []
+        self.refusing: dict[str, int] = {}
+        """Code that a topic answers every append with."""
         self.answers: dict[str, list[Any]] = {}
         """What the next requests of a kind come to instead: a code, ``NO_ANSWER``, or a call."""
         self._open: list[tuple[str, int, bytes]] = []
@@ -107,7 +109,7 @@ class TinyKafka:
     def _Produce(self, request: Produce, code: int) -> Any:  # noqa: N802 - named for the request
         answers: list[Any] = []
         for topic, batches in request._topics.items():
-            found = code or (0 if topic in self.topics else UNKNOWN_TOPIC)
+            found = code or self.refusing.get(topic, 0 if topic in self.topics else UNKNOWN_TOPIC)
             if found == 0:
                 self._open += [(topic, partition, bytes(data)) for partition, data in batches]
             answers.append((topic, [(partition, found, 0, self.append_ms) for partition, _ in batches], {}))
@@ -172,11 +174,12 @@ class TinyIntake:
     def __init__(self, plan: Plan) -> None:
         """Hold ``plan``."""
         self.now = plan
+        self.age = 0.0
         self.book = SimpleNamespace(key_fault=None)
 
     def age_s(self) -> float:
-        """Return that it is fresh."""
-        return 0.0
+        """Return for how long hub.plan's leader has not answered."""
+        return self.age
 
     def plan(self, _topic: str) -> Plan:
         """Return the plan."""
@@ -198,6 +201,7 @@ class LaneRig:
         position = Position(offset=at, topic_id=TOPIC_ID, step=0, plan_offset=0, plan_from=at, head=ZERO_HASH)
         self.kafka.offset = (at, position.metadata)
         self.flow = TinyFlow()
+        self.intake = TinyIntake(plan)
         observer = Observer()
         client: Any = self.kafka
         self.context = LaneContext(
@@ -206,7 +210,7 @@ class LaneRig:
             worker_id="test",
             client=client,
             coordinators=Coordinators(client),
-            intake=TinyIntake(plan),  # type: ignore[arg-type]
+            intake=self.intake,  # type: ignore[arg-type]
             clock=BrokerClock(),
             undeliverables=Undeliverables(client=client, observer=observer),
             flow=self.flow,

@@ -4,15 +4,18 @@ import asyncio
 import io
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 import structlog
 from kernel_kit import LANE, NOW, batch_at, chunk_of, plan_of, terms, vehicle
-from lane_rig import NO_ANSWER, LaneRig
+from lane_rig import NAMES, NO_ANSWER, LaneRig
 
+from hub.exchange import kernel
 from hub.exchange.observer import Observer
-from hub.exchange.verdict import Chunk
+from hub.exchange.plan import Plan
+from hub.exchange.verdict import Chunk, Moment, Source, Verdict
 
 SHARE = "share.parking-office.parking"
 STRANGE = 42
@@ -134,6 +137,74 @@ def test_a_lane_that_the_group_has_refused_fences_nobody_until_the_group_has_it_
 
     asyncio.run(refused_then_rejoined())
     assert rig.kafka.delivered(SHARE) == 3
+
+
+def test_a_kernel_that_drops_a_record_uncounted_commits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conservation is held before the commit: what the transport counted and the kernel did not stops the lane."""
+    right = kernel.run
+
+    def dropping(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> Verdict:
+        verdict = right(plan, chunks, source, moment)
+        (entry,) = verdict.entries
+        short = msgspec.structs.replace(entry, delivered=entry.delivered - 1)
+        return msgspec.structs.replace(verdict, records=verdict.records - 1, entries=(short,))
+
+    monkeypatch.setattr(kernel, "run", dropping)
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    rig.give_when_sought(_chunk())
+    asyncio.run(_run(rig, lambda: rig.lane.fault is not None))
+    assert rig.lane.fault is not None
+    assert rig.lane.fault.code == "HUB-LANE-006"
+    assert rig.kafka.committed == []
+
+
+def test_nothing_commits_while_the_leader_of_hub_plan_does_not_answer() -> None:
+    """A right may have been taken away meanwhile; once it answers, the step is decided anew and committed once."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    rig.give_when_sought(_chunk())
+
+    def silent() -> None:
+        rig.intake.age = rig.context.settings.plan_fresh_s + 1
+
+    async def silent_between_decision_and_commit() -> None:
+        rig.kafka.answers["Produce"] = [silent]
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: "EndTxn" in rig.kafka.asked)
+        await asyncio.sleep(0.3)
+        assert rig.kafka.committed == []
+        rig.intake.age = 0.0
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.lane.stop()
+        await running
+
+    asyncio.run(silent_between_decision_and_commit())
+    assert rig.kafka.delivered(SHARE) == 3
+
+
+@pytest.mark.parametrize("code", [10, 29, 44, 87])
+def test_a_share_topic_that_refuses_is_denied_and_holds_nobody(code: int) -> None:
+    """Too large, not authorised, against a policy, invalid: none of these passes by itself."""
+    rig = LaneRig(plan_of(terms("parking", "plate"), terms("tolls", "plate")), append_ms=NOW)
+    rig.kafka.refusing["share.parking-office.tolls"] = code
+    rig.give_when_sought(_chunk())
+    asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    parking, tolls = rig.kafka.usage()[0].entries
+    assert (parking.delivered, parking.denied) == (3, 0)
+    assert (tolls.delivered, tolls.denied, tolls.denied_by) == (0, 3, "undeliverable")
+    assert rig.kafka.delivered("share.parking-office.tolls") == 0
+
+
+@pytest.mark.parametrize("topic", [NAMES.usage, "quarantine.vehicle-registry.vehicles"])
+def test_a_usage_or_quarantine_topic_that_refuses_stops_the_lane(topic: str) -> None:
+    """Without the meter nothing is delivered, and a bad record is not dropped."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    rig.kafka.refusing[topic] = 29
+    bad = chunk_of(batch_at(100, [(None, vehicle()), (None, b"bad")]), first_offset=100, next_offset=102)
+    rig.give_when_sought(bad)
+    asyncio.run(_run(rig, lambda: rig.lane.fault is not None))
+    assert rig.lane.fault is not None
+    assert rig.lane.fault.code == "HUB-LANE-008"
+    assert rig.kafka.committed == []
 
 
 def test_the_text_of_an_unexpected_error_is_not_logged() -> None:
