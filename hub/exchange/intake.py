@@ -6,13 +6,14 @@ that the question does not wait behind a long poll. A worker never needs SQL or 
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 import aiokafka
 from aiokafka.client import AIOKafkaClient
 
-from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset
+from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset, topic_ids
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook
 from hub.model.errors import HubError
@@ -37,6 +38,7 @@ class Intake:
         self._book = book
         self._changed = changed
         self._next = 0
+        self._topic_id: uuid.UUID | None = None
         self._fresh_at: float | None = None
         self._moved = asyncio.Event()
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
@@ -95,6 +97,7 @@ class Intake:
         """Return once everything is read that stood in hub.plan when this was called; returns that end offset."""
         deadline = time.monotonic() + READ_TO_END_WITHIN_S
         asked_at = time.monotonic()
+        await self._hold_topic()
         end = await list_offset(self._client, self._partition, at=LATEST)
         self._hold_end(end)
         while self._next < (end or 0):
@@ -109,15 +112,22 @@ class Intake:
         self._fresh_at = max(self._fresh_at or 0.0, asked_at)
         return end or 0
 
+    async def _hold_topic(self) -> None:
+        """Note a hub.plan that was created again, however long it has become since: what was read stood in another log."""
+        found = (await topic_ids(self._client, [self._partition.topic])).get(self._partition.topic)
+        self._topic_id = self._topic_id or found
+        if found not in {None, self._topic_id}:
+            self._raise_fault("hub.plan was re-created under the same name")
+
     def _hold_end(self, end: int | None) -> None:
         """Note a hub.plan that is gone or shorter than what was read: nothing may be decided from it."""
         if end is None or end < self._next:
-            self.fault = HubError(
-                "HUB-LANE-004",
-                f"hub.plan ends at {end}, though {self._next} was read: it was emptied or re-created",
-                "start `cityhub serve`, which appends the newest entries again, restart the worker, then `cityhub exchange adopt`",
-            )
-            raise self.fault
+            self._raise_fault(f"hub.plan ends at {end}, though {self._next} was read: it was emptied or re-created")
+
+    def _raise_fault(self, cause: str) -> NoReturn:
+        fix = "start `cityhub serve`, which appends the newest entries again, restart the worker, then `cityhub exchange adopt`"
+        self.fault = HubError("HUB-LANE-004", cause, fix)
+        raise self.fault
 
     async def _follow(self) -> None:
         """Read on for ever; whatever ends it is a fault, so that lanes stop with an alarm and do not wait for a reader that is gone."""
