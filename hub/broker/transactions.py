@@ -51,7 +51,9 @@ REFUSED: Final = frozenset({10, 17, 18, 29, 44, 87})
 UNKNOWN_TOPIC: Final = 3
 NO_LEADER: Final = 5
 UNKNOWN_TOPIC_FOR_S: Final = 2.0
-REQUEST_TIMEOUT_MS: Final = 8_000
+REQUEST_TIMEOUT_MS: Final = 4_500
+RETRY_SHARE: Final = 0.5
+"""Of the transaction time-out: with one request's time-out behind it, every retry ends before the transaction does."""
 EARLIEST: Final = -2
 LATEST: Final = -1
 
@@ -144,7 +146,7 @@ class Transaction:
         self._sequences: dict[tuple[str, int], int] = {}
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._timeout_ms * 0.7 / 1000
+        return time.monotonic() + self._timeout_ms * RETRY_SHARE / 1000
 
     async def initialise(self) -> None:
         """Own the id: fence whoever had it and end that one's transaction. Returns when that is done."""

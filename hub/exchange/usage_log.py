@@ -40,8 +40,16 @@ def last_step(admin: Admin, *, names: Names, topic_id: uuid.UUID, partition: int
             for records in consumer.poll(timeout_ms=200).values():
                 for record in records:
                     if record.key == key:
-                        step = decode_usage_step(record.value)
-                        found = (step, record.value) if step.pass_id == LIVE else found
+                        found = _live_step(record.value) or found
     finally:
         consumer.close()
     return found
+
+
+def _live_step(value: bytes | None) -> tuple[UsageStep, bytes] | None:
+    """Return a live step and its framed value; None for what a stranger wrote under the same key."""
+    try:
+        step = decode_usage_step(value or b"")
+    except (ValueError, EOFError, IndexError, TypeError):
+        return None
+    return (step, value or b"") if step.pass_id == LIVE else None
