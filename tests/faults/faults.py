@@ -1,0 +1,141 @@
+"""Kill everything, everywhere, and find nothing lost, doubled, reordered or unmetered: ``make faults``.
+
+    python tests/faults/faults.py [--records N] [--seed N]
+
+Two workers share four partitions under load and are killed at every failpoint of a step, three times each; the broker is killed
+twice, once with a transaction open; a worker sleeps past its session and comes back. Then ``checker.py``, which knows none of the
+hub's code, reckons from the source topic what must have come of it. The last line is one JSON object. Exits 5 when a figure that
+must be 0 is not, 1 when the run did not prove what it is there to prove.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+
+from crew import Story  # noqa: E402 - the path is set first: this is a program
+from load import CONNECTOR_POINTS, ConnectorLoad, Noise  # noqa: E402
+from play import LANE_POINTS, Aim, Failure, Interruption, Play  # noqa: E402
+from stage import Stage, stage  # noqa: E402
+from watch import Watch  # noqa: E402
+
+RECORDS: Final = 100_000
+HITS: Final = 3
+CONNECTOR_HITS: Final = 2
+CHECK_WITHIN_S: Final = 180
+EXIT_FAILED, EXIT_INTEGRITY = 1, 5
+MUST_BE_ZERO: Final = ("lost", "duplicated", "reordered", "unauthorised", "unmetered", "chain_breaks", "bill_difference_fen")
+
+
+def aims() -> list[Aim]:
+    """Return every failpoint of a step three times, and a worker that is stopped in an open transaction."""
+    return [*(Aim(point) for point in LANE_POINTS for _ in range(HITS)), Aim("lane.produced", act="stop")]
+
+
+INTERRUPTIONS: Final = (
+    Interruption(3, "bare"),
+    Interruption(6, "broker"),
+    Interruption(8, "serve"),
+    Interruption(10, "broker_in_transaction"),
+    Interruption(14, "bare"),
+)
+
+
+def run_checker(manifest: Path) -> dict[str, Any]:
+    """Return the figures of the foreign checker, which runs as a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("checker.py")), str(manifest)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=CHECK_WITHIN_S)
+    if not done.stdout.strip():
+        raise Failure(f"the checker ended with {done.returncode} and no figures")
+    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def perform(here: Stage, *, seed: int) -> tuple[Play, ConnectorLoad, dict[str, Any]]:
+    """Run the play on a stage; returns it, its load, and the checker's figures with the ledger's beside."""
+    say = Story()
+    with Watch(bootstrap=here.broker.bootstrap, group=here.names.exchange_group, lanes=here.lanes) as watch:
+        load = ConnectorLoad(here, hits=CONNECTOR_HITS, say=say)
+        play = Play(stage=here, load=load, watch=watch, seed=seed, aims=aims(), interruptions=INTERRUPTIONS, say=say)
+        try:
+            try:
+                with Noise(here):
+                    play.run()
+            except Failure as failure:
+                play.failures.append(str(failure))
+            play.finish()
+        finally:
+            play.close()
+            load.close()
+        _tell_stalls(play, watch)
+    say("checking")
+    figures = run_checker(here.manifest())
+    booked = here.bill_fen(figures["months"])
+    figures["bill_difference_fen"] = sum(abs(figures["bill_fen"][name] - booked.get(name, 0)) for name in figures["bill_fen"])
+    code, _ = here.call("ledger", "check")
+    if code != 0:
+        play.failures.append(f"`cityhub ledger check` ended with {code}")
+    return play, load, figures
+
+
+def _tell_stalls(play: Play, watch: Watch) -> None:
+    longest = sorted(watch.stalls, key=lambda stall: -stall.seconds)[:6]
+    play.say("longest stands of a lane: " + ", ".join(f"{stall.seconds:.1f} s at {stall.began_at:.0f} ({stall.lane})" for stall in longest))
+
+
+def judge(play: Play, load: ConnectorLoad, figures: dict[str, Any], *, seed: int) -> tuple[dict[str, Any], int]:
+    """Return the last line and the exit code."""
+    for point in LANE_POINTS:
+        if play.hits[point] < HITS:
+            play.failures.append(f"failpoint {point} was hit {play.hits[point]} times, not {HITS}")
+    for point in CONNECTOR_POINTS:
+        if load.kills[point] < CONNECTOR_HITS:
+            play.failures.append(f"failpoint {point} was hit {load.kills[point]} times, not {CONNECTOR_HITS}")
+    if figures["workers"] < 2:
+        play.failures.append("only one worker ever committed")
+    result = {
+        "records": figures["records"],
+        "kills_worker": play.counts["kills_worker"],
+        "kills_broker": play.counts["kills_broker"],
+        "kills_in_transaction": play.counts["kills_in_transaction"],
+        **{name: figures[name] for name in MUST_BE_ZERO},
+        "seed": seed,
+        "kills_connector": load.kills.total(),
+        "kills_serve": play.counts["kills_serve"],
+        "stops": play.counts["stops"],
+        "delivered": sum(figures["delivered"].values()),
+        "steps": figures["steps"],
+        "exits": play.counts["exits"] + play.counts["exits_serve"] + load.exits,
+    }
+    for failure in play.failures:
+        print(f"FAILED: {failure}", file=sys.stderr)
+    if any(figures[name] for name in MUST_BE_ZERO):
+        return result, EXIT_INTEGRITY
+    return result, EXIT_FAILED if play.failures else 0
+
+
+def main() -> int:
+    """Run it all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=RECORDS, help=f"rows to load (default {RECORDS})")
+    parser.add_argument("--seed", type=int, default=None, help="repeat the choices of a run")
+    parser.add_argument("--keep", type=Path, default=None, help="a new folder for broker and logs, which stays")
+    chosen = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
+    print(f"seed {seed}", flush=True)
+    began = time.monotonic()
+    with stage(seed=seed, records=chosen.records, keep=chosen.keep) as here:
+        play, load, figures = perform(here, seed=seed)
+        result, code = judge(play, load, figures, seed=seed)
+    print(json.dumps({**result, "seconds": round(time.monotonic() - began)}))
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

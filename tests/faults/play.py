@@ -1,0 +1,310 @@
+"""The play: which worker dies where, in which order, what else happens meanwhile, and how it all ends."""
+
+import random
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from crew import WORKER, Post, Story
+from load import Load
+from stage import Stage
+from watch import Watch
+
+from hub.broker.admin import Admin
+from hub.model.errors import HubError
+from hub.observe.failpoints import FAILPOINTS
+
+LANE_POINTS: Final = tuple(name for name in FAILPOINTS if name.startswith("lane."))
+IN_TRANSACTION: Final = ("lane.offsets_sent", "lane.produced", "lane.checked")
+"""Failpoints at which Kafka must list the lane's transaction as open."""
+HIT_MAX: Final = 8
+HIT_WITHIN_S: Final = 60.0
+TRIES_MAX: Final = 4
+TAKEOVER_WITHIN_S: Final = 60.0
+AFTER_ZOMBIE_S: Final = 4.0
+DONE_WITHIN_S: Final = 120.0
+SHARED_WITHIN_S: Final = 40.0
+LANE_STARTED: Final = '"event": "lane started"'
+PACE_EVERY_S: Final = 1.0
+EVENT_S: Final = 6.0
+RATE_MIN: Final = 80.0
+TICK_S: Final = 0.05
+
+
+class Aim(NamedTuple):
+    """A failpoint that a worker is armed with, and what is done to it there."""
+
+    point: str
+    act: str = "kill"
+    """``kill``, or ``stop``: SIGSTOP past the session time-out, takeover, SIGCONT."""
+    tries: int = 0
+
+
+class Interruption(NamedTuple):
+    """What happens besides, once so many aims are done."""
+
+    after: int
+    act: str
+    """``bare``: kill a worker wherever it is · ``serve`` · ``broker`` · ``broker_in_transaction``: while a worker hangs in one."""
+
+
+class Failure(Exception):  # noqa: N818 - a verdict
+    """The run cannot prove what it is there to prove."""
+
+
+class Play:
+    """Two workers and their deaths."""
+
+    def __init__(
+        self,
+        *,
+        stage: Stage,
+        load: Load,
+        watch: Watch,
+        seed: int,
+        aims: Sequence[Aim],
+        interruptions: Sequence[Interruption] = (),
+        say: Story,
+        command: Sequence[str] = WORKER,
+    ) -> None:
+        """Share the aims out to the two posts, in random order."""
+        self.counts: Counter[str] = Counter()
+        self.hits: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.takeovers_s: list[float] = []
+        self._stage, self._load, self._watch = stage, load, watch
+        self.say = say
+        self._dice = random.Random(seed)
+        shuffled = list(aims)
+        self._dice.shuffle(shuffled)
+        self.posts = [Post(name, folder=stage.folder, environment=stage.environment, command=command) for name in "ab"]
+        self._aims = {post.name: deque(shuffled[at::2]) for at, post in enumerate(self.posts)}
+        self._aim: dict[str, Aim | None] = {}
+        self._interruptions = deque(sorted(interruptions))
+        self._events = len(aims) + len(interruptions)
+        self._done_aims = 0
+        self._broker_waits = False
+        self._stopped: tuple[Post, Any, int, float] | None = None
+        self._zombie: tuple[Post, float] | None = None
+        self._began = time.monotonic()
+        self._paced_at = 0.0
+
+    # -- the course of it ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start both workers and go on until everybody has died who had to."""
+        for post in self.posts:
+            self._start(post)
+        while self._goes_on:
+            self._pace()
+            for post in self.posts:
+                self._look_after(post)
+            self._look_after_zombie()
+            self._interrupt()
+            self._load.tick()
+            self._look_after_serve()
+            time.sleep(TICK_S)
+
+    @property
+    def _goes_on(self) -> bool:
+        waiting = any(self._aims.values()) or any(aim is not None for aim in self._aim.values())
+        return waiting or not self._load.finished or bool(self._interruptions) or self._stopped is not None or self._zombie is not None
+
+    def finish(self, *, within_s: float = DONE_WITHIN_S) -> None:
+        """Send the rest of the load, wait until every lane stands at its end, and end both workers by SIGTERM."""
+        self.say("sending the rest of the load")
+        self._load.finish(within_s=within_s)
+        self._wait_done(within_s=within_s)
+        self._wait_shared()
+        for post in self.posts:
+            code = post.end()
+            if code != 0:
+                self.failures.append(f"worker {post.name} ended by SIGTERM with {code}")
+        open_now = [row for row in self._open_transactions() if row.transactional_id.startswith(self._stage.names.exchange_group)]
+        if open_now:
+            self.failures.append(f"open after SIGTERM: {open_now}")
+
+    def _wait_done(self, *, within_s: float) -> None:
+        began = time.monotonic()
+        while not (self._watch.done and self._watch.sampled_at > began):
+            for post in self.posts:
+                self._revive(post)
+            if time.monotonic() - began > within_s:
+                still = {str(lane): round(seconds, 1) for lane, seconds in self._watch.still().items()}
+                self.failures.append(f"lanes stand still: {still}")
+                return
+            time.sleep(TICK_S)
+        self.say(f"every lane at its end after {time.monotonic() - began:.1f} s")
+
+    def _wait_shared(self) -> None:
+        """Wait until both workers have lanes, so that SIGTERM meets workers at work."""
+        deadline = time.monotonic() + SHARED_WITHIN_S
+        while not all(post.said(LANE_STARTED) for post in self.posts):
+            if time.monotonic() > deadline:
+                self.failures.append("two workers do not share the lanes")
+                return
+            time.sleep(TICK_S)
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        for post in self.posts:
+            post.kill()
+
+    # -- workers -------------------------------------------------------------------------------------------------------
+
+    def _start(self, post: Post) -> None:
+        aims = self._aims[post.name]
+        aim = self._aim.get(post.name) or (aims.popleft() if aims else None)
+        self._aim[post.name] = aim
+        post.start(failpoint=aim.point if aim else None, hit=self._dice.randint(1, HIT_MAX))
+
+    def _revive(self, post: Post) -> None:
+        """Do what a supervisor does: a worker that ended by itself is started again."""
+        code = post.ended_by_itself()
+        if code is None:
+            return
+        self.say(f"worker {post.name} ended by itself with {code}")
+        self.counts["exits"] += 1
+        if code == 0:
+            self.failures.append(f"worker {post.name} ended by itself with 0, which a supervisor would not notice")
+        self._start(post)
+
+    def _look_after_serve(self) -> None:
+        code = self._stage.serve.ended_by_itself()
+        if code is not None:
+            self.say(f"serve ended by itself with {code}")
+            self.counts["exits_serve"] += 1
+            self._stage.serve.start()
+
+    def _look_after(self, post: Post) -> None:
+        if self._is_out(post):
+            return
+        self._revive(post)
+        found = post.hangs()
+        if found is not None:
+            self._act(post, found)
+        elif self._aim.get(post.name) is not None and time.monotonic() - post.started_at > HIT_WITHIN_S:
+            aim = self._aim[post.name]
+            raise Failure(f"failpoint {aim.point if aim else ''} was not hit by worker {post.name} within {HIT_WITHIN_S:.0f} s")
+
+    def _is_out(self, post: Post) -> bool:
+        return (self._stopped is not None and self._stopped[0] is post) or (self._zombie is not None and self._zombie[0] is post)
+
+    def _act(self, post: Post, found: dict[str, Any]) -> None:
+        aim = self._aim[post.name]
+        if aim is None or found["pid"] != post.pid:
+            raise Failure(f"worker {post.name} hangs where nobody asked for it: {found}")
+        lane = next(lane for lane in self._stage.lanes if str(lane) == found["detail"])
+        if aim.point in IN_TRANSACTION and self._broker_waits:
+            self._broker_waits = False
+            self._kill_broker("while a transaction is open")
+        open_now = aim.point in IN_TRANSACTION and self._is_open(lane)
+        if aim.act == "stop":
+            self._stop_post(post, lane)
+            return
+        self._kill(post, f"at {aim.point} of {lane}, hit {found['name']}{', its transaction open' if open_now else ''}")
+        self.counts["kills_in_transaction"] += open_now
+        if aim.point in IN_TRANSACTION and not open_now:
+            self._try_again(post, aim)
+        else:
+            self.hits[aim.point] += 1
+            self._done_aims += 1
+            self._aim[post.name] = None
+        self._start(post)
+
+    def _try_again(self, post: Post, aim: Aim) -> None:
+        if aim.tries >= TRIES_MAX:
+            raise Failure(f"Kafka never listed the transaction at {aim.point} as open")
+        self.say(f"worker {post.name}: the transaction was over before the kill, once more")
+        self._aim[post.name] = aim._replace(tries=aim.tries + 1)
+
+    def _kill(self, post: Post, where: str) -> None:
+        post.kill()
+        self.counts["kills_worker"] += 1
+        self.say(f"kill -9 worker {post.name} {where} (sent {self._load.sent})")
+
+    # -- a worker that sleeps past its session -------------------------------------------------------------------------
+
+    def _stop_post(self, post: Post, lane: Any) -> None:
+        post.send(signal.SIGSTOP)
+        self._stopped = (post, lane, self._watch.committed.get(lane, -1), time.monotonic())
+        self.say(f"SIGSTOP worker {post.name} in a transaction of {lane}")
+
+    def _look_after_zombie(self) -> None:
+        now = time.monotonic()
+        if self._stopped is not None:
+            post, lane, offset, since = self._stopped
+            if self._watch.committed.get(lane, -1) > offset:
+                self.takeovers_s.append(now - since)
+                post.send(signal.SIGCONT)
+                post.let_go()
+                self.counts["stops"] += 1
+                self._aim[post.name] = None
+                self._done_aims += 1
+                self._stopped, self._zombie = None, (post, now)
+                self.say(f"SIGCONT worker {post.name}: {lane} was taken over after {now - since:.1f} s")
+            elif now - since > TAKEOVER_WITHIN_S:
+                raise Failure(f"nobody took {lane} over within {TAKEOVER_WITHIN_S:.0f} s")
+        if self._zombie is not None and now - self._zombie[1] > AFTER_ZOMBIE_S:
+            post = self._zombie[0]
+            self._zombie = None
+            self._kill(post, "after it came back")
+            self._start(post)
+
+    # -- the rest of the world -----------------------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
+        if not self._interruptions or self._done_aims < self._interruptions[0].after or self._stopped is not None:
+            return
+        act = self._interruptions.popleft().act
+        if act == "bare":
+            post = self._dice.choice([post for post in self.posts if not self._is_out(post)])
+            self._kill(post, "wherever it is")
+            self._start(post)
+        elif act == "serve":
+            self._stage.serve.kill()
+            self.counts["kills_serve"] += 1
+            self.say("kill -9 serve")
+            self._stage.serve.start()
+        elif act == "broker_in_transaction":
+            self._broker_waits = True
+        else:
+            self._kill_broker("under load")
+
+    def _kill_broker(self, when: str) -> None:
+        self._stage.broker.kill()
+        down_s = self._dice.uniform(0.5, 2.0)
+        self.say(f"kill -9 broker {when}")
+        time.sleep(down_s)
+        began = time.monotonic()
+        self._stage.broker.start()
+        self.counts["kills_broker"] += 1
+        for post in self.posts:
+            post.started_at = time.monotonic()
+        self.say(f"broker is back after {down_s + time.monotonic() - began:.1f} s")
+
+    def _is_open(self, lane: Any) -> bool:
+        wanted = self._stage.names.transactional_id(lane)
+        return any(row.transactional_id == wanted and row.state == "Ongoing" for row in self._open_transactions())
+
+    def _open_transactions(self) -> list[Any]:
+        for _ in range(10):
+            try:
+                with Admin(self._stage.broker.bootstrap, client_id="fault-play") as admin:
+                    return admin.open_transactions()
+            except HubError:
+                time.sleep(0.3)
+        raise Failure("the broker does not list its transactions")
+
+    def _pace(self) -> None:
+        """Share the rest of the load out to the events to come, so that it runs as long as things die."""
+        now = time.monotonic()
+        if now - self._paced_at < PACE_EVERY_S:
+            return
+        self._paced_at = now
+        left = self._events - self._done_aims - (0 if self._interruptions else 1)
+        mean = (now - self._began) / self._done_aims if self._done_aims else EVENT_S / 2
+        rows = self._stage.records * 0.97 - self._load.sent
+        self._load.pace(max(RATE_MIN, rows / max(10.0, left * mean)))

@@ -1,0 +1,84 @@
+"""The watch: committed offsets against the ends of the logs, sampled while things die; it knows how long a lane stood still."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
+
+from hub.broker.admin import Admin
+from hub.model.errors import HubError
+from hub.model.names import TopicPartition
+
+SAMPLE_EVERY_S: Final = 0.25
+
+
+class Stall(NamedTuple):
+    """A time in which a lane had records before it and did not move."""
+
+    lane: TopicPartition
+    began_at: float
+    seconds: float
+
+
+class Watch:
+    """Samples in a thread of its own. A context manager."""
+
+    def __init__(self, *, bootstrap: str, group: str, lanes: Sequence[TopicPartition]) -> None:
+        """Nothing is sampled yet."""
+        self._bootstrap, self._group, self._lanes = bootstrap, group, list(lanes)
+        self._began = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._since: dict[TopicPartition, float] = {}
+        self.committed: dict[TopicPartition, int] = {}
+        self.ends: dict[TopicPartition, int] = {}
+        self.sampled_at = 0.0
+        self.stalls: list[Stall] = []
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every lane stands at the end of its log, by the last sample."""
+        return len(self.ends) == len(self._lanes) and all(self.committed.get(lane, -1) >= end for lane, end in self.ends.items())
+
+    def still(self) -> dict[TopicPartition, float]:
+        """Return lanes that stand still now, with records before them, and for how many seconds."""
+        now = time.monotonic()
+        return {lane: now - since for lane, since in list(self._since.items())}
+
+    def _run(self) -> None:
+        admin: Admin | None = None
+        while not self._stop.wait(SAMPLE_EVERY_S):
+            try:
+                admin = admin or Admin(self._bootstrap, client_id="fault-watch")
+                self._sample(admin)
+            except HubError:
+                if admin is not None:
+                    admin.close()
+                    admin = None
+        if admin is not None:
+            admin.close()
+
+    def _sample(self, admin: Admin) -> None:
+        ends = admin.end_offsets(self._lanes)
+        committed = {lane: row[0] for lane, row in admin.committed(self._group, self._lanes).items()}
+        now = time.monotonic()
+        for lane in self._lanes:
+            behind = ends[lane] > committed.get(lane, -1)
+            moved = committed.get(lane) != self.committed.get(lane)
+            since = self._since.get(lane)
+            if since is not None and (moved or not behind):
+                self.stalls.append(Stall(lane, since - self._began, now - since))
+                del self._since[lane]
+            if behind and lane not in self._since:
+                self._since[lane] = now
+        self.ends, self.committed, self.sampled_at = ends, committed, now
