@@ -4,7 +4,7 @@ import time
 
 import pytest
 from confluent_kafka import Message
-from town import FAR, FLIGHT, Town, encode, flight, terms
+from town import FAR, FLIGHT, Town, encode, flight, terms, wait_until
 
 pytestmark = pytest.mark.broker
 WRONG_CLOCK = "import time; right = time.time; time.time = lambda: right() + {skew}; from hub.cli import main; main(['worker'])"
@@ -19,14 +19,15 @@ def test_a_term_begins_and_ends_by_the_brokers_clock(town: Town, skew_s: int) ->
     """A worker an hour slow would deliver for an hour after the end; one an hour fast would begin an hour early."""
     schema_id = town.schema("transport/flights", FLIGHT)
     topic = town.publish("transport/flights", partitions=1)
+    town.start_worker(("-c", WRONG_CLOCK.format(skew=skew_s)))
+    wait_until(lambda: "lane started" in town.log(), within_s=60, what=town.log)
     now_ms = int(time.time() * 1000)
-    ends_ms, begins_ms = now_ms + 9_000, now_ms + 10_000
+    ends_ms, begins_ms = now_ms + 5_000, now_ms + 6_000
     town.agree(terms("ending", valid_until_ms=ends_ms), partitions=1)
     town.agree(terms("beginning", valid_from_ms=begins_ms, valid_until_ms=FAR), partitions=1)
-    town.start_worker(("-c", WRONG_CLOCK.format(skew=skew_s)))
 
     count = 0
-    while time.time() * 1000 < begins_ms + 3_000:
+    while time.time() * 1000 < begins_ms + 2_000:
         town.produce(topic, [(0, None, encode(schema_id, FLIGHT, flight(count)))])
         count += 1
         time.sleep(0.05)
