@@ -18,7 +18,7 @@ up: setup ## broker, serve and one worker on the default ports, until Ctrl-C
 	@$(BIN)/cityhub up $(ARGS)
 
 test: setup ## every test, with the real broker (ARGS="-k words" for some)
-	$(PYTHON_RUN) -m pytest $(ARGS)
+	$(PYTHON_RUN) -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: setup ## style, types and the layers of the rooms
 	$(BIN)/ruff check .
