@@ -1,7 +1,7 @@
 """The gate: what a schema must be before any record of it may enter the hub. Static, bounded, every fault at once.
 
 Decoders of Avro can be led into deep recursion, into lists of a billion items that take no bytes, and into quadratic decimals
-(DESIGN part 10): a schema that allows one of these is refused, so that no record can. What the exchange cannot carry yet is
+(DESIGN part 10): a schema that allows one of these is refused, so that no record can. What the exchange cannot carry is
 refused here too, with its path, rather than at the first record.
 """
 
@@ -45,7 +45,7 @@ def check_schema(text: str, *, where: str) -> Mapping[str, Any]:
         raise HubError("HUB-SCHEMA-002", f"schema of `{where}` holds a number that canonical JSON cannot hold", fix) from error
     faults = [*_Widths(raw).faults(), *_properties(raw)]
     _refuse("HUB-SCHEMA-002", where, iter(faults))
-    carried = ((path, message, "use flat fields for now: nested ones come later") for path, message in unsupported_schema(raw))
+    carried = ((path, message, "write it in another way: see README, schemas") for path, message in unsupported_schema(raw))
     _refuse("HUB-SCHEMA-002", where, carried)
     return raw
 
@@ -98,13 +98,13 @@ def _shape_faults(node: Any, path: str, depth: int) -> Iterator[Fault]:
             yield path, "is no type", "write a type name, a list of types or an object with `type`"
         return
     kind = node.get("type")
-    if kind in {"record", "error"}:
+    if isinstance(kind, dict | list):
+        yield from _shape_faults(kind, _join(path, "type"), depth + 1)
+    elif kind in {"record", "error"}:
         yield from _record_shape(node, path, depth)
     elif kind in {"array", "map"}:
         inner = "items" if kind == "array" else "values"
         yield from _shape_faults(node.get(inner), _join(path, inner), depth + 1)
-    elif isinstance(kind, dict | list):
-        yield from _shape_faults(kind, _join(path, "type"), depth + 1)
     elif not isinstance(kind, str):
         yield path, "has no type", "add `type`"
 
