@@ -56,9 +56,12 @@ def gives_text(grant: Grant) -> bool:
 
 
 def exact(number: Number) -> Fraction:
-    """Return a number of an agreement as it is written, 0.1 as one tenth; UnfitOperand when it is none."""
-    scale = FieldType(base="bytes", logical="decimal", scale=NUMBER_DIGITS_MAX)
-    units = operand(number, kind=scale)
+    """Return a number of an agreement as it is written, 0.1 as one tenth; UnfitOperand when it is none, or has too many digits."""
+    if isinstance(number, float) and math.isfinite(number):
+        found = Fraction(repr(number))
+        if abs(found) < 10**NUMBER_DIGITS_MAX and (found * 10**NUMBER_DIGITS_MAX).denominator == 1:
+            return found
+    units = operand(number, kind=FieldType(base="bytes", logical="decimal", scale=NUMBER_DIGITS_MAX))
     if not isinstance(units, int):
         raise UnfitOperand("write a number of fewer digits")
     return Fraction(units, 10**NUMBER_DIGITS_MAX)
@@ -82,7 +85,7 @@ def is_number(kind: FieldType) -> bool:
 
 def in_units(number: Number, kind: FieldType) -> int | float:
     """Return a number as the values of ``kind`` are: whole, in units of a decimal's last digit, or floating."""
-    found = operand(number, kind=kind)
+    found = operand(float(exact(number)) if kind.base in {"float", "double"} and isinstance(number, str) else number, kind=kind)
     if isinstance(found, int) or (isinstance(found, float) and kind.base in {"float", "double"}):
         return found
     raise UnfitOperand("write a whole number" if kind.logical is None else f"write a number with at most {kind.scale} decimals")
@@ -164,7 +167,6 @@ def _truncate(leaf: Leaf, kind: FieldType) -> Iterator[Finding]:
     given = [name for name in ("to", "step", "characters") if getattr(found, name) is not None]
     if wanted == "characters" and any(branch.base != "string" for branch in _branches(kind)):
         yield from _text_only(kind, "only text, numbers, dates and times can be truncated", bases=("string",))
-        yield from [("", "is an enum: only text, numbers, dates and times can be truncated", "use `prefix`")] if kind.base == "enum" else []
     elif given != [wanted]:
         yield "", f"is {type_words(kind)}: it is truncated by `{wanted}` alone", f"write `truncate: {example}`"
     elif wanted == "to" and found.to not in UNITS[str(kind.logical)]:
@@ -178,7 +180,7 @@ def _truncate(leaf: Leaf, kind: FieldType) -> Iterator[Finding]:
 def _positive(name: str, number: Number, kind: FieldType) -> Iterator[Finding]:
     try:
         exact(number)
-        if not 0 < in_units(number, kind) <= (JSON_INTEGER_MAX if kind.logical is None else math.inf):
+        if not 0 < in_units(number, kind) <= (JSON_INTEGER_MAX if kind.base in {"int", "long"} else math.inf):
             raise UnfitOperand("write a number above 0")
     except UnfitOperand as refusal:
         yield name, f"`{name}` does not fit a field {type_words(kind)}", str(refusal)
