@@ -67,7 +67,7 @@ class _Writer:
 
     def __init__(self, namespace: str, source: SourceSchema) -> None:
         self._namespace = namespace
-        self._source_names = set(_names(source.record, set()))
+        self._source_names = {self._qualified(name) for name in _names(source.record, set())}
         self._names: dict[tuple[str, str], str] = {}
         self._taken = {f"{namespace}.{source.name}"}
 
@@ -120,8 +120,11 @@ class _Writer:
         about = {"doc": doc} if isinstance(doc, str) else {}
         return {"type": "record", "name": name, **inside, **about, "fields": self.fields(kind, members, namespace)}
 
+    def _qualified(self, source_name: str) -> str:
+        return source_name if "." in source_name else f"{self._namespace}.{source_name}"
+
     def _name_for(self, source_name: str) -> str:
-        full = source_name if "." in source_name else f"{self._namespace}.{source_name}"
+        full = self._qualified(source_name)
         name, number = full, 1
         while name in self._taken or (number > 1 and name in self._source_names):
             number += 1

@@ -71,7 +71,7 @@ def assert_refused(row: dict[str, Any]) -> None:
     faults = check_terms(agreement, schema, key_identifier=None)
     assert [fault.field for fault in faults] == [row["refused"]]
     assert all(fault.message and fault.fix for fault in faults)
-    with pytest.raises(HubError, match="do not fit|not in the schema") as refused:
+    with pytest.raises(HubError, match=r"do not fit|not in the schema") as refused:
         plan_of(agreement, schemas={WRITER: schema})
     assert refused.value.code == "HUB-AGREE-005"
 
