@@ -37,6 +37,7 @@ class _Measure(NamedTuple):
 
     types: int
     depth: int
+    """Levels below it."""
     bytes_least: int
     """The fewest bytes that a value takes."""
 
@@ -265,7 +266,7 @@ class _Reader:
             parts = [self._measure(part) for part in parts_of(kind)]
             known = _Measure(
                 types=1 + sum(part.types for part in parts),
-                depth=1 + max((part.depth for part in parts), default=0),
+                depth=max((1 + part.depth for part in parts), default=0),
                 bytes_least=sum(part.bytes_least for part in parts) if kind.base == "record" else _BYTES_LEAST.get(kind.base, 1),
             )
         null_or_index = kind.null_branch is not None or kind.base == "union"
