@@ -203,18 +203,33 @@ class _Widths:
 
 
 def _properties(root: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield faults of the field properties of SHAPES, and titles that two fields share."""
+    """Yield faults of the field properties of SHAPES at any depth, and titles that two fields of the whole share."""
+    for path, field in _fields(root, ""):
+        for key, (fits, fix) in _PROPERTIES.items():
+            if key in field and not fits(field[key]):
+                yield f"{path}.{key}", f"`{key}` of field `{field['name']}` is not valid", fix
     titles: dict[str, str] = {}
     for number, field in enumerate(root["fields"]):
         path, name = f"fields[{number}]", field["name"]
-        for key, (fits, fix) in _PROPERTIES.items():
-            if key in field and not fits(field[key]):
-                yield f"{path}.{key}", f"`{key}` of field `{name}` is not valid", fix
         title = field.get("title")
         if isinstance(title, str) and title in titles:
             yield f"{path}.title", f"fields `{titles[title]}` and `{name}` have one title", "titles are column names: give each its own"
         elif isinstance(title, str):
             titles[title] = name
+
+
+def _fields(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every field that is declared in a type, with its place."""
+    if isinstance(node, list):
+        for number, branch in enumerate(node):
+            yield from _fields(branch, f"{path}[{number}]")
+    elif isinstance(node, dict):
+        for number, field in enumerate(node.get("fields", ())):
+            here = _join(path, f"fields[{number}]")
+            yield here, field
+            yield from _fields(field["type"], _join(here, "type"))
+        for key in ("type", "items", "values"):
+            yield from _fields(node.get(key), _join(path, key))
 
 
 def _is_flag(value: object) -> bool:
