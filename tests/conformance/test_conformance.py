@@ -34,7 +34,7 @@ WRITER: Final = 7
 
 def schema_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the writer schema: the row's fields, or its type as field f."""
-    return {"type": "record", "name": "R", "fields": row.get("fields", [{"name": "f", "type": row.get("type")}])}
+    return {"type": "record", "name": "R", "fields": list(row.get("fields", [{"name": "f", "type": row.get("type")}]))}
 
 
 def terms_of_row(row: Mapping[str, Any]) -> Agreement:
@@ -60,7 +60,7 @@ def test_a_kernel_gives_what_the_table_says(kernel: Kernel, row: dict[str, Any])
     elif "truth" in row:
         assert truth_of(kernel, row) == row["truth"]
     else:
-        assert outcome_of(kernel, row) == {key: row[key] for key in ("delivered", "quarantined") if key in row}
+        assert outcome_of(kernel, row) == wanted_of(row)
 
 
 def assert_refused(row: dict[str, Any]) -> None:
@@ -91,6 +91,11 @@ def truth_of(kernel: Kernel, row: dict[str, Any]) -> str:
     return found or "U"
 
 
+def wanted_of(row: dict[str, Any]) -> dict[str, str]:
+    """Return what the row says of the one record."""
+    return {key: row[key] for key in ("delivered", "quarantined") if key in row}
+
+
 def outcome_of(kernel: Kernel, row: dict[str, Any]) -> dict[str, str]:
     """Return the delivered body, or the code."""
     value = frame_header(WRITER) + bytes.fromhex(row["source"])
@@ -100,3 +105,38 @@ def outcome_of(kernel: Kernel, row: dict[str, Any]) -> dict[str, str]:
     ((_, out),) = delivered(verdict)
     assert out is not None
     return {"delivered": out[5:].hex()}
+
+
+def _without_rules(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> Verdict:
+    return reference.run(_with_terms(plan, rows=None), chunks, source, moment)
+
+
+def _without_transforms(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> Verdict:
+    kept = tuple(Grant(grant.name) for grant in plan.agreements[0].terms.fields)
+    return reference.run(_with_terms(plan, fields=kept), chunks, source, moment)
+
+
+def _with_terms(plan: Plan, **changes: Any) -> Plan:
+    (agreement,) = plan.agreements
+    changed = msgspec.structs.replace(agreement, terms=msgspec.structs.replace(agreement.terms, **changes))
+    return msgspec.structs.replace(plan, agreements=(changed,))
+
+
+@pytest.mark.parametrize(
+    ("broken", "tables"),
+    [(_without_rules, {"operators", "logic", "elements"}), (_without_transforms, {"transforms", "nested"})],
+)
+def test_a_kernel_that_is_wrong_fails_the_table(broken: Kernel, tables: set[str]) -> None:
+    """A table that no kernel can fail says nothing."""
+    failed = set()
+    for param in ROWS:
+        (row,) = param.values
+        table = str(param.id).rpartition("-")[0]
+        if "truth" in row:
+            fails = truth_of(broken, row) != row["truth"]
+        else:
+            fails = "refused" not in row and outcome_of(broken, row) != {
+                key: row[key] for key in ("delivered", "quarantined") if key in row
+            }
+        failed |= {table} if fails else set()
+    assert failed == tables

@@ -1,6 +1,7 @@
 """Transforms of one value: what each makes of a value that is not null, compiled once per grant and type.
 
-Exact and the same on every machine: integers round down (towards minus infinity), floating numbers by IEEE 754 operations only,
+The same on every machine: integers round down (towards minus infinity), floating numbers by one IEEE 754 division and its floor (so
+that a number within the rounding of an edge may come to lie beyond it),
 dates and times by the proleptic Gregorian calendar on integers, timestamps in Asia/Shanghai at its fixed +08:00 (no zone database,
 whose versions differ). A value that has no such form, as NaN has no bucket, is refused for that agreement.
 """
