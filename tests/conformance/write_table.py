@@ -609,6 +609,7 @@ WIRE: list[tuple[Any, str, str]] = [
     (INTS, "", "truncated"),
     (INTS, "0202", "truncated"),
     (INTS, "0602", "truncated"),
+    (INTS, "068000", "truncated"),
     (INTS, "0000", "trailing_bytes"),
     (INTS, "80a8d6b907" + "00" * 20, "limit_exceeded"),
     (INTS, "ffffffffffffffffff01" + "0200", "limit_exceeded"),

@@ -287,8 +287,6 @@ def _blocks(data: bytes, position: int, item: Callable[[int], int]) -> int:
     while True:
         count, position, end = read_block(data, position)
         if count == 0:
-            if end is not None:
-                raise Rejected(Reject.VALUE_INVALID)
             return position
         left -= count
         if left < 0:

@@ -95,7 +95,7 @@ def _stepped_float(step: float, *, narrow: bool) -> Change:
         quotient = number / step
         if not math.isfinite(quotient):
             raise Rejected(Reject.TRANSFORM_FAILED)
-        found = float(math.floor(quotient)) * step + 0.0
+        found = float(math.floor(quotient)) * step
         try:
             found = float(struct.unpack("<f", struct.pack("<f", found))[0]) if narrow else found
         except OverflowError:
