@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from connectors.kit.faults import RowFault, Unfit
 from connectors.kit.times import TIMES
+from hub.model.field_types import CONTAINERS
 from hub.model.source_schema import FieldType, SourceField
 
 Convert: TypeAlias = Callable[[str], bytes]
@@ -49,10 +50,12 @@ def converter(field: SourceField, *, null_values: frozenset[str]) -> Convert | N
 
 
 def default_bytes(field: SourceField) -> bytes | None:
-    """Return the bytes of the field's default; None where it has none. A default stands for the union's first branch."""
+    """Return the bytes of the field's default; None where it has none that is null or one value. It is of the union's first branch."""
     if "default" not in field.declared:
         return None
     value = field.declared["default"]
+    if field.type.base in {*CONTAINERS, "union"} and field.type.null_branch != 0:
+        return None
     if field.type.null_branch is not None:
         return zigzag(0) + (b"" if field.type.null_branch == 0 else _default(field.type, value))
     return _default(field.type, value)

@@ -10,19 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
+from hub.agreements.file_grants import read_grants
 from hub.agreements.file_rules import read_rule
-from hub.model.agreement import CHARGE_BASES, KEY_RULES, TRANSFORMS, Agreement, Grant
+from hub.model.agreement import CHARGE_BASES, KEY_RULES, Agreement
 from hub.model.errors import HubError, Problem
 from hub.model.manifest import Faults, Form, Node, read_manifest
 from hub.model.names import dataset_parts, is_slug
 from hub.model.times import TIME_FIX, begin_ms, end_ms
 
-FIELDS_MAX: Final = 1_000
 VERSION_MAX: Final = 1_000_000
-MASK_KEEP_MAX: Final = 1_000
 _SLUG_FIX: Final = "lower-case letters, digits and dashes, at most 40, beginning with a letter"
 _TARIFF = re.compile(r"[a-z][a-z0-9-]{0,39}(@[1-9][0-9]{0,8})?\Z")
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SLUGS: Final = ("id", "provider", "consumer")
 _KNOWN: Final = (
     "apiVersion",
@@ -50,9 +48,6 @@ _KNOWN: Final = (
 _LATER_FIX: Final = "leave it out for now: a term that is not enforced must not be signed"
 _LATER: Final = dict.fromkeys(
     ("quota", "region_scope", "obligations", "subject_visibility", "split", "parties", "tests", "signatures"), _LATER_FIX
-)
-_LATER_TRANSFORMS: Final = dict.fromkeys(
-    ("truncate", "bucket", "prefix", "nullify", "constant", "token", "round"), "use `mask` or `pseudonym`, or leave the field out"
 )
 
 
@@ -102,7 +97,7 @@ def _terms(form: Form, faults: Faults) -> Agreement | None:
         "valid_from_ms": _time(form, "valid_from", begin_ms, required=False),
         "valid_until_ms": _time(form, "valid_until", end_ms, required=True),
         "tariff": _tariff(form),
-        "fields": _grants(form),
+        "fields": read_grants(form),
         "rows": read_rule(form.values["rows"], faults) if "rows" in form.values else None,
         **_optional(form),
     }
@@ -169,72 +164,6 @@ def _optional(form: Form) -> dict[str, object]:
         "charge_basis": form.choice("charge_basis", CHARGE_BASES, default="shadow"),
         "key": form.choice("key", KEY_RULES, default="drop"),
     }
-
-
-def _grants(form: Form) -> tuple[Grant, ...]:
-    if "fields" not in form.values:
-        form.missing("fields", "list what is granted, as `fields: [plate, {name: owner_id, pseudonym: {}}]`")
-        return ()
-    items = form.items("fields") or ()
-    if len(items) > FIELDS_MAX:
-        form.faults.add(form.values["fields"], "has too many fields", f"grant at most {FIELDS_MAX}")
-        return ()
-    out: list[Grant] = []
-    met: set[str] = set()
-    for item in items:
-        grant = _grant(item, form.faults)
-        if grant is None:
-            continue
-        if grant.name in met:
-            form.faults.add(item, "is granted twice", "keep one of the two")
-        met.add(grant.name)
-        out.append(grant)
-    return tuple(out)
-
-
-def _grant(item: Node, faults: Faults) -> Grant | None:
-    if isinstance(item.value, str):
-        return Grant(item.value) if _is_field(item, item.value, faults) else None
-    if not isinstance(item.value, Mapping):
-        faults.add(item, f"is {item.kind}, not a field", "write a field name, or `{name: phone, mask: {keep_last: 4}}`")
-        return None
-    form = Form(item, faults)
-    before = len(faults.found)
-    form.known(("name", *TRANSFORMS), later=_LATER_TRANSFORMS)
-    name = form.text("name", fix="write `{name: <field>, <transform>: {}}`")
-    given = [key for key in form.values if key in TRANSFORMS]
-    if len(given) > 1:
-        faults.add(item, "has more than one transform", f"give one of {', '.join(TRANSFORMS)}")
-    if name is None or not _is_field(form.values["name"], name, faults) or len(faults.found) > before:
-        return None
-    return _transform(name, given[0], form.values[given[0]], faults) if given else Grant(name)
-
-
-def _transform(name: str, transform: str, node: Node, faults: Faults) -> Grant | None:
-    before = len(faults.found)
-    form = Form(node, faults)
-    if transform == "keep":
-        form.known(())
-        grant = Grant(name)
-    elif transform == "mask":
-        form.known(("keep_first", "keep_last"))
-        first = form.integer("keep_first", default=0, least=0, most=MASK_KEEP_MAX)
-        last = form.integer("keep_last", default=0, least=0, most=MASK_KEEP_MAX)
-        grant = Grant(name, "mask", keep_first=first, keep_last=last)
-    else:
-        form.known(("identifier",))
-        grant = Grant(name, "pseudonym", identifier=_slug(form, "identifier", required=False))
-    return grant if len(faults.found) == before else None
-
-
-def _is_field(node: Node, name: str, faults: Faults) -> bool:
-    if name == "*":
-        faults.add(node, "grants everything", "name each field: what is not named stays invisible")
-        return False
-    if _FIELD.match(name) is None:
-        faults.add(node, "is no field name", "use the name in the dataset's schema, such as `plate`")
-        return False
-    return True
 
 
 def _lines(node: Node) -> Iterator[tuple[str, int]]:

@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from hub.model.agreement import LIST_OPERATORS, OPERATORS, All, Any, Condition, Not, Rule, Scalar
+from hub.agreements.file_grants import is_field
+from hub.model.agreement import LIST_OPERATORS, OPERATORS, All, Any, Condition, Every, Not, Rule, Scalar
 from hub.model.manifest import Faults, Form, Node
 
 RULE_DEPTH_MAX: Final = 16
 CONDITIONS_MAX: Final = 500
 LIST_VALUES_MAX: Final = 5_000
-_GROUPS: Final = ("all", "any", "not")
+_GROUPS: Final = ("all", "any", "not", "every")
 _SHAPE: Final = "write `{all: [...]}`, `{any: [...]}`, `{not: ...}` or one condition such as `{field: class, eq: passenger}`"
 _ORDERED: Final = ("gt", "gteq", "lt", "lteq")
 
@@ -42,6 +43,8 @@ class _Rules:
         if group == "not":
             inner = self.rule(node, depth + 1)
             return None if inner is None else Not(inner)
+        if group == "every":
+            return self._every(node)
         if not isinstance(node.value, tuple) or not node.value:
             fix = "an empty `all` would let every record pass and an empty `any` none: leave `rows` out, or name the conditions"
             self.faults.add(node, "needs a list of at least one rule", fix)
@@ -51,6 +54,14 @@ class _Rules:
         if len(whole) < len(rules):
             return None
         return All(whole) if group == "all" else Any(whole)
+
+    def _every(self, node: Node) -> Every | None:
+        if not isinstance(node.value, dict) or any(key in _GROUPS for key in node.value):
+            fix = "write one condition, as `{every: {field: codes[], startsWith: 3301}}`, and put groups around it"
+            self.faults.add(node, "is no condition, and `every` holds exactly one", fix)
+            return None
+        inner = self._condition(node)
+        return None if inner is None else Every(inner)
 
     def _condition(self, node: Node) -> Condition | None:
         self.conditions += 1
@@ -65,7 +76,7 @@ class _Rules:
         given = [key for key in form.values if key in OPERATORS]
         if len(given) != 1:
             self.faults.add(node, f"has {len(given)} operators", f"give exactly one of {', '.join(OPERATORS)}")
-        elif len(self.faults.found) == before and field is not None:
+        elif len(self.faults.found) == before and field is not None and is_field(form.values["field"], field, self.faults):
             return self._operand(field, given[0], form.values[given[0]])
         return None
 

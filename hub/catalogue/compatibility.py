@@ -1,7 +1,7 @@
 """Compatibility of schema versions: FULL_TRANSITIVE by Apache Avro's own checker, and logical types that stay as they are.
 
 Every version must read, and be read by, every earlier one. The checker looks at wire types only, so a decimal could change its
-scale and every amount with it: a logical type, its precision and its scale may not change under one field name.
+scale and every amount with it: a logical type, its precision and its scale may not change under one path.
 """
 
 import json
@@ -10,6 +10,9 @@ from typing import Any, Final
 
 import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
+
+from hub.model.field_types import FieldType
+from hub.model.source_schema import read_schema
 
 LEVEL: Final = "FULL_TRANSITIVE"
 _LOGICAL: Final = ("logicalType", "precision", "scale")
@@ -30,7 +33,7 @@ def _differences(candidate: str, earlier: Mapping[int, str]) -> Iterator[str]:
                 places = ", ".join(sorted(str(place) for place in result.locations)) or "/"
                 kinds = ", ".join(sorted(str(kind.value) for kind in result.incompatibilities))
                 yield f"the new schema {direction} version {version}: {kinds} at {places}"
-        for name in _changed_meaning(json.loads(candidate), json.loads(text)):
+        for name in _changed_meaning(candidate, text):
             yield f"field `{name}` changes its logical type since version {version}"
 
 
@@ -47,18 +50,23 @@ def _plain(node: Any) -> Any:
     return node
 
 
-def _changed_meaning(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str]:
-    before = {field["name"]: _meaning(field["type"]) for field in old["fields"]}
-    for field in new["fields"]:
-        if field["name"] in before and before[field["name"]] != _meaning(field["type"]):
-            yield field["name"]
+def _changed_meaning(new: str, old: str) -> Iterator[str]:
+    before = dict(_meanings(read_schema(old).record, ""))
+    for path, meaning in _meanings(read_schema(new).record, ""):
+        if before.get(path, meaning) != meaning:
+            yield path
 
 
-def _meaning(node: Any) -> list[Any]:
-    """Return the logical types in a field's type, in order."""
-    if isinstance(node, list):
-        return [part for branch in node for part in _meaning(branch)]
-    if isinstance(node, dict):
-        own = [tuple(node.get(key) for key in _LOGICAL)] if "logicalType" in node else []
-        return own + _meaning(node.get("type"))
-    return []
+def _meanings(kind: FieldType, path: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield the logical type of everything that is no container, by its path; branches of a union by their type or name."""
+    if kind.base == "record":
+        for field in kind.fields:
+            yield from _meanings(field.type, f"{path}.{field.name}" if path else field.name)
+    elif kind.base in {"array", "map"}:
+        yield from _meanings(kind.element, path + ("[]" if kind.base == "array" else "{}"))
+    elif kind.base == "union":
+        for branch in kind.branches:
+            yield from _meanings(branch, f"{path}<{branch.full_name or branch.base}>")
+    else:
+        declared = kind.definition if isinstance(kind.definition, Mapping) else {}
+        yield path, tuple(declared.get(key) for key in _LOGICAL if "logicalType" in declared)

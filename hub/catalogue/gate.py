@@ -1,7 +1,7 @@
 """The gate: what a schema must be before any record of it may enter the hub. Static, bounded, every fault at once.
 
 Decoders of Avro can be led into deep recursion, into lists of a billion items that take no bytes, and into quadratic decimals
-(DESIGN part 10): a schema that allows one of these is refused, so that no record can. What the exchange cannot carry yet is
+(DESIGN part 10): a schema that allows one of these is refused, so that no record can. What the exchange cannot carry is
 refused here too, with its path, rather than at the first record.
 """
 
@@ -45,7 +45,7 @@ def check_schema(text: str, *, where: str) -> Mapping[str, Any]:
         raise HubError("HUB-SCHEMA-002", f"schema of `{where}` holds a number that canonical JSON cannot hold", fix) from error
     faults = [*_Widths(raw).faults(), *_properties(raw)]
     _refuse("HUB-SCHEMA-002", where, iter(faults))
-    carried = ((path, message, "use flat fields for now: nested ones come later") for path, message in unsupported_schema(raw))
+    carried = ((path, message, "write it in another way: see README, schemas") for path, message in unsupported_schema(raw))
     _refuse("HUB-SCHEMA-002", where, carried)
     return raw
 
@@ -98,13 +98,13 @@ def _shape_faults(node: Any, path: str, depth: int) -> Iterator[Fault]:
             yield path, "is no type", "write a type name, a list of types or an object with `type`"
         return
     kind = node.get("type")
-    if kind in {"record", "error"}:
+    if isinstance(kind, dict | list):
+        yield from _shape_faults(kind, _join(path, "type"), depth + 1)
+    elif kind in {"record", "error"}:
         yield from _record_shape(node, path, depth)
     elif kind in {"array", "map"}:
         inner = "items" if kind == "array" else "values"
         yield from _shape_faults(node.get(inner), _join(path, inner), depth + 1)
-    elif isinstance(kind, dict | list):
-        yield from _shape_faults(kind, _join(path, "type"), depth + 1)
     elif not isinstance(kind, str):
         yield path, "has no type", "add `type`"
 
@@ -203,18 +203,33 @@ class _Widths:
 
 
 def _properties(root: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield faults of the field properties of SHAPES, and titles that two fields share."""
+    """Yield faults of the field properties of SHAPES at any depth, and titles that two fields of the whole share."""
+    for path, field in _fields(root, ""):
+        for key, (fits, fix) in _PROPERTIES.items():
+            if key in field and not fits(field[key]):
+                yield f"{path}.{key}", f"`{key}` of field `{field['name']}` is not valid", fix
     titles: dict[str, str] = {}
     for number, field in enumerate(root["fields"]):
         path, name = f"fields[{number}]", field["name"]
-        for key, (fits, fix) in _PROPERTIES.items():
-            if key in field and not fits(field[key]):
-                yield f"{path}.{key}", f"`{key}` of field `{name}` is not valid", fix
         title = field.get("title")
         if isinstance(title, str) and title in titles:
             yield f"{path}.title", f"fields `{titles[title]}` and `{name}` have one title", "titles are column names: give each its own"
         elif isinstance(title, str):
             titles[title] = name
+
+
+def _fields(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every field that is declared in a type, with its place."""
+    if isinstance(node, list):
+        for number, branch in enumerate(node):
+            yield from _fields(branch, f"{path}[{number}]")
+    elif isinstance(node, dict):
+        for number, field in enumerate(node.get("fields", ())):
+            here = _join(path, f"fields[{number}]")
+            yield here, field
+            yield from _fields(field["type"], _join(here, "type"))
+        for key in ("type", "items", "values"):
+            yield from _fields(node.get(key), _join(path, key))
 
 
 def _is_flag(value: object) -> bool:

@@ -15,9 +15,10 @@ from hub.model.entry import AgreementBody, DatasetBody
 from hub.model.errors import HubError, Problem
 from hub.model.lifecycle import State
 from hub.model.output_schema import output_schema
+from hub.model.paths import find_place
 from hub.model.pseudonym import derive_key
 from hub.model.source_schema import SourceSchema, read_schema
-from hub.model.terms import check_terms, identifier_kind
+from hub.model.terms import check_terms
 
 OUTPUT_BYTES_MAX: Final = 900_000
 """Below the broker's default limit of 1,048,588 bytes for a batch; `exchange.record_bytes_max` and `output_batch_bytes_max`."""
@@ -160,10 +161,11 @@ def _pseudonym_kinds(terms: Agreement, writers: Sequence[SourceSchema], key_iden
     if terms.key == "pseudonym" and key_identifier is not None:
         yield key_identifier
     for grant in terms.fields:
+        if grant.transform != "pseudonym":
+            continue
         for writer in writers:
-            field = writer.field(grant.name)
-            kind = None if field is None else identifier_kind(grant, field)
-            if grant.transform == "pseudonym" and kind is not None:
+            kind = grant.identifier or find_place(grant.name, writer).field.identifier
+            if kind is not None:
                 yield kind
 
 

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from hub.model.agreement import Scalar
-from hub.model.source_schema import FieldType
+from hub.model.field_types import FieldType
 
 Operand: TypeAlias = str | int | float | bool | Fraction
 
@@ -35,8 +35,8 @@ class UnfitOperand(ValueError):  # noqa: N818 (a refusal, and no bug of the prog
 
 
 def comparable(kind: FieldType) -> bool:
-    """Tell whether values of ``kind`` can be compared at all; bytes, fixed and null only know ``isNull``."""
-    return kind.logical == "decimal" or kind.base not in {"null", "bytes", "fixed"}
+    """Tell whether values of ``kind`` can be compared at all; bytes, fixed, null and containers only know ``isNull``."""
+    return kind.logical == "decimal" or kind.base in _BASE
 
 
 def operand(value: Scalar, *, kind: FieldType) -> Operand:

@@ -43,6 +43,8 @@ class Reject(StrEnum):
     """A length or count is over the hub's limits."""
     IDENTIFIER_INVALID = "identifier_invalid"
     """A value is no valid form of its identifier kind, so it has no pseudonym."""
+    TRANSFORM_FAILED = "transform_failed"
+    """A value has no form under its transform: NaN has no bucket, the first possible instant no day that begins."""
     RULE_FAILED = "rule_failed"
     """A row rule could not be evaluated on this record."""
     OUTPUT_TOO_LARGE = "output_too_large"
@@ -60,6 +62,7 @@ FAULT_OF: Final[dict[Reject, Fault]] = {
     Reject.VALUE_INVALID: Fault.PUBLISHER,
     Reject.LIMIT: Fault.PUBLISHER,
     Reject.IDENTIFIER_INVALID: Fault.PUBLISHER,
+    Reject.TRANSFORM_FAILED: Fault.PUBLISHER,
     Reject.RULE_FAILED: Fault.HUB,
     Reject.OUTPUT_TOO_LARGE: Fault.HUB,
     Reject.OUTPUT_SCHEMA_MISSING: Fault.HUB,

@@ -9,17 +9,21 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.model.agreement import KEY_RULES, LIST_OPERATORS, OPERATORS, TRANSFORMS, Agreement, All, Condition, Grant, Not, Rule
+from hub.model.agreement import KEY_RULES, LIST_OPERATORS, OPERATORS, TRANSFORMS, Agreement, All, Condition, Every, Grant, Not, Rule
+from hub.model.field_types import FieldType, SourceSchema, holds_record, type_words
+from hub.model.granted import Leaf
 from hub.model.operands import UnfitOperand, comparable, operand
-from hub.model.source_schema import FieldType, SourceField, SourceSchema, read_schema, unsupported_schema
+from hub.model.paths import NoPlace, Path, Place, find_place, leaves, parse_path
+from hub.model.source_schema import read_schema, unsupported_schema
+from hub.model.transforms import unfit
 
-__all__ = ["TermsFault", "check_terms", "identifier_kind", "unsupported_schema"]
+__all__ = ["TermsFault", "check_terms", "fitting_branches", "unsupported_schema"]
 
 RULE_DEPTH_MAX: Final = 32
 RULE_CONDITIONS_MAX: Final = 1_000
 RULE_VALUES_MAX: Final = 10_000
 """Values of one isAnyOf or isNoneOf."""
-MASK_CHARACTERS_MAX: Final = 1_000
+LEAVES_SHOWN_MAX: Final = 12
 ORDERED_OPERATORS: Final = ("gt", "gteq", "lt", "lteq")
 
 
@@ -46,51 +50,53 @@ def check_terms(agreement: Agreement, source_schema: str | Mapping[str, Any], *,
     )
 
 
-def identifier_kind(grant: Grant, field: SourceField) -> str | None:
-    """Return the identifier kind that a pseudonym of ``field`` is made for: the grant's own, else the schema's."""
-    return grant.identifier or field.identifier
+def fitting_branches(rule: Condition, kind: FieldType) -> tuple[bool, ...]:
+    """Tell of each branch of a general union whether ``rule`` can be asked of its values; of the others it is unknown."""
+    return tuple(branch.base != "null" and not any(_operands(rule, branch, "")) for branch in kind.branches)
 
 
 def _grants(grants: tuple[Grant, ...], source: SourceSchema) -> Iterator[TermsFault]:
     if not grants:
         yield TermsFault("fields", "no field is granted", "name at least one field")
-    seen: set[str] = set()
+    seen: set[Path] = set()
     for place, grant in enumerate(grants):
         path = f"fields[{place}]"
-        field = source.field(grant.name)
-        if field is None:
-            yield _unknown_field(f"{path}.name", grant.name, source)
+        try:
+            found = find_place(grant.name, source)
+        except NoPlace as refusal:
+            yield TermsFault(f"{path}.name", str(refusal), refusal.fix)
             continue
-        if grant.name in seen:
+        if any(_overlap(found.path, other) for other in seen):
             yield TermsFault(f"{path}.name", f"field `{grant.name}` is granted twice", "name each field once")
-        seen.add(grant.name)
-        if grant.transform == "mask":
-            yield from _mask(grant, field, f"{path}.mask")
-        elif grant.transform == "pseudonym":
-            yield from _pseudonym(grant, field, f"{path}.pseudonym")
-        elif grant.transform not in TRANSFORMS:
+        seen.add(found.path)
+        if grant.transform not in TRANSFORMS:
             yield TermsFault(path, f"`{grant.transform}` is no transform", f"use one of: {', '.join(TRANSFORMS)}")
+        elif holds_record(found.type):
+            yield _whole_record(f"{path}.name", grant.name, found.type)
+        else:
+            yield from _transform(grant, found, f"{path}.{grant.transform}")
 
 
-def _mask(grant: Grant, field: SourceField, path: str) -> Iterator[TermsFault]:
-    if field.type.base not in {"string", "enum"}:
-        yield TermsFault(
-            path, f"field `{grant.name}` is {_words(field.type)}: only text and enums can be masked", "keep it, or leave it out"
-        )
-    for name, value in (("keep_first", grant.keep_first), ("keep_last", grant.keep_last)):
-        if not 0 <= value <= MASK_CHARACTERS_MAX:
-            yield TermsFault(f"{path}.{name}", f"`{name}` is out of range", f"write a number of characters from 0 to {MASK_CHARACTERS_MAX}")
+def _overlap(one: Path, other: Path) -> bool:
+    """Tell whether one path lies within the other."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
-def _pseudonym(grant: Grant, field: SourceField, path: str) -> Iterator[TermsFault]:
-    if field.type.base != "string":
-        yield TermsFault(path, f"field `{grant.name}` is {_words(field.type)}: only text has a pseudonym", "keep it, or leave it out")
-    elif identifier_kind(grant, field) is None:
-        yield TermsFault(
-            path,
-            f"field `{grant.name}` declares no identifier kind, and pseudonyms are made per kind",
-            "write `pseudonym: {identifier: KIND}`, or ask the provider to declare it in the schema",
-        )
+def _whole_record(path: str, name: str, kind: FieldType) -> TermsFault:
+    """Refuse a grant of a record as a whole: a field that its schema gains later would be in it, granted by nobody (law 2)."""
+    found = leaves(kind, name)
+    message = f"field `{name}` is {type_words(kind)} with records in it, and granting those whole would grant what they hold later"
+    if found == (name,):
+        return TermsFault(path, message, "ask the provider to give each kind of record a field of its own, and grant its fields")
+    shown = ", ".join(f"`{leaf}`" for leaf in found[:LEAVES_SHOWN_MAX])
+    return TermsFault(path, message, f"grant its fields: {shown}{' and so on' if len(found) > LEAVES_SHOWN_MAX else ''}")
+
+
+def _transform(grant: Grant, place: Place, path: str) -> Iterator[TermsFault]:
+    for name, message, fix in unfit(Leaf(grant, grant.identifier or place.field.identifier), place.type):
+        about_field = not name and not message.startswith("`")
+        yield TermsFault(f"{path}.{name}" if name else path, f"field `{grant.name}` {message}" if about_field else message, fix)
 
 
 def _rules(rows: Rule, source: SourceSchema) -> Iterator[TermsFault]:
@@ -110,6 +116,9 @@ def _rules(rows: Rule, source: SourceSchema) -> Iterator[TermsFault]:
             yield from _condition(rule, source, path)
         elif isinstance(rule, Not):
             stack.append((rule.rule, f"{path}.not", depth + 1))
+        elif isinstance(rule, Every):
+            yield from _every(rule, path)
+            stack.append((rule.rule, f"{path}.every", depth + 1))
         else:
             word = "all" if isinstance(rule, All) else "any"
             if not rule.rules:
@@ -117,15 +126,34 @@ def _rules(rows: Rule, source: SourceSchema) -> Iterator[TermsFault]:
             stack.extend((inner, f"{path}.{word}[{place}]", depth + 1) for place, inner in reversed(list(enumerate(rule.rules))))
 
 
+def _every(rule: Every, path: str) -> Iterator[TermsFault]:
+    try:
+        elements = {"[]", "{}"} & set(parse_path(rule.rule.field))
+    except NoPlace:
+        return
+    if not elements:
+        fix = "name elements, as `codes[]`, or write the condition without `every`"
+        yield TermsFault(f"{path}.every", f"`{rule.rule.field}` is one value, and `every` is about elements", fix)
+
+
 def _condition(rule: Condition, source: SourceSchema, path: str) -> Iterator[TermsFault]:
-    field = source.field(rule.field)
-    if field is None:
-        yield _unknown_field(f"{path}.field", rule.field, source)
+    found = None
+    try:
+        found = find_place(rule.field, source)
+    except NoPlace as refusal:
+        yield TermsFault(f"{path}.field", str(refusal), refusal.fix)
     if rule.operator not in OPERATORS:
         yield TermsFault(path, f"`{rule.operator}` is no operator", f"use one of: {', '.join(OPERATORS)}")
         return
-    if field is not None:
-        yield from _operands(rule, field.type, f"{path}.{rule.operator}")
+    if found is None:
+        return
+    if found.type.base == "union" and rule.operator != "isNull":
+        if not any(fitting_branches(rule, found.type)):
+            shown = ", ".join(type_words(branch) for branch in found.type.branches)
+            message = f"field `{rule.field}` is a union, and `{rule.operator}` with this value fits none of its types"
+            yield TermsFault(f"{path}.{rule.operator}", message, f"its types: {shown}")
+        return
+    yield from _operands(rule, found.type, f"{path}.{rule.operator}")
 
 
 def _operands(rule: Condition, kind: FieldType, path: str) -> Iterator[TermsFault]:
@@ -134,10 +162,11 @@ def _operands(rule: Condition, kind: FieldType, path: str) -> Iterator[TermsFaul
             yield TermsFault(path, "`isNull` asks for true or false", "write `isNull: true` or `isNull: false`")
         return
     if not comparable(kind):
-        yield TermsFault(path, f"field `{rule.field}` is {_words(kind)}", "only `isNull` can be asked of it")
+        fix = "name its elements, as `codes[]` or `tags{}`" if kind.base in {"array", "map"} else "only `isNull` can be asked of it"
+        yield TermsFault(path, f"field `{rule.field}` is {type_words(kind)}", fix)
         return
     if rule.operator == "startsWith" and (kind.base not in {"string", "enum"}):
-        yield TermsFault(path, f"field `{rule.field}` is {_words(kind)}: `startsWith` is for text", "compare it with gteq and lt")
+        yield TermsFault(path, f"field `{rule.field}` is {type_words(kind)}: `startsWith` is for text", "compare it with gteq and lt")
         return
     if rule.operator in ORDERED_OPERATORS and kind.base == "boolean":
         yield TermsFault(path, f"field `{rule.field}` is a boolean and has no order", "use `eq`")
@@ -156,7 +185,7 @@ def _operands(rule: Condition, kind: FieldType, path: str) -> Iterator[TermsFaul
             operand(value, kind=kind)
         except UnfitOperand as refusal:
             where = f"{path}[{place}]" if listed else path
-            yield TermsFault(where, f"field `{rule.field}` is {_words(kind)}: the value does not fit", str(refusal))
+            yield TermsFault(where, f"field `{rule.field}` is {type_words(kind)}: the value does not fit", str(refusal))
 
 
 def _key(rule: str, key_identifier: str | None) -> Iterator[TermsFault]:
@@ -168,13 +197,3 @@ def _key(rule: str, key_identifier: str | None) -> Iterator[TermsFault]:
             f"the dataset declares no identifier kind for its record key, so the key cannot be granted as `{rule}`",
             "write `key: drop`, or ask the provider to declare `key_identifier`",
         )
-
-
-def _unknown_field(path: str, name: str, source: SourceSchema) -> TermsFault:
-    return TermsFault(
-        path, f"field `{name}` is not in the schema `{source.name}`", f"its fields: {', '.join(f.name for f in source.fields)}"
-    )
-
-
-def _words(kind: FieldType) -> str:
-    return f"{kind.logical} on {kind.base}" if kind.logical else f"of type {kind.base}"

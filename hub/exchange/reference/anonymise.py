@@ -1,23 +1,24 @@
 """Anonymise: the form of a record that an agreement grants, compiled once per agreement and writer schema.
 
-Only granted fields are written, so a field that nobody granted cannot be there. ``keep`` copies a field's bytes, neighbours
-together; ``mask`` and ``pseudonym`` write text. The record key follows the key rule; headers and timestamp never travel.
+Only granted fields are written, so a field that nobody granted cannot be there. Fields that are kept whole are copied, neighbours
+together; a field that is granted in part, or transformed, is written by ``forms``. The record key follows the key rule; headers and
+timestamp never travel.
 A tombstone (a record without value) is delivered as one where the key is granted and no row rule applies, else suppressed:
 under a rule nobody can tell whether its record was ever shown.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from hub.exchange.plan import PlannedAgreement
 from hub.exchange.reference.decode import Decoded, Rejected
-from hub.model.agreement import Grant
+from hub.exchange.reference.forms import compile_leaf, compile_write
+from hub.model.field_types import FieldType, SourceSchema
 from hub.model.framing import frame_header
+from hub.model.granted import Granted, Leaf, copies, granted_of
 from hub.model.pseudonym import InvalidIdentifier, normal_form, pseudonym
 from hub.model.reasons import Reject
-from hub.model.source_schema import FieldType, SourceSchema
-from hub.model.terms import identifier_kind
 
 Piece: TypeAlias = Callable[[bytes, Decoded], bytes]
 """Writes a part of the output body from a framed value and what was read of it."""
@@ -55,28 +56,20 @@ def delivers_tombstones(agreement: PlannedAgreement) -> bool:
     return agreement.terms.key != "drop" and agreement.terms.rows is None
 
 
-def mask_text(text: str, *, keep_first: int, keep_last: int) -> str:
-    """Return ``text`` with `*` for every character but the kept ones; all of it where the kept parts would cover it."""
-    hidden = len(text) - keep_first - keep_last
-    if hidden <= 0:
-        return "*" * len(text)
-    return text[:keep_first] + "*" * hidden + text[len(text) - keep_last :]
-
-
 def _pieces(agreement: PlannedAgreement, schema: SourceSchema) -> list[Piece]:
-    grants = {grant.name: grant for grant in agreement.terms.fields}
+    parts = dict(granted_of(schema, agreement.terms.fields).fields)
     pieces: list[Piece] = []
     run: int | None = None
     for place, field in enumerate(schema.fields):
-        grant = grants.get(field.name)
-        if grant is not None and grant.transform == "keep":
+        granted = parts.get(place)
+        if granted is not None and copies(granted, field.type):
             run = place if run is None else run
             continue
         if run is not None:
             pieces.append(_copied(run, place))
             run = None
-        if grant is not None:
-            pieces.append(_text(place, field.type, _transform(grant, identifier_kind(grant, field), agreement)))
+        if granted is not None:
+            pieces.append(_piece(granted, place, field.type, agreement))
     if run is not None:
         pieces.append(_copied(run, len(schema.fields)))
     return pieces
@@ -87,39 +80,21 @@ def _copied(first: int, behind: int) -> Piece:
     return lambda value, decoded: value[decoded.ends[first] : decoded.ends[behind]]
 
 
-def _text(place: int, kind: FieldType, transform: Callable[[str], str]) -> Piece:
-    """Write transformed text; null stays null, in the branch where the source has it."""
-    null = b"" if kind.null_branch is None else bytes((2 * kind.null_branch,))
-    branch = b"" if kind.null_branch is None else bytes((2 - 2 * kind.null_branch,))
+def _piece(granted: Granted, place: int, kind: FieldType, agreement: PlannedAgreement) -> Piece:
+    def pseudonyms(identifier: str) -> Callable[[str], str]:
+        return _pseudonyms(agreement.pseudonym_keys[identifier], identifier)
 
-    def write(_value: bytes, decoded: Decoded) -> bytes:
-        text: Any = decoded.values[place]
-        if text is None:
-            return null
-        encoded = transform(text).encode()
-        return branch + _length(len(encoded)) + encoded
+    if isinstance(granted, Leaf):
+        encode = compile_leaf(granted, kind, pseudonyms)
+        return lambda _value, decoded: encode(decoded.values[place])
+    write = compile_write(granted, kind, pseudonyms)
 
-    return write
+    def piece(value: bytes, decoded: Decoded) -> bytes:
+        out = bytearray()
+        write(value, decoded.ends[place], out)
+        return bytes(out)
 
-
-def _length(count: int) -> bytes:
-    """Return a zigzag varint of a length."""
-    raw = count << 1
-    out = bytearray()
-    while raw > 0x7F:
-        out.append(raw & 0x7F | 0x80)
-        raw >>= 7
-    out.append(raw)
-    return bytes(out)
-
-
-def _transform(grant: Grant, kind: str | None, agreement: PlannedAgreement) -> Callable[[str], str]:
-    if grant.transform == "mask":
-        return lambda text: mask_text(text, keep_first=grant.keep_first, keep_last=grant.keep_last)
-    if grant.transform == "pseudonym" and kind is not None:
-        return _pseudonyms(agreement.pseudonym_keys[kind], kind)
-    message = f"transform `{grant.transform}` has no meaning here"
-    raise AssertionError(message)
+    return piece
 
 
 def _pseudonyms(key: bytes, kind: str) -> Callable[[str], str]:

@@ -1,8 +1,10 @@
 """Decode: a strict reader of Avro bodies, compiled to closures once per writer schema.
 
 One byte sequence per record is accepted and no other: varints in their shortest form and within the range of their type,
-booleans 0 or 1, union and enum indexes in range, UTF-8 strict, the body ends where the last field does. Lengths are held
-against the rest of the body before anything is allocated, so a body that claims a billion bytes costs nothing.
+booleans 0 or 1, union and enum indexes in range, UTF-8 strict, the body ends where the last field does. The exception are arrays
+and maps, which Avro lets a writer cut into blocks as it likes; a block's size in bytes, where it is given, must be right, and a
+map may hold a key once. Lengths and counts are held against the rest of the body before anything is allocated, so a body that
+claims a billion bytes or items costs nothing; every block holds an item at least, and every item takes a byte.
 Logical types are not looked into, but for a decimal's length. Source: Apache Avro 1.12 specification, binary encoding.
 """
 
@@ -10,9 +12,9 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from hub.model.field_types import DECIMAL_BYTES_MAX, FieldType, SourceSchema
 from hub.model.framing import HEADER_BYTES
 from hub.model.reasons import Reject
-from hub.model.source_schema import DECIMAL_BYTES_MAX, FieldType, SourceSchema
 
 Append: TypeAlias = Callable[[Any], None]
 Read: TypeAlias = Callable[[bytes, int, Append], int]
@@ -32,19 +34,27 @@ class Decoded(NamedTuple):
     """One record: raw values by field, and where each field's bytes stand."""
 
     values: list[Any]
-    """In the schema's order: null None, enums their symbol, decimals their unscaled integer, dates and times Avro's integer."""
+    """In the schema's order: null None, enums their symbol, decimals their unscaled integer, dates and times Avro's integer,
+    records and arrays lists, maps dicts, values of a general union (branch, value)."""
     ends: list[int]
     """Field i stands in bytes ``ends[i]`` to ``ends[i + 1]`` of the framed value."""
 
 
 Decode: TypeAlias = Callable[[bytes], Decoded]
 
+RECORD_BYTES_MAX: Final = 1_048_576
+"""A longer value is refused: a compressed batch may hold records of any size, and each item of a list may be one byte of it."""
+ITEMS_MAX: Final = 65_536
+"""Items of one array, entries of one map."""
+
 
 def compile_decoder(schema: SourceSchema) -> Decode:
     """Return a function that reads a framed value of ``schema`` or raises Rejected, whatever the bytes are."""
-    readers = tuple(_reader(field.type) for field in schema.fields)
+    readers = tuple(compile_reader(field.type) for field in schema.fields)
 
     def decode(value: bytes) -> Decoded:
+        if len(value) > RECORD_BYTES_MAX:
+            raise Rejected(Reject.LIMIT)
         values: list[Any] = []
         position = HEADER_BYTES
         ends = [position]
@@ -64,11 +74,17 @@ def compile_decoder(schema: SourceSchema) -> Decode:
     return decode
 
 
-def _reader(kind: FieldType) -> Read:
-    inner = _fixed(kind) if kind.base == "fixed" else _enum(kind.symbols) if kind.base == "enum" else _PRIMITIVES[kind.base]
+def compile_reader(kind: FieldType) -> Read:
+    """Return a function that reads one value of ``kind``."""
+    inner = _inner_reader(kind)
     if kind.logical == "decimal":
         inner = _decimal(inner)
-    return inner if kind.null_branch is None else _nullable(inner, null=2 * kind.null_branch)
+    return inner if kind.null_branch is None or kind.base == "union" else _nullable(inner, null=2 * kind.null_branch)
+
+
+def _inner_reader(kind: FieldType) -> Read:
+    compiled = _COMPOUND.get(kind.base)
+    return _PRIMITIVES[kind.base] if compiled is None else compiled(kind)
 
 
 def _nullable(inner: Read, *, null: int) -> Read:
@@ -226,6 +242,97 @@ def _decimal(inner: Read) -> Read:
     return read
 
 
+def _record(readers: tuple[Read, ...]) -> Read:
+    def read(data: bytes, position: int, append: Append) -> int:
+        values: list[Any] = []
+        add = values.append
+        for member in readers:
+            position = member(data, position, add)
+        append(values)
+        return position
+
+    return read
+
+
+def _union(readers: tuple[Read, ...], *, null: int | None) -> Read:
+    count = len(readers)
+
+    def read(data: bytes, position: int, append: Append) -> int:
+        branch, position = _varint(data, position)
+        if not 0 <= branch < count:
+            raise Rejected(Reject.VALUE_INVALID)
+        if branch == null:
+            append(None)
+            return position
+        held: list[Any] = []
+        end = readers[branch](data, position, held.append)
+        append((branch, held[0]))
+        return end
+
+    return read
+
+
+def read_block(data: bytes, position: int) -> tuple[int, int, int | None]:
+    """Return the count of a block of items, where they begin, and where the block says that they end."""
+    count, position = _varint(data, position)
+    if count >= 0:
+        return count, position, None
+    begin, end = _extent(data, position)
+    return -count, begin, end
+
+
+def _blocks(data: bytes, position: int, item: Callable[[int], int]) -> int:
+    """Read items block by block until the empty block; the counts are bounded before the first item of each block is read."""
+    left = ITEMS_MAX
+    while True:
+        count, position, end = read_block(data, position)
+        if count == 0:
+            return position
+        left -= count
+        if left < 0:
+            raise Rejected(Reject.LIMIT)
+        if count > len(data) - position:
+            raise Rejected(Reject.TRUNCATED)
+        for _ in range(count):
+            position = item(position)
+        if end is not None and position != end:
+            raise Rejected(Reject.VALUE_INVALID)
+
+
+def _array(item: Read) -> Read:
+    def read(data: bytes, position: int, append: Append) -> int:
+        items: list[Any] = []
+        add = items.append
+        position = _blocks(data, position, lambda at: item(data, at, add))
+        append(items)
+        return position
+
+    return read
+
+
+def _map(value: Read) -> Read:
+    def read(data: bytes, position: int, append: Append) -> int:
+        keys: list[str] = []
+        values: list[Any] = []
+        add_key, add_value = keys.append, values.append
+        position = _blocks(data, position, lambda at: value(data, _string(data, at, add_key), add_value))
+        entries = dict(zip(keys, values, strict=True))
+        if len(entries) < len(keys):
+            raise Rejected(Reject.VALUE_INVALID)
+        append(entries)
+        return position
+
+    return read
+
+
+_COMPOUND: Final[dict[str, Callable[[FieldType], Read]]] = {
+    "fixed": _fixed,
+    "enum": lambda kind: _enum(kind.symbols),
+    "record": lambda kind: _record(tuple(compile_reader(field.type) for field in kind.fields)),
+    "union": lambda kind: _union(tuple(compile_reader(branch) for branch in kind.branches), null=kind.null_branch),
+    "array": lambda kind: _array(compile_reader(kind.element)),
+    "map": lambda kind: _map(compile_reader(kind.element)),
+}
 _PRIMITIVES: Final[dict[str, Read]] = {
     "null": _null,
     "boolean": _boolean,

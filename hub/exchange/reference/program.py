@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+import msgspec
+
 from hub.exchange.plan import Plan
 from hub.exchange.reference.anonymise import Form, KeyForm, compile_form, compile_key, delivers_tombstones
 from hub.exchange.reference.authorise import Predicate, compile_rule
@@ -68,13 +70,17 @@ def _compile(plan: Plan) -> Program:
 
 
 def _writer(plan: Plan, writer_id: int, schema: SourceSchema) -> WriterProgram:
-    places: dict[Rule, int] = {}
+    """Compile each rule once. Rules are told apart by their text: to Python `eq: 1` and `eq: true` are equal, to a union they are not."""
+    rules: list[Rule] = []
+    places: dict[bytes, int] = {}
     shares = []
     for agreement in plan.agreements:
         if writer_id not in agreement.output_ids:
             shares.append(ShareProgram(test=None, form=None))
             continue
         rows = agreement.terms.rows
-        test = None if rows is None else places.setdefault(rows, len(places))
+        test = None if rows is None else places.setdefault(msgspec.json.encode(rows), len(places))
+        if rows is not None and len(places) > len(rules):
+            rules.append(rows)
         shares.append(ShareProgram(test=test, form=compile_form(agreement, writer_id=writer_id, schema=schema)))
-    return WriterProgram(decode=compile_decoder(schema), tests=tuple(compile_rule(rule, schema) for rule in places), shares=tuple(shares))
+    return WriterProgram(decode=compile_decoder(schema), tests=tuple(compile_rule(rule, schema) for rule in rules), shares=tuple(shares))

@@ -49,3 +49,22 @@ def test_a_decimal_cannot_change_its_scale() -> None:
     """The checker of wire types would let every amount grow tenfold."""
     old, new = ({"name": "p", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale}} for scale in (2, 3))
     assert incompatibilities(record(new), {1: record(old)}) == ("field `p` changes its logical type since version 1",)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "path"),
+    [
+        (lambda kind: ["null", kind], "p"),
+        (lambda kind: {"type": "array", "items": kind}, "p[]"),
+        (lambda kind: {"type": "map", "values": ["null", kind]}, "p{}"),
+        (lambda kind: {"type": "record", "name": "N", "fields": [{"name": "q", "type": kind}]}, "p.q"),
+        (lambda kind: ["string", kind, "null"], "p<bytes>"),
+    ],
+)
+def test_a_decimal_cannot_change_its_scale_wherever_it_stands(wrap: Any, path: str) -> None:
+    """Nested amounts are amounts."""
+    old, new = (
+        {"name": "p", "type": wrap({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale})} for scale in (2, 3)
+    )
+    assert incompatibilities(record(new), {1: record(old)}) == (f"field `{path}` changes its logical type since version 1",)
+    assert incompatibilities(record(old), {1: record(old)}) == ()

@@ -123,17 +123,28 @@ def test_nesting_is_bounded() -> None:
 @pytest.mark.parametrize(
     "kind",
     [
+        {"type": "error", "name": "Inner", "fields": [{"name": "a", "type": "string"}]},
+        ["null", {"type": ["null", "int"]}],
+    ],
+)
+def test_what_the_exchange_cannot_carry_is_refused_with_its_place(kind: Any) -> None:
+    """Better at registration than at the first record."""
+    found = refusal_of(record(FIELD, {"name": "extra", "type": kind}))
+    assert found.code in {"HUB-SCHEMA-001", "HUB-SCHEMA-002"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
         {"type": "array", "items": "string"},
         {"type": "map", "values": "string"},
         {"type": "record", "name": "Inner", "fields": [{"name": "a", "type": "string"}]},
         ["string", "int"],
     ],
 )
-def test_what_the_exchange_cannot_carry_yet_is_refused_with_its_place(kind: Any) -> None:
-    """Better at registration than at the first record."""
-    found = refusal_of(record(FIELD, {"name": "extra", "type": kind}))
-    assert found.code == "HUB-SCHEMA-002"
-    assert found.problems[0].field.startswith("fields[1]")
+def test_every_shape_of_avro_passes(kind: Any) -> None:
+    """Departments need not flatten what they have."""
+    assert check_schema(record(FIELD, {"name": "extra", "type": kind}), where="vehicles")
 
 
 @pytest.mark.parametrize(
@@ -165,3 +176,21 @@ def test_a_default_that_canonical_json_cannot_hold_is_refused() -> None:
 def test_two_fields_cannot_share_a_column_title() -> None:
     """Files name their columns by it."""
     assert "one title" in refusal_of(record(FIELD, {"name": "other", "type": "string", "title": "号牌"})).problems[0].message
+
+
+def test_a_property_of_a_nested_field_is_held_too() -> None:
+    """A grade protects wherever it stands."""
+    inner = {"type": "record", "name": "Inner", "fields": [{"name": "a", "type": "string", "grade": "L9"}]}
+    found = refusal_of(record(FIELD, {"name": "extra", "type": ["null", {"type": "array", "items": inner}]}))
+    assert [problem.field for problem in found.problems] == ["fields[1].type[1].items.fields[0].grade"]
+
+
+def test_references_that_unfold_to_billions_are_refused() -> None:
+    """28 records that each name the one before twice fit into 64 KiB."""
+    kinds: list[dict[str, Any]] = [{"type": "record", "name": "T0", "fields": [{"name": "f", "type": "int"}]}]
+    kinds += [
+        {"type": "record", "name": f"T{level}", "fields": [{"name": name, "type": f"T{level - 1}"} for name in "ab"]}
+        for level in range(1, 28)
+    ]
+    found = refusal_of(record(*({"name": f"f{number}", "type": kind} for number, kind in enumerate(kinds))))
+    assert found.code == "HUB-SCHEMA-002"

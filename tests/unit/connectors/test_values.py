@@ -209,3 +209,13 @@ def test_no_text_raises_anything_but_unfit(text: str, kind: str) -> None:
     }
     with contextlib.suppress(Unfit):
         bytes_of(known.get(kind, kind), text)
+
+
+def test_nested_types_are_filled_by_null_or_not_at_all() -> None:
+    """A file of columns has no lists: such a field needs a default of null."""
+    kinds: list[Any] = [{"type": "array", "items": "int"}, {"type": "map", "values": "int"}, ["int", "string"]]
+    for kind in kinds:
+        assert converter(field_of(kind), null_values=frozenset()) is None
+        assert default_bytes(field_of(kind, default=[])) is None
+    assert default_bytes(field_of(["null", kinds[0]], default=None)) == b"\x00"
+    assert default_bytes(field_of(["null", "int", "string"], default=None)) == b"\x00"

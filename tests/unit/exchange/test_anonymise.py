@@ -25,7 +25,7 @@ from kernel_kit import (
 
 from hub.exchange import kernel
 from hub.exchange.plan import Plan
-from hub.exchange.reference.anonymise import mask_text
+from hub.exchange.reference.transforms import mask_text
 from hub.exchange.verdict import Moment
 from hub.model.agreement import Condition, Grant
 from hub.model.framing import schema_id_of

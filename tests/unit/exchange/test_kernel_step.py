@@ -21,6 +21,7 @@ from kernel_kit import (
     framed,
     plan_of,
     read_body,
+    schema_of,
     source_at,
     terms,
     vehicle,
@@ -331,3 +332,14 @@ def _names(schema: dict[str, Any]) -> list[str]:
 
 def _row(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: ROW[name] for name in _names(schema)}
+
+
+def test_rules_that_python_takes_for_equal_are_two_rules() -> None:
+    """`eq: 1` and `eq: true` ask different branches of a union: sharing them would deliver one agreement's rows to another."""
+    schema = schema_of(["boolean", "int"])
+    number, flag = (terms(name, "f0", rows=Condition("f0", "eq", value)) for name, value in (("number", 1), ("flag", True)))
+
+    verdict = decide(plan_of(number, flag, schemas={7: schema}), (None, framed({"f0": 1}, schema)), (None, framed({"f0": True}, schema)))
+
+    shown = {topic.rpartition(".")[2]: [(value or b"")[5:] for _, value in delivered(verdict, topic)] for topic in verdict.deliveries}
+    assert shown == {"flag": [b"\x00\x01"], "number": [b"\x02\x02"]}

@@ -36,7 +36,7 @@ def test_terms_that_fit_have_no_faults() -> None:
         (Grant("region", "pseudonym"), "fields[1].pseudonym", "declares no identifier kind"),
         (Grant("model", "mask", keep_first=-1), "fields[1].mask.keep_first", "out of range"),
         (Grant("model", "mask", keep_last=1001), "fields[1].mask.keep_last", "out of range"),
-        (Grant("model", "bucket"), "fields[1]", "no transform"),
+        (Grant("model", "shuffle"), "fields[1]", "no transform"),
     ],
 )
 def test_a_grant_that_does_not_fit_is_named(grant: Grant, path: str, message: str) -> None:
