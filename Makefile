@@ -1,6 +1,6 @@
 # Every door of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format golden faults faults-controls revocation lock clean
+.PHONY: help setup demo up test check format golden faults faults-controls revocation revocation-controls lock clean
 SHELL := bash
 BIN := .venv/bin
 PYTHON_RUN := CITYHUB_LOG_STRICT=1 $(BIN)/python
@@ -42,6 +42,10 @@ faults-controls: setup ## the same checks on broken builds: each must be caught 
 
 revocation: setup ## 100 suspensions under load: how fast, and nothing delivered behind the answer
 	$(PYTHON_RUN) tests/faults/revocation.py $(ARGS)
+
+revocation-controls: setup ## the same check on a serve that leaves the fence out, and on one that answers too early: each must be caught
+	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control no-fence
+	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control early-answer
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, with hashes and without the name of a host
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet 'uv==0.13.9'
