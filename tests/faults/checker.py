@@ -5,49 +5,33 @@
 Reads every topic by librdkafka (read_committed), works out from the source topic what each agreement must have received, and
 prints one JSON object: ``lost``, ``duplicated``, ``reordered``, ``unauthorised``, ``unmetered``, ``chain_breaks`` (each must be 0),
 ``records``, ``steps``, ``workers``, ``months`` of account, ``bill_fen`` by agreement. What it found wrong goes to stderr, counts and
-offsets only. Exits 5 when a figure that must be 0 is not. Needs confluent-kafka and fastavro; imports nothing from ``hub`` or ``connectors``.
+offsets only. Exits 5 when a figure that must be 0 is not. Needs confluent-kafka and fastavro; imports nothing of the hub's.
 """
 
 import base64
 import bisect
-import contextlib
 import hashlib
 import hmac
-import io
 import json
 import sys
-import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from foreign import Kafka, Read, Value, decode
 from rows import SCHEMA, row
 
-QUIET_S_MAX: Final = 40.0
 EXIT_INTEGRITY: Final = 5
 FINDINGS_MAX: Final = 40
-TRIES: Final = 20
 MICRO: Final = 1_000_000
 SHANGHAI: Final = timezone(timedelta(hours=8))
 PLAN_ENTRY, USAGE_STEP, QUARANTINED = 2_000_000_001, 2_000_000_002, 2_000_000_003
 MUST_BE_ZERO: Final = ("lost", "duplicated", "reordered", "unauthorised", "unmetered", "chain_breaks")
 SCHEMAS: Final = Path(__file__).resolve().parents[2] / "avro_schemas" / "hub"
-Value: TypeAlias = dict[str, Any]
-
-
-class Read(NamedTuple):
-    """One record of a partition."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: bool
-    appended_ms: int
 
 
 class Expected(NamedTuple):
@@ -56,85 +40,6 @@ class Expected(NamedTuple):
     offsets: list[int]
     records: list[Value]
     quarantined: list[int]
-
-
-class Kafka:
-    """A foreign reader."""
-
-    def __init__(self, bootstrap: str) -> None:
-        """Connect when asked something."""
-        self._common = {"bootstrap.servers": bootstrap, "group.id": "fault-checker", "enable.auto.commit": False}
-
-    def read(self, topic: str) -> dict[int, list[Read]]:
-        """Return every committed record of a topic by partition; RuntimeError when something hides its end."""
-        numbers = self._partitions(topic)
-        consumer = Consumer({**self._common, "isolation.level": "read_committed", "enable.partition.eof": True})
-        found: dict[int, list[Read]] = {number: [] for number in numbers}
-        ended: dict[int, int] = {}
-        try:
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
-            quiet_since = time.monotonic()
-            while len(ended) < len(numbers):
-                for message in consumer.consume(5000, 0.5):
-                    quiet_since = time.monotonic()
-                    error = message.error()
-                    if error is None:
-                        found[message.partition()].append(
-                            Read(message.offset(), message.key(), message.value(), bool(message.headers()), message.timestamp()[1])
-                        )
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        ended[message.partition()] = message.offset()
-                    else:
-                        raise KafkaException(error)
-                if time.monotonic() - quiet_since > QUIET_S_MAX:
-                    message_ = f"{topic} could not be read to its end"
-                    raise RuntimeError(message_)
-        finally:
-            consumer.close()
-        ends = self.ends(topic)
-        if ends != ended:
-            message_ = f"{topic} ends at {ends}, a read_committed reader at {ended}: an open transaction hides records"
-            raise RuntimeError(message_)
-        return found
-
-    def ends(self, topic: str) -> dict[int, int]:
-        """Return high watermarks by partition."""
-        consumer = Consumer({**self._common, "isolation.level": "read_uncommitted"})
-        try:
-            return {
-                number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)[1] for number in self._partitions(topic)
-            }
-        finally:
-            consumer.close()
-
-    def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, tuple[int, str]]:
-        """Return committed offsets and metadata by partition."""
-        consumer = Consumer({**self._common, "group.id": group})
-        try:
-            wanted = [TopicPartition(topic, number) for number in partitions]
-            for _ in range(TRIES):
-                # librdkafka does not end the metadata text: confluent-kafka reads on into what follows, sometimes no UTF-8
-                with contextlib.suppress(UnicodeDecodeError):
-                    return {found.partition: (found.offset, found.metadata or "") for found in consumer.committed(wanted, timeout=20)}
-        finally:
-            consumer.close()
-        message = f"the metadata of {group} cannot be read"
-        raise RuntimeError(message)
-
-    def topics(self) -> list[str]:
-        """Return every topic."""
-        consumer = Consumer(self._common)
-        try:
-            return sorted(consumer.list_topics(timeout=20).topics)
-        finally:
-            consumer.close()
-
-    def _partitions(self, topic: str) -> list[int]:
-        consumer = Consumer(self._common)
-        try:
-            return sorted(consumer.list_topics(topic, timeout=20).topics[topic].partitions)
-        finally:
-            consumer.close()
 
 
 class Report:
@@ -274,14 +179,14 @@ class Chain:
         self.steps: list[Value] = []
         self.months: list[str] = []
         """Month of account of each step: by append time, never earlier than the step before."""
-        self.next_offset, self.head = 0, bytes(32)
+        self.step, self.next_offset, self.head = 0, 0, bytes(32)
         self._metered_ms = 0
 
     def follow(self, step: Value, record: Read, report: Report) -> None:
-        """Take the next step."""
+        """Take the next step; after a break go on from there, so that each break counts once."""
         wrong = []
-        if step["step"] != len(self.steps) + 1:
-            wrong.append(f"step {step['step']} after {len(self.steps)}")
+        if step["step"] != self.step + 1:
+            wrong.append(f"step {step['step']} after {self.step}")
         if step["first_offset"] != self.next_offset:
             wrong.append(f"begins at {step['first_offset']}, due {self.next_offset}")
         if step["prev_hash"] != self.head:
@@ -297,16 +202,16 @@ class Chain:
         if wrong:
             report.wrong("chain_breaks", f"partition {self.partition} step {step['step']}: {'; '.join(wrong)}")
         self.steps.append(step)
-        self.next_offset, self.head = step["next_offset"], hashlib.sha256(record.value or b"").digest()
+        self.step, self.next_offset, self.head = step["step"], step["next_offset"], hashlib.sha256(record.value or b"").digest()
         self._metered_ms = max(self._metered_ms, record.appended_ms)
         self.months.append(datetime.fromtimestamp(self._metered_ms / 1000, SHANGHAI).strftime("%Y-%m"))
 
-    def check_position(self, offset: int, metadata: str, *, end: int, report: Report) -> None:
+    def check_position(self, offset: int, metadata: str, *, end: int | None, report: Report) -> None:
         """Hold the chain's end against the lane's committed position and the end of the source."""
-        position = f"1;{self.topic_id};{len(self.steps)};"
+        position = f"1;{self.topic_id};{self.step};"
         if offset != self.next_offset or not metadata.startswith(position) or self.head.hex() not in metadata:
             report.wrong("chain_breaks", f"partition {self.partition}: position {offset} is not the chain's end {self.next_offset}")
-        if self.next_offset != end:
+        if end is not None and self.next_offset != end:
             report.wrong("unmetered", f"partition {self.partition}: metered to {self.next_offset}, the source ends at {end}")
 
 
@@ -337,10 +242,10 @@ def _count(offsets: list[int], span: range) -> int:
 class Checker:
     """Everything that a manifest names."""
 
-    def __init__(self, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, manifest: Mapping[str, Any], kafka: Kafka) -> None:
         """Read hub.plan for the schemas that frames name."""
         self._told = manifest
-        self._kafka = Kafka(manifest["bootstrap"])
+        self._kafka = kafka
         self._report = Report()
         master = Path(manifest["master_key"]).read_bytes()
         self._terms = [Terms(told, scope=manifest["scope"], master=master, epoch=manifest["key_epoch"]) for told in manifest["agreements"]]
@@ -350,7 +255,11 @@ class Checker:
     def run(self) -> dict[str, Any]:
         """Return the figures."""
         source = {number: self._decode_source(found) for number, found in self._kafka.read(self._told["topic"]).items()}
-        check_source(source, seed=self._told["seed"], records=self._told["records"], report=self._report)
+        if self._told["complete"]:
+            check_source(source, seed=self._told["seed"], records=self._told["records"], report=self._report)
+        else:
+            positions = self._kafka.committed(self._told["group"], self._told["topic"])
+            source = {number: [at for at in rows_ if at[0] < positions[number][0]] for number, rows_ in source.items()}
         expected = {number: {terms.id: expect(terms, rows_) for terms in self._terms} for number, rows_ in source.items()}
         delivered = {terms.id: self._check_deliveries(terms, expected) for terms in self._terms}
         self._check_strangers()
@@ -380,12 +289,12 @@ class Checker:
         return found
 
     def _decode_hub(self, framed: bytes | None, schema_id: int) -> Value:
-        return _decode(framed, {schema_id: self._hub_schemas[schema_id]})
+        return decode(framed, {schema_id: self._hub_schemas[schema_id]})
 
     def _decode_source(self, records: list[Read]) -> list[tuple[int, Value]]:
         found = []
         for record in records:
-            value = _decode(record.value, self._schemas)
+            value = decode(record.value, self._schemas)
             if sorted(value) != sorted(field["name"] for field in SCHEMA["fields"]):
                 self._report.wrong("lost", f"source offset {record.offset} is no passage")
                 continue
@@ -398,7 +307,7 @@ class Checker:
             values = []
             for record in records:
                 try:
-                    values.append(_decode(record.value, self._schemas))
+                    values.append(decode(record.value, self._schemas))
                 except (ValueError, KeyError, EOFError) as error:
                     self._report.wrong("unauthorised", f"{terms.topic}-{number} offset {record.offset}: {type(error).__name__}")
                 if record.key is not None or record.headers:
@@ -443,15 +352,15 @@ class Checker:
         self, chains: Mapping[int, Chain], source: Mapping[int, list[tuple[int, Value]]], expected: Mapping[int, Mapping[str, Expected]]
     ) -> None:
         topic = self._told["topic"]
-        positions = self._kafka.committed(self._told["group"], topic, source)
-        ends = self._kafka.ends(topic)
+        positions = self._kafka.committed(self._told["group"], topic)
+        ends = self._kafka.ends(topic) if self._told["complete"] else {}
         for number, rows_ in source.items():
             chain = chains.get(number)
             if chain is None:
                 self._report.wrong("unmetered", f"partition {number} has no chain", times=len(rows_))
                 continue
             offset, metadata = positions[number]
-            chain.check_position(offset, metadata, end=ends[number], report=self._report)
+            chain.check_position(offset, metadata, end=ends.get(number), report=self._report)
             check_steps(chain, rows_, expected[number], self._report)
 
     def _check_sums(self, chains: Mapping[int, Chain], delivered: Mapping[str, Mapping[int, list[Read]]]) -> None:
@@ -466,19 +375,6 @@ class Checker:
                 size = sum(len(record.key or b"") + len(record.value or b"") for record in records)
                 if metered == there and size != sum(entry["bytes_delivered"] for entry in entries):
                     self._report.wrong("unmetered", f"{terms_id}-{number}: bytes delivered are not those metered")
-
-
-def _decode(framed: bytes | None, schemas: Mapping[int, Any]) -> Value:
-    if framed is None or framed[:1] != b"\0":
-        message = "not framed"
-        raise ValueError(message)
-    source = io.BytesIO(framed)
-    source.seek(5)
-    value = fastavro.schemaless_reader(source, schemas[int.from_bytes(framed[1:5], "big")], None)
-    if source.tell() != len(framed) or not isinstance(value, dict):
-        message = "bytes behind the record"
-        raise ValueError(message)
-    return value
 
 
 def _hub_schemas() -> Iterable[tuple[int, Path]]:
@@ -506,7 +402,9 @@ def _to_fen(micro_fen: int) -> int:
 
 def main() -> int:
     """Print the figures of the manifest named on the command line."""
-    report = Checker(json.loads(Path(sys.argv[1]).read_text("utf-8"))).run()
+    manifest = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    with Kafka(manifest["bootstrap"]) as kafka:
+        report = Checker(manifest, kafka).run()
     print(json.dumps(report))
     return EXIT_INTEGRITY if any(report[name] for name in MUST_BE_ZERO) else 0
 

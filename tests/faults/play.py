@@ -19,7 +19,7 @@ from hub.observe.failpoints import FAILPOINTS
 LANE_POINTS: Final = tuple(name for name in FAILPOINTS if name.startswith("lane."))
 IN_TRANSACTION: Final = ("lane.offsets_sent", "lane.produced", "lane.checked")
 """Failpoints at which Kafka must list the lane's transaction as open."""
-HIT_MAX: Final = 8
+HIT_MAX: Final = 20
 HIT_WITHIN_S: Final = 60.0
 TRIES_MAX: Final = 4
 TAKEOVER_WITHIN_S: Final = 60.0
@@ -68,13 +68,15 @@ class Play:
         interruptions: Sequence[Interruption] = (),
         say: Story,
         command: Sequence[str] = WORKER,
+        rate: float | None = None,
     ) -> None:
         """Share the aims out to the two posts, in random order."""
         self.counts: Counter[str] = Counter()
         self.hits: Counter[str] = Counter()
         self.failures: list[str] = []
         self.takeovers_s: list[float] = []
-        self._stage, self._load, self._watch = stage, load, watch
+        self.watch = watch
+        self._stage, self._load, self._rate = stage, load, rate
         self.say = say
         self._dice = random.Random(seed)
         shuffled = list(aims)
@@ -128,11 +130,11 @@ class Play:
 
     def _wait_done(self, *, within_s: float) -> None:
         began = time.monotonic()
-        while not (self._watch.done and self._watch.sampled_at > began):
+        while not (self.watch.done and self.watch.sampled_at > began):
             for post in self.posts:
                 self._revive(post)
             if time.monotonic() - began > within_s:
-                still = {str(lane): round(seconds, 1) for lane, seconds in self._watch.still().items()}
+                still = {str(lane): round(seconds, 1) for lane, seconds in self.watch.still().items()}
                 self.failures.append(f"lanes stand still: {still}")
                 return
             time.sleep(TICK_S)
@@ -229,14 +231,17 @@ class Play:
 
     def _stop_post(self, post: Post, lane: Any) -> None:
         post.send(signal.SIGSTOP)
-        self._stopped = (post, lane, self._watch.committed.get(lane, -1), time.monotonic())
+        group = self._stage.names.exchange_group
+        with Admin(self._stage.broker.bootstrap, client_id="fault-play") as admin:
+            stands_at = admin.committed(group, [lane])[lane][0]
+        self._stopped = (post, lane, stands_at, time.monotonic())
         self.say(f"SIGSTOP worker {post.name} in a transaction of {lane}")
 
     def _look_after_zombie(self) -> None:
         now = time.monotonic()
         if self._stopped is not None:
             post, lane, offset, since = self._stopped
-            if self._watch.committed.get(lane, -1) > offset:
+            if self.watch.committed.get(lane, -1) > offset:
                 self.takeovers_s.append(now - since)
                 post.send(signal.SIGCONT)
                 post.let_go()
@@ -299,11 +304,14 @@ class Play:
         raise Failure("the broker does not list its transactions")
 
     def _pace(self) -> None:
-        """Share the rest of the load out to the events to come, so that it runs as long as things die."""
+        """Share the rest of the load out to the events to come, so that it runs as long as things die; or as the play was told."""
         now = time.monotonic()
         if now - self._paced_at < PACE_EVERY_S:
             return
         self._paced_at = now
+        if self._rate is not None:
+            self._load.pace(self._rate)
+            return
         left = self._events - self._done_aims - (0 if self._interruptions else 1)
         mean = (now - self._began) / self._done_aims if self._done_aims else EVENT_S / 2
         rows = self._stage.records * 0.97 - self._load.sent

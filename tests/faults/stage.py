@@ -172,8 +172,8 @@ class Stage:
 
     # -- for the checker -----------------------------------------------------------------------------------------------
 
-    def manifest(self) -> Path:
-        """Write what the checker is told; returns the file."""
+    def manifest(self, *, complete: bool = True) -> Path:
+        """Write what the checker is told; returns the file. Not ``complete``: lanes stand still, all below their positions counts."""
         told = {
             "bootstrap": self.broker.bootstrap,
             "scope": self.names.scope,
@@ -185,6 +185,7 @@ class Stage:
             "group": self.names.exchange_group,
             "seed": self.seed,
             "records": self.records,
+            "complete": complete,
             "master_key": str(self.folder / "keys" / f"master-{KEY_EPOCH}.key"),
             "key_epoch": KEY_EPOCH,
             "agreements": [self._told(terms) for terms in AGREEMENTS if terms.state != "draft"],

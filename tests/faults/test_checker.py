@@ -1,0 +1,138 @@
+"""The checker of the fault tests can fail: each of its figures is held against data that is wrong in just that way."""
+
+import ast
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from checker import MUST_BE_ZERO, Chain, Expected, Report, check_source, check_steps, compare
+from foreign import Read
+from rows import row
+
+HERE = Path(__file__).parent
+TOPIC_ID = "2b982392-723f-44c4-8267-a227c18fe810"
+
+
+def _records(*numbers: int) -> list[dict[str, Any]]:
+    return [{"number": number, "plate": f"p{number}"} for number in numbers]
+
+
+def _compared(delivered: list[dict[str, Any]]) -> dict[str, int]:
+    report = Report()
+    compare("a place", _records(1, 2, 3, 4), delivered, report)
+    return _found(report)
+
+
+def _found(report: Report) -> dict[str, int]:
+    return {name: count for name, count in report.figures.items() if count}
+
+
+def test_the_checker_knows_none_of_the_hubs_code() -> None:
+    """A checker that shares code with what it checks shares its faults."""
+    allowed = {"confluent_kafka", "fastavro", "foreign", "rows"} | sys.stdlib_module_names
+    for name in ("checker", "foreign", "rows"):
+        for node in ast.walk(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))):
+            names = [found.name for found in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+            assert {found.split(".")[0] for found in names} <= allowed, name
+
+
+def test_what_is_delivered_as_it_must_be_is_not_reported() -> None:
+    """The baseline of the tests below."""
+    assert _compared(_records(1, 2, 3, 4)) == {}
+
+
+def test_a_missing_record_is_lost() -> None:
+    """`lost`."""
+    assert _compared(_records(1, 2, 4)) == {"lost": 1}
+
+
+def test_a_record_twice_is_duplicated_and_not_reordered() -> None:
+    """`duplicated`."""
+    assert _compared(_records(1, 2, 3, 1, 2, 4)) == {"duplicated": 2}
+
+
+def test_a_record_behind_a_later_one_is_reordered() -> None:
+    """`reordered`."""
+    assert _compared(_records(1, 3, 2, 4)) == {"reordered": 1}
+
+
+def test_a_record_that_was_not_granted_or_in_another_form_is_unauthorised() -> None:
+    """`unauthorised`: a row that the rule filters, a field too many, a value in clear."""
+    wider = [{**record, "phone": "1"} for record in _records(4)]
+    clear = [{"number": 3, "plate": "clear"}]
+    assert _compared([*_records(1, 2), *clear, *wider, *_records(9)]) == {"unauthorised": 3}
+
+
+def test_rows_that_the_connector_lost_doubled_or_moved_are_seen_in_the_source() -> None:
+    """Each once, as it was, in order within its partition."""
+    rows = {number: dict(row(7, number)) for number in range(6)}
+    report = Report()
+
+    check_source({0: [(0, rows[0]), (1, rows[3]), (2, rows[2])], 1: [(0, rows[5]), (1, rows[5])]}, seed=7, records=6, report=report)
+
+    assert _found(report) == {"lost": 2, "duplicated": 1, "reordered": 1}
+
+
+def _step(number: int, first: int, behind: int, prev_hash: bytes, **entry: int) -> dict[str, Any]:
+    counts = dict.fromkeys(("delivered", "filtered", "denied", "suppressed", "quarantined"), 0) | entry
+    return {
+        "step": number,
+        "source_topic_id": TOPIC_ID,
+        "first_offset": first,
+        "next_offset": behind,
+        "records": behind - first,
+        "gaps": 0,
+        "lost": 0,
+        "prev_hash": prev_hash,
+        "entries": [{"agreement_id": "a", "bytes_delivered": 0, **counts}],
+    }
+
+
+def _followed(*steps: tuple[dict[str, Any], bytes]) -> tuple[Chain, Report]:
+    chain, report = Chain(0, TOPIC_ID), Report()
+    for step, framed in steps:
+        chain.follow(step, Read(0, None, framed, False, 1_795_000_000_000), report)
+    return chain, report
+
+
+def test_a_chain_that_repeats_skips_or_forges_a_step_is_broken() -> None:
+    """`chain_breaks`: by number and offset, by hash, by conservation; each break counts once."""
+    first, second = (_step(1, 0, 10, bytes(32), delivered=10), b"1"), (_step(2, 10, 20, hashlib.sha256(b"1").digest(), delivered=10), b"2")
+    forged = (_step(2, 10, 20, bytes(32), delivered=10), b"2")
+    leaking = (_step(2, 10, 20, hashlib.sha256(b"1").digest(), delivered=9), b"2")
+    third = (_step(3, 20, 30, hashlib.sha256(b"2").digest(), filtered=10), b"3")
+
+    assert _found(_followed(first, second, third)[1]) == {}
+    assert _found(_followed(first, first, second, third)[1]) == {"chain_breaks": 1}
+    assert _found(_followed(first, third)[1]) == {"chain_breaks": 1}
+    assert _found(_followed(first, forged, third)[1]) == {"chain_breaks": 1}
+    assert _found(_followed(first, leaking, third)[1]) == {"chain_breaks": 1}
+
+
+def test_a_position_that_is_not_the_chains_end_is_a_break_and_a_rest_of_the_source_is_unmetered() -> None:
+    """The lane's position and the chain say the same, and reach the end."""
+    chain, report = _followed((_step(1, 0, 10, bytes(32), delivered=10), b"1"))
+
+    chain.check_position(10, f"1;{TOPIC_ID};1;5;0;{hashlib.sha256(b'1').hexdigest()}", end=10, report=report)
+    assert _found(report) == {}
+    chain.check_position(9, f"1;{TOPIC_ID};1;5;0;{hashlib.sha256(b'1').hexdigest()}", end=12, report=report)
+    assert _found(report) == {"chain_breaks": 1, "unmetered": 1}
+
+
+def test_a_step_that_counts_other_than_its_offsets_hold_is_unmetered() -> None:
+    """`unmetered`: by records, and by deliveries of each agreement."""
+    chain, report = _followed((_step(1, 0, 10, bytes(32), delivered=8, filtered=2), b"1"))
+    source = [(offset, {}) for offset in range(10)]
+    granted = {"a": Expected(list(range(8)), [], [])}
+
+    check_steps(chain, source, granted, report)
+    assert _found(report) == {}
+    check_steps(chain, source[:9], {"a": Expected(list(range(6)), [], [6])}, report)
+    assert _found(report) == {"unmetered": 1 + 2 + 1}
+
+
+def test_every_figure_of_the_checker_has_its_control_here() -> None:
+    """A figure added to the checker needs a test that shows it can be other than 0."""
+    assert set(MUST_BE_ZERO) == {"lost", "duplicated", "reordered", "unauthorised", "unmetered", "chain_breaks"}

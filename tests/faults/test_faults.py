@@ -1,0 +1,59 @@
+"""A short play of the fault tests: workers killed inside open transactions, and a checker that would see it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from crew import Story
+from faults import run_checker
+from load import ProducerLoad
+from play import IN_TRANSACTION, Aim, Play
+from stage import Stage
+from watch import Watch
+
+from hub.broker.embedded import EmbeddedBroker
+from hub.model.names import Names
+
+pytestmark = pytest.mark.broker
+RECORDS = 3_000
+FIGURES = ("lost", "duplicated", "reordered", "unauthorised", "unmetered", "chain_breaks")
+
+
+@pytest.fixture
+def here(broker: EmbeddedBroker, names: Names, tmp_path: Path) -> Iterator[Stage]:
+    """Give a hub of the test's own on the shared broker, which nobody kills here."""
+    built = Stage(broker=broker, folder=tmp_path, seed=8, records=RECORDS, names=names)
+    yield built
+    built.close()
+
+
+def test_workers_killed_in_open_transactions_lose_and_double_nothing(here: Stage) -> None:
+    """Three kills, each with the transaction listed as open; then two manifests that are wrong, which the checker must not believe."""
+    load = ProducerLoad(here)
+    with Watch(bootstrap=here.broker.bootstrap, group=here.names.exchange_group, lanes=here.lanes) as watch:
+        play = Play(stage=here, load=load, watch=watch, seed=8, aims=[Aim(point) for point in IN_TRANSACTION], say=Story(), rate=100.0)
+        try:
+            play.run()
+            play.finish()
+        finally:
+            play.close()
+            load.close()
+
+    assert play.failures == []
+    assert play.counts["kills_in_transaction"] == 3
+    manifest = here.manifest()
+    figures = run_checker(manifest)
+    assert {name: figures[name] for name in FIGURES} == dict.fromkeys(FIGURES, 0)
+    assert figures["records"] == RECORDS
+    assert here.call("ledger", "check")[0] == 0
+
+    told = json.loads(manifest.read_text())
+    told["records"] += 5
+    told["agreements"][0]["where"] = {"district": "330102"}
+    told["agreements"][2]["fields"].pop("phone")
+    manifest.write_text(json.dumps(told))
+    figures = run_checker(manifest)
+    assert figures["lost"] > 5
+    assert figures["unauthorised"] > RECORDS
+    assert figures["unmetered"] > 0
