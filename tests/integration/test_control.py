@@ -81,7 +81,9 @@ def test_publishing_again_after_a_crash_leaves_positions_alone(hall: Hall) -> No
     """Resetting a lane would deliver everything twice."""
     control, officer = hall.hub.control, hall.hub.officer
     control.datasets.apply(ENTRY, file="d.yaml", schema=json.dumps(VEHICLE), actor=officer)
-    control.datasets._make_topics(hall.hub.catalogue.require(hall.hub.engine.connect(), DATASET).entry)
+    with hall.hub.engine.begin() as connection:
+        entry = hall.hub.catalogue.require(connection, DATASET).entry
+    control.datasets._make_topics(entry)
     topic_id = hall.hub.admin.topic_ids([hall.names.dept(DATASET)])[hall.names.dept(DATASET)]
     moved = Position(offset=7, topic_id=topic_id, step=3, plan_offset=0, plan_from=2, head=bytes(range(32)))
     move_lane(hall, lanes(hall)[0], moved)
