@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy.exc import SQLAlchemyError
 
 from hub.agreements.desk import Desk
 from hub.agreements.publisher import CHANGE_BYTES_MAX, Publisher, Staged
@@ -104,6 +105,10 @@ class PlanKeeper:
                 self._desk.unfinished.set()
             except HubError as error:
                 log.warning("plan_watch", code=error.code, message=error.message)
+                self._desk.unfinished.set()
+                stop.wait(_PAUSE_S)
+            except SQLAlchemyError as error:
+                log.warning("plan_watch", code="HUB-STORE-001", error=type(error).__name__)
                 self._desk.unfinished.set()
                 stop.wait(_PAUSE_S)
 
