@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import fastavro
-from foreign import Kafka, Read, Value, decode
+from foreign import OFFSETS_TOPIC, Kafka, Read, Value, decode
 from rows import SCHEMA, row
 
 EXIT_INTEGRITY: Final = 5
@@ -246,6 +246,8 @@ class Checker:
         """Read hub.plan for the schemas that frames name."""
         self._told = manifest
         self._kafka = kafka
+        topics = {manifest[name] for name in ("topic", "plan_topic", "usage_topic", "quarantine_topic")} | {OFFSETS_TOPIC}
+        kafka.load(sorted(topics | {topic for topic in kafka.topics() if topic.startswith(f"{manifest['prefix']}share.")}))
         self._report = Report()
         master = Path(manifest["master_key"]).read_bytes()
         self._terms = [Terms(told, scope=manifest["scope"], master=master, epoch=manifest["key_epoch"]) for told in manifest["agreements"]]

@@ -7,7 +7,7 @@ leader epoch, metadata, time. Layouts: OffsetCommitKey.json and OffsetCommitValu
 import io
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 import fastavro
@@ -42,6 +42,7 @@ class Kafka:
         common = {"bootstrap.servers": bootstrap, "group.id": "fault-checker", "enable.auto.commit": False}
         reading = {"isolation.level": "read_committed", "enable.partition.eof": True, "fetch.wait.max.ms": FETCH_WAIT_MS}
         self._committed = Consumer({**common, **reading})
+        self._read: dict[str, dict[int, list[Read]]] = {}
         self._uncommitted = Consumer({**common, "isolation.level": "read_uncommitted"})
 
     def __enter__(self) -> Self:
@@ -53,32 +54,40 @@ class Kafka:
         self._committed.close()
         self._uncommitted.close()
 
-    def read(self, topic: str) -> dict[int, list[Read]]:
-        """Return every committed record of a topic by partition; RuntimeError when something hides its end."""
-        ends = self.ends(topic)
-        found: dict[int, list[Read]] = {number: [] for number in ends}
-        ended: dict[int, int] = {}
-        self._committed.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ends])
+    def load(self, topics: Iterable[str]) -> None:
+        """Read topics together, since librdkafka takes a second to begin; RuntimeError when something hides an end."""
+        ends = {(topic, number): end for topic in topics for number, end in self.ends(topic).items()}
+        found: dict[tuple[str, int], list[Read]] = {place: [] for place in ends}
+        ended: dict[tuple[str, int], int] = {}
+        self._committed.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in ends])
         quiet_since = time.monotonic()
         while len(ended) < len(ends):
             for message in self._committed.consume(MESSAGES_MAX, CONSUME_S):
                 quiet_since = time.monotonic()
-                error = message.error()
+                place, error = (message.topic(), message.partition()), message.error()
                 if error is None:
                     read = Read(message.offset(), message.key(), message.value(), bool(message.headers()), message.timestamp()[1])
-                    found[message.partition()].append(read)
+                    found[place].append(read)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    ended[message.partition()] = message.offset()
+                    ended[place] = message.offset()
                 else:
                     raise KafkaException(error)
             if time.monotonic() - quiet_since > QUIET_S_MAX:
-                what = f"{topic} could not be read to its end"
+                what = f"{sorted(set(ends) - set(ended))} could not be read to their ends"
                 raise RuntimeError(what)
         self._committed.unassign()
-        if ends != ended:
-            what = f"{topic} ends at {ends}, a read_committed reader at {ended}: an open transaction hides records"
+        hidden = {place: (ended[place], end) for place, end in ends.items() if ended[place] != end}
+        if hidden:
+            what = f"a read_committed reader ends before the log does, an open transaction hides records: {hidden}"
             raise RuntimeError(what)
-        return found
+        for (topic, number), records in found.items():
+            self._read.setdefault(topic, {})[number] = records
+
+    def read(self, topic: str) -> dict[int, list[Read]]:
+        """Return every committed record of a topic by partition, as it was when it was loaded first."""
+        if topic not in self._read:
+            self.load([topic])
+        return self._read[topic]
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return high watermarks by partition."""

@@ -1,7 +1,7 @@
 """A broker that is killed while transactions commit: their offsets stand where their records are.
 
-Kafka 4.3.1 alone does not promise this for a single node, see ``hub/broker/aftermath.py``: without it each kill of this test lost the
-offset of a committed transaction about every second time.
+Kafka 4.3.1 alone does not promise this for a single node, see ``hub/broker/aftermath.py``: without it the test fails about every
+second time.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 
 pytestmark = pytest.mark.broker
-LANES = 10
+LANES = 12
 KILLS = 2
 SOURCE, OUTPUT, GROUP = "source", "output", "group"
 
@@ -76,17 +76,18 @@ def test_a_transaction_that_commits_while_the_broker_is_killed_keeps_its_offset(
             admin.create_topics([TopicSpec(name=name, partitions=LANES, config={}, replication=1) for name in (SOURCE, OUTPUT)])
         with _lanes(broker.bootstrap):
             for _ in range(KILLS):
-                time.sleep(2.5)
+                time.sleep(2)
                 broker.kill()
                 broker.start()
-            time.sleep(4)
+            time.sleep(2)
         with Kafka(broker.bootstrap) as kafka:
             found = kafka.read(OUTPUT)
     delivered = {number: Counter(int(record.value or b"") for record in records) for number, records in found.items()}
 
-    assert all(len(numbers) > 50 for numbers in delivered.values())
-    assert {number: {at: n for at, n in numbers.items() if n > 1} for number, numbers in delivered.items()} == {n: {} for n in range(LANES)}
-    assert all(max(numbers) == len(numbers) for numbers in delivered.values())
+    doubled = sum(sum(numbers.values()) - len(numbers) for numbers in delivered.values())
+    missing = sum(max(numbers) - len(numbers) for numbers in delivered.values())
+    assert (doubled, missing) == (0, 0)
+    assert min(len(numbers) for numbers in delivered.values()) > 20
 
 
 def test_a_folder_tells_whether_its_broker_crashed(tmp_path: Path) -> None:
