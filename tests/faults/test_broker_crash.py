@@ -1,7 +1,7 @@
 """A broker that is killed while transactions commit: their offsets stand where their records are.
 
-Kafka 4.3.1 alone does not promise this for a single node, see ``hub/broker/aftermath.py``: without it the test fails about every
-second time.
+Kafka 4.3.1 alone does not promise this for a single node, see ``hub/broker/aftermath.py``: without it about one run in three
+fails.
 """
 
 import asyncio
