@@ -1,5 +1,7 @@
 """A lane never invents a position: what stops it, and the way on."""
 
+import time
+
 import msgspec
 import pytest
 from kafka import TopicPartition as KafkaPartition
@@ -162,3 +164,29 @@ def test_records_that_retention_took_are_counted_lost_even_when_nothing_follows(
     assert (first.first_offset, first.next_offset, first.lost, first.records) == (0, 10, 10, 0)
     assert sum(step.lost for step in rest) == 0
     assert [row["id"] for row in town.shared("all", partitions=1)] == [10, 11, 12]
+
+
+def test_after_compaction_a_replayed_entry_still_changes_nothing_for_a_new_worker(town: Town) -> None:
+    """Compaction keeps the last offset, not the highest revision: the repair that follows a replay is what a new worker finds."""
+    schema_id, lane = _one_partition(town, count=0)
+    active = town.agreements["all"]
+    old = town.entry(Kind.AGREEMENT, "all", active)
+    newest = town.entry(Kind.AGREEMENT, "all", msgspec.structs.replace(active, state=State.SUSPENDED))
+    for entry in (old, newest, old, newest):
+        town.append([entry])
+    quick = {"min.compaction.lag.ms": "0", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"}
+    town.admin.alter_topic_config(town.names.plan, quick)
+
+    def compacted() -> bool:
+        town.append([old, newest])
+        time.sleep(0.5)
+        kept = [message for message in town.read(town.names.plan, partitions=1) if message.key() == b"agreement/all"]
+        return len(kept) < 8 and decode_plan_entry(kept[0].value()) == newest
+
+    wait_until(compacted, within_s=90)
+    with town.worker():
+        _more(town, schema_id, range(5))
+        town.wait_done(lane.topic, partitions=1)
+
+    assert town.shared("all", partitions=1) == []
+    assert sum(entry.denied for step in town.usage() for entry in step.entries) == 5
