@@ -3,7 +3,8 @@
 Every line has ``time`` (ISO 8601, UTC), ``level``, ``event`` and ``process``; further keys come from ``LOG_KEYS`` and no others:
 an unknown key raises where ``CITYHUB_LOG_STRICT`` is ``1`` (tests) and is dropped elsewhere, so that a field value cannot slip in
 under a new name. Exceptions are logged as type and frames, without their text, which may hold values of records. What the
-libraries log (faust, aiokafka, kafka) comes through from WARNING on, never below, with exceptions and bytes cut out of it.
+libraries log (faust, aiokafka, kafka) comes through from WARNING on, never below, with exceptions and bytes cut out of it, and
+one kind of message at most ``REPEATS_MAX`` times in ``REPEATS_WINDOW_S``.
 
 ``log = structlog.get_logger()`` in a module, ``configure_logs(process="worker")`` once in a process.
 """
@@ -11,6 +12,7 @@ libraries log (faust, aiokafka, kafka) comes through from WARNING on, never belo
 import logging
 import os
 import sys
+import time
 import traceback
 import uuid
 from pathlib import Path
@@ -26,6 +28,9 @@ STRICT_VARIABLE: Final = "CITYHUB_LOG_STRICT"
 TEXT_MAX: Final = 400
 FRAMES_MAX: Final = 20
 ITEMS_MAX: Final = 50
+REPEATS_MAX: Final = 3
+REPEATS_WINDOW_S: Final = 10.0
+REPEATS_KINDS_MAX: Final = 500
 
 _STANDING: Final = ("time", "level", "event", "process", "logger")
 LOG_KEYS: Final = frozenset(
@@ -142,6 +147,7 @@ def _route_libraries(out: TextIO, shared: list[Processor], render: Processor) ->
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
+    handler.addFilter(_Repeats())
     handler.addFilter(_Warnings())
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -152,6 +158,37 @@ def _route_libraries(out: TextIO, shared: list[Processor], render: Processor) ->
     root.setLevel(logging.WARNING)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Repeats(logging.Filter):
+    """Lets one kind of message of a library pass a few times in each window, then says how many more there were.
+
+    A kind is a logger and the text before its arguments. While the broker is away, Kafka's clients write 200 lines a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._windows: dict[tuple[str, str], list[float]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether ``record`` passes."""
+        if record.levelno < logging.WARNING:
+            return False
+        now = time.monotonic()
+        kind = (record.name, str(record.msg))
+        window = self._windows.setdefault(kind, [now, 0])
+        kept_back = 0
+        if now - window[0] >= REPEATS_WINDOW_S:
+            kept_back = int(window[1]) - REPEATS_MAX
+            window[:] = [now, 0]
+        window[1] += 1
+        if window[1] > REPEATS_MAX:
+            return False
+        if len(self._windows) > REPEATS_KINDS_MAX:
+            self._windows.clear()
+        if kept_back > 0:
+            record.msg = f"{record.msg} (and {kept_back} more since)"
+        return True
 
 
 class _Warnings(logging.Filter):
