@@ -95,5 +95,7 @@ async def serve_new_datasets(app: ExchangeApp) -> None:
 
 def execute() -> NoReturn:
     """Run the worker until SIGTERM or SIGINT; exits 0 with no transaction open."""
-    faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
+    worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None  # it writes escape codes for a terminal between the lines of the log
+    worker.execute_from_commandline()
     raise SystemExit(0)
