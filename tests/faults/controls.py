@@ -19,10 +19,10 @@ from typing import Any, Final
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 from broken_worker import BREAKS  # noqa: E402 - the path is set first: this is a program
-from crew import Story  # noqa: E402
+from crew import Failure, Story, interrupt_on_sigterm  # noqa: E402
 from faults import run_checker  # noqa: E402
 from load import ProducerLoad  # noqa: E402
-from play import Aim, Failure, Play  # noqa: E402
+from play import Aim, Play  # noqa: E402
 from stage import SCOPE, Stage  # noqa: E402
 from watch import Watch  # noqa: E402
 
@@ -158,6 +158,7 @@ def main() -> int:
     seed = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
     print(f"seed {seed}", flush=True)
     assert set(CONTROLS) == set(BREAKS)
+    interrupt_on_sigterm()
     found: dict[str, bool] = {}
     with tempfile.TemporaryDirectory(prefix="cityhub-controls-") as root, EmbeddedBroker(folder=Path(root) / "broker") as broker:
         for name in [chosen.only] if chosen.only else CONTROLS:

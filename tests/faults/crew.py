@@ -10,8 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from hub.broker import leash
+
 WORKER: Final = ("-m", "hub.cli", "worker")
 END_WITHIN_S: Final = 30.0
+
+
+class Failure(Exception):  # noqa: N818 - a verdict
+    """The run cannot prove what it is there to prove."""
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM end this program as Ctrl-C does, so that it leaves no process behind."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 class Story:
@@ -66,7 +81,9 @@ class Post:
             environment["CITYHUB_FAILPOINT"] = f"{failpoint}@{hit}=hang:{self.mark}"
         self._log_begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
-            self._process = subprocess.Popen([sys.executable, *self._command], env=environment, stdout=out, stderr=out, cwd=self._folder)
+            # on a leash: it ends with this program, however that ends
+            leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), sys.executable, *self._command]
+            self._process = subprocess.Popen(leashed, env=environment, stdout=out, stderr=out, cwd=self._folder)
 
     def said(self, words: str) -> bool:
         """Tell whether the worker has said something since it was started."""

@@ -2,9 +2,10 @@
 
     python tests/faults/faults.py [--records N] [--seed N]
 
-Two workers share four partitions under load and are killed at every failpoint of a step, three times each; the broker is killed
-twice, once with a transaction open; a worker sleeps past its session and comes back. Then ``checker.py``, which knows none of the
-hub's code, reckons from the source topic what must have come of it. The last line is one JSON object. Exits 5 when a figure that
+Two workers share four partitions, fed by the file connector, and are killed at every failpoint of a step, three times each; the
+connector is killed between rows and about its commit, serve once, the broker twice, once with a transaction open; a worker sleeps past
+its session and comes back; somebody else's transactions in the source are aborted all the while. Then ``checker.py``, which knows none
+of the hub's code, reckons from the source topic what must have come of it. The last line is one JSON object. Exits 5 when a figure that
 must be 0 is not, 1 when the run did not prove what it is there to prove.
 """
 
@@ -19,9 +20,9 @@ from typing import Any, Final
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from crew import Story  # noqa: E402 - the path is set first: this is a program
+from crew import Failure, Story, interrupt_on_sigterm  # noqa: E402 - the path is set first: this is a program
 from load import CONNECTOR_POINTS, ConnectorLoad, Noise  # noqa: E402
-from play import LANE_POINTS, Aim, Failure, Interruption, Play  # noqa: E402
+from play import LANE_POINTS, Aim, Interruption, Play  # noqa: E402
 from stage import Stage, stage  # noqa: E402
 from watch import Watch  # noqa: E402
 
@@ -64,12 +65,10 @@ def perform(here: Stage, *, seed: int) -> tuple[Play, ConnectorLoad, dict[str, A
         load = ConnectorLoad(here, hits=CONNECTOR_HITS, say=say)
         play = Play(stage=here, load=load, watch=watch, seed=seed, aims=aims(), interruptions=INTERRUPTIONS, say=say)
         try:
-            try:
-                with Noise(here):
-                    play.run()
-            except Failure as failure:
-                play.failures.append(str(failure))
-            play.finish()
+            with play.noting(), Noise(here):
+                play.run()
+            with play.noting():
+                play.finish()
         finally:
             play.close()
             load.close()
@@ -130,9 +129,14 @@ def main() -> int:
     seed = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
     print(f"seed {seed}", flush=True)
     began = time.monotonic()
-    with stage(seed=seed, records=chosen.records, keep=chosen.keep) as here:
-        play, load, figures = perform(here, seed=seed)
-        result, code = judge(play, load, figures, seed=seed)
+    interrupt_on_sigterm()
+    try:
+        with stage(seed=seed, records=chosen.records, keep=chosen.keep) as here:
+            play, load, figures = perform(here, seed=seed)
+            result, code = judge(play, load, figures, seed=seed)
+    except Failure as failure:
+        print(f"FAILED: {failure}", file=sys.stderr)
+        return EXIT_FAILED
     print(json.dumps({**result, "seconds": round(time.monotonic() - began)}))
     return code
 

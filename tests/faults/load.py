@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import fastavro
 from confluent_kafka import KafkaException, Producer
-from crew import Post
+from crew import Failure, Post
 from rows import SCHEMA, csv_text, row
 from stage import COMMAND, DATASET, PARTITIONS, Stage
 
@@ -104,8 +104,7 @@ class ProducerLoad:
         deadline = time.monotonic() + within_s
         while self._acknowledged < self._here.records:
             if self._failed or time.monotonic() > deadline:
-                message = f"the load stands at {self._acknowledged} of {self._here.records}: {self._failed[:1]}"
-                raise RuntimeError(message)
+                raise Failure(f"the load stands at {self._acknowledged} of {self._here.records}: {self._failed[:1]}")
             time.sleep(LOOK_S)
         self.close()
 
@@ -202,8 +201,7 @@ class ConnectorLoad:
         while len(list(self._done.glob("*.csv"))) < self._files:
             self._look_after(time.monotonic())
             if time.monotonic() > deadline:
-                message = f"the connector published {len(list(self._done.glob('*.csv')))} of {self._files} files"
-                raise RuntimeError(message)
+                raise Failure(f"the connector published {len(list(self._done.glob('*.csv')))} of {self._files} files")
             time.sleep(LOOK_S)
         self.close()
 
@@ -230,8 +228,7 @@ class ConnectorLoad:
             self._aim = None
             self._start()
         elif self._aim is not None and now - self._post.started_at > HIT_WITHIN_S:
-            message = f"failpoint {self._aim} was not hit by the connector within {HIT_WITHIN_S:.0f} s"
-            raise RuntimeError(message)
+            raise Failure(f"failpoint {self._aim} was not hit by the connector within {HIT_WITHIN_S:.0f} s")
 
     def _drop(self, rows: int) -> None:
         """Put a file with the next rows where the connector takes it, whole."""
