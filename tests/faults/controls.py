@@ -145,7 +145,7 @@ def run_control(name: str, *, broker: EmbeddedBroker, folder: Path, seed: int) -
         return False
     finally:
         here.close()
-    say(f"{name}: {'caught' if caught else 'NOT CAUGHT'}")
+    say(f"{name}: {'as it must be' if caught else 'NOT CAUGHT'}")
     return caught
 
 
