@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka.record._crecords import cutil
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from hub.broker.codecs import Undecodable, decompress
+from hub.broker.codecs import Undecodable, compress, decompress
 
 HEADER_BYTES: Final = 61
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
@@ -21,6 +21,7 @@ _CRC_FROM: Final = 21
 _CRC_AT: Final = 17
 _ATTRIBUTES_LOW: Final = 22
 _PRODUCER_AT: Final = 43
+_LENGTH_AT: Final = 8
 _LENGTH_FROM: Final = 12
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
@@ -104,11 +105,18 @@ class RecordRow(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def build_batches(records: Iterable[tuple[bytes | None, bytes | None]], *, bytes_max: int, timestamp_ms: int) -> list[BuiltBatch]:
+def build_batches(
+    records: Iterable[tuple[bytes | None, bytes | None]], *, bytes_max: int, timestamp_ms: int, codec: int = 0
+) -> list[BuiltBatch]:
     """Return batches of at most ``bytes_max``, cut at record borders, in order; RecordTooLarge for one that fits nowhere.
 
-    ``bytes_max`` counts what stands in the log: headers of batch and records included.
+    ``bytes_max`` counts what a batch is uncompressed, headers of batch and records included. A batch that ``codec`` does not
+    make smaller stays uncompressed.
     """
+    return [BuiltBatch(_compressed(batch.data, codec), batch.records) for batch in _plain_batches(records, bytes_max, timestamp_ms)]
+
+
+def _plain_batches(records: Iterable[tuple[bytes | None, bytes | None]], bytes_max: int, timestamp_ms: int) -> list[BuiltBatch]:
     out: list[BuiltBatch] = []
     builder, count = _builder(bytes_max), 0
     for index, (key, value) in enumerate(records):
@@ -128,13 +136,31 @@ def _builder(bytes_max: int) -> Any:
     return DefaultRecordBatchBuilder(2, 0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=bytes_max)
 
 
+def _compressed(batch: bytes, codec: int) -> bytes:
+    """Return the same batch with its records compressed, or itself where that is no shorter."""
+    if codec == 0:
+        return batch
+    body = compress(codec, batch[HEADER_BYTES:])
+    if HEADER_BYTES + len(body) >= len(batch):
+        return batch
+    out = bytearray(batch[:HEADER_BYTES]) + body
+    struct.pack_into(">i", out, _LENGTH_AT, len(out) - _LENGTH_FROM)
+    out[_ATTRIBUTES_LOW] |= codec
+    _seal(out)
+    return bytes(out)
+
+
+def _seal(batch: bytearray) -> None:
+    struct.pack_into(">I", batch, _CRC_AT, int(cutil.crc32c_cython(memoryview(batch)[_CRC_FROM:])))
+
+
 def stamp(data: bytes, *, producer_id: int, epoch: int, sequence: int, transactional: bool) -> bytearray:
     """Return a copy with producer id, epoch, base sequence and the transactional bit set, and the CRC made anew."""
     out = bytearray(data)
     if transactional:
         out[_ATTRIBUTES_LOW] |= _TRANSACTIONAL
     struct.pack_into(">qhi", out, _PRODUCER_AT, producer_id, epoch, sequence)
-    struct.pack_into(">I", out, _CRC_AT, int(cutil.crc32c_cython(memoryview(out)[_CRC_FROM:])))
+    _seal(out)
     return out
 
 

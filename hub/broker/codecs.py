@@ -1,7 +1,8 @@
-"""Decompressing what producers compressed, never to more than a bound: a batch of one megabyte may claim to be gigabytes.
+"""Compressing for consumers, and decompressing what producers compressed, never to more than a bound.
 
+A batch of one megabyte may claim to be gigabytes: whatever the bytes, ``Undecodable`` is raised and nothing else.
 gzip is in the standard library; snappy, lz4 and zstd need the package ``cramjam``. Without it such a batch is refused by name.
-Whatever the bytes, ``Undecodable`` is raised and nothing else.
+What is written is what every client reads: snappy in blocks behind Java's header, lz4 as a frame of independent blocks.
 """
 
 import importlib
@@ -14,8 +15,20 @@ NAMES: Final[Mapping[int, str]] = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 
 """Codecs by their number in the attributes of a record batch."""
 FIRST_GUESS_BYTES: Final = 64 * 1024
 _GZIP: Final = 31
+_GZIP_LEVEL: Final = 1
+_ZSTD_LEVEL: Final = 1
 _XERIAL: Final = b"\x82SNAPPY\0"
+_XERIAL_HEADER: Final = _XERIAL + struct.pack(">ii", 1, 1)
 _XERIAL_HEADER_BYTES: Final = 16
+_XERIAL_BLOCK_BYTES: Final = 32 * 1024
+_LZ4_HEADERS: Final = (
+    (64 * 1024, bytes.fromhex("04224d18604082")),
+    (256 * 1024, bytes.fromhex("04224d186050fb")),
+    (1024 * 1024, bytes.fromhex("04224d18606051")),
+    (4 * 1024 * 1024, bytes.fromhex("04224d18607073")),
+)
+"""Bytes of a block at most, and the header that says so: independent blocks, no checksums (the batch has its CRC)."""
+_LZ4_STORED: Final = 0x80000000
 _TOO_SMALL: Final = "failed to write whole buffer"
 
 
@@ -31,6 +44,43 @@ class Undecodable(ValueError):  # noqa: N818 - what the bytes are
 def available() -> frozenset[int]:
     """Return the codecs that can be read here."""
     return frozenset(NAMES) if _cramjam() is not None else frozenset({0, 1})
+
+
+def compress(codec: int, plain: bytes) -> bytes:
+    """Return ``plain`` compressed at the codec's quickest level; Undecodable for a codec that is unknown or not installed."""
+    encode = _ENCODERS.get(codec)
+    if encode is None:
+        raise Undecodable("codec-unknown", codec)
+    return encode(codec, plain)
+
+
+def _to_gzip(_: int, plain: bytes) -> bytes:
+    return zlib.compress(plain, _GZIP_LEVEL, _GZIP)
+
+
+def _to_snappy(codec: int, plain: bytes) -> bytes:
+    block = _needed(codec).snappy.compress_raw
+    out = [_XERIAL_HEADER]
+    for at in range(0, len(plain), _XERIAL_BLOCK_BYTES):
+        part = bytes(block(plain[at : at + _XERIAL_BLOCK_BYTES]))
+        out += [struct.pack(">i", len(part)), part]
+    return b"".join(out)
+
+
+def _to_lz4(codec: int, plain: bytes) -> bytes:
+    block = _needed(codec).lz4.compress_block
+    bytes_max, header = next((form for form in _LZ4_HEADERS if len(plain) <= form[0]), _LZ4_HEADERS[-1])
+    out = [header]
+    for at in range(0, len(plain), bytes_max):
+        stored = plain[at : at + bytes_max]
+        part = bytes(block(stored, store_size=False))
+        out += [struct.pack("<I", len(part)), part] if len(part) < len(stored) else [struct.pack("<I", len(stored) | _LZ4_STORED), stored]
+    out.append(bytes(4))
+    return b"".join(out)
+
+
+def _to_zstd(codec: int, plain: bytes) -> bytes:
+    return bytes(_needed(codec).zstd.compress(plain, _ZSTD_LEVEL))
 
 
 def decompress(codec: int, compressed: bytes, *, bytes_max: int) -> bytes:
@@ -128,4 +178,11 @@ def _cramjam() -> Any:
         return None
 
 
+_ENCODERS: Final[Mapping[int, Callable[[int, bytes], bytes]]] = {
+    0: lambda _, plain: plain,
+    1: _to_gzip,
+    2: _to_snappy,
+    3: _to_lz4,
+    4: _to_zstd,
+}
 _DECODERS: Final[Mapping[int, Callable[[int, bytes, int], bytes]]] = {0: _plain, 1: _gzip, 2: _snappy, 3: _framed, 4: _framed}

@@ -88,6 +88,27 @@ def test_a_record_at_the_limit_fits_and_one_byte_more_does_not() -> None:
     assert "x" * 5 not in str(caught.value)
 
 
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_a_compressed_batch_holds_the_same_records(codec: int) -> None:
+    """The codec changes the bytes of a batch and nothing that it says; the cut is by what it is uncompressed."""
+    rows = [(b"key %d" % number, b"value %d " % number * 20) for number in range(500)]
+
+    plain = build_batches(rows, bytes_max=20_000, timestamp_ms=NOW_MS)
+    built = build_batches(rows, bytes_max=20_000, timestamp_ms=NOW_MS, codec=codec)
+
+    assert [read_records(batch.data) for batch in built] == [read_records(batch.data) for batch in plain]
+    assert all(len(batch.data) < len(twin.data) / 2 for batch, twin in zip(built, plain, strict=True))
+    assert {header.codec for batch in built for _, _, header in headers(batch.data)} == {codec}
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4])
+def test_a_batch_that_would_not_shrink_stays_uncompressed(codec: int) -> None:
+    """Compression must never make a batch larger than the bound that it was cut by."""
+    rows = [(None, b"a")]
+
+    assert build_batches(rows, bytes_max=1000, timestamp_ms=NOW_MS, codec=codec) == build_batches(rows, bytes_max=1000, timestamp_ms=NOW_MS)
+
+
 def test_no_records_are_no_batch() -> None:
     """An empty batch would be refused by the broker."""
     assert build_batches([], bytes_max=1000, timestamp_ms=NOW_MS) == []

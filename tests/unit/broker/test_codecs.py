@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hub.broker.codecs import NAMES, Undecodable, available, decompress
+from hub.broker.codecs import NAMES, Undecodable, available, compress, decompress
 
 HERE = importlib.util.find_spec("cramjam") is not None
 TEXT = os.urandom(500) * 40 + b"\0" * 60_000
@@ -85,3 +85,31 @@ def test_plain_bytes_are_bounded_too() -> None:
     assert decompress(0, b"abc", bytes_max=3) == b"abc"
     with pytest.raises(Undecodable):
         decompress(0, b"abcd", bytes_max=3)
+
+
+@pytest.mark.parametrize("codec", sorted(NAMES))
+@pytest.mark.parametrize("size", [0, 1, 30_000, 70_000, 300_000, 1_200_000, 4_300_000])
+def test_what_is_compressed_is_read_again(codec: int, size: int) -> None:
+    """Sizes on both sides of every block size that is written."""
+    plain = (TEXT * (1 + size // len(TEXT)))[:size]
+
+    assert decompress(codec, compress(codec, plain), bytes_max=size) == plain
+
+
+def test_snappy_and_lz4_are_written_as_java_reads_them() -> None:
+    """Raw snappy and dependent lz4 blocks are refused by Java's readers."""
+    assert compress(2, TEXT).startswith(b"\x82SNAPPY\0" + bytes([0, 0, 0, 1] * 2))
+    assert compress(3, TEXT).startswith(b"\x04\x22\x4d\x18\x60")
+
+
+def test_bytes_that_do_not_shrink_are_stored_in_lz4() -> None:
+    """A block of noise costs its four bytes of length and no more."""
+    noise = os.urandom(100_000)
+
+    assert len(compress(3, noise)) == 7 + 4 + len(noise) + 4
+
+
+def test_an_unknown_codec_is_refused_by_name() -> None:
+    """Codecs 5 to 7 stand for nothing."""
+    with pytest.raises(Undecodable, match="codec-unknown"):
+        compress(5, b"abc")
