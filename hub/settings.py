@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -75,6 +75,8 @@ class ExchangeSettings(_Section):
     """Port of the worker's /livez, /readyz and /metrics on 127.0.0.1; 0: a free one, printed at start."""
     output_batch_bytes_max: int = 900_000
     record_bytes_max: int = 900_000
+    output_codec: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
+    """How share topics' batches are compressed; ``source``: as the source's are."""
 
 
 class ConnectorSettings(_Section):

@@ -11,7 +11,7 @@ import fastavro
 
 from hub.broker.batches import build_batches, read_records
 from hub.exchange import kernel
-from hub.exchange.plan import Plan, compile_plan
+from hub.exchange.plan import Limits, Plan, compile_plan
 from hub.exchange.verdict import Chunk, Moment, Source, Verdict
 from hub.model.agreement import Agreement, Grant, Rule
 from hub.model.entry import AgreementBody, DatasetBody
@@ -87,7 +87,7 @@ def plan_of(
     states: Mapping[str, State] | None = None,
     key_identifier: str | None = "plate",
     without: Sequence[tuple[str, int]] = (),
-    **limits: int,
+    **limits: Any,
 ) -> Plan:
     """Compile a plan; ``without`` names (agreement, writer id) pairs that have no output schema."""
     writers = {WRITER: VEHICLE} if schemas is None else schemas
@@ -124,7 +124,7 @@ def plan_of(
         master_keys={1: MASTER},
         scope=SCOPE,
         plan_offset=11,
-        **limits,
+        limits=Limits(**limits),
     )
 
 

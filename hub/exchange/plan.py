@@ -6,7 +6,7 @@ schema for, that output schema is what the terms give, and the pseudonym keys ar
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -20,9 +20,30 @@ from hub.model.pseudonym import derive_key
 from hub.model.source_schema import SourceSchema, read_schema
 from hub.model.terms import check_terms
 
+MEBIBYTE: Final = 1024 * 1024
+OutputCodec: TypeAlias = Literal["source", "none", "gzip", "snappy", "lz4", "zstd"]
 OUTPUT_BYTES_MAX: Final = 900_000
-"""Below the broker's default limit of 1,048,588 bytes for a batch; `exchange.record_bytes_max` and `output_batch_bytes_max`."""
+"""Below the broker's default limit of 1,048,588 bytes for a batch; `exchange.record_bytes_max` and `exchange.output_batch_bytes_max`."""
 _PLANNED: Final = (State.ACTIVE, State.SUSPENDED)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of what one step reads and writes, and how output batches are compressed. Bytes are uncompressed."""
+
+    record_bytes_max: int = OUTPUT_BYTES_MAX
+    """An output record with more bytes of key and value is quarantined for its agreement."""
+    batch_bytes_max: int = OUTPUT_BYTES_MAX
+    """Output batches are cut at record borders to stay within this size."""
+    output_codec: OutputCodec = "source"
+    """`source`: that of the first batch of the step that can be read. A batch that would not shrink goes uncompressed."""
+    step_plain_bytes_max: int = 16 * MEBIBYTE
+    """Source bytes, however small a producer compressed them. At one of the four bounds a kernel ends the step early, and says where."""
+    step_output_bytes_max: int = 64 * MEBIBYTE
+    step_quarantined_max: int = 10_000
+    step_quarantined_bytes_max: int = 8 * MEBIBYTE
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 class PlannedAgreement(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -58,10 +79,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     """Sorted by id."""
     writers: Mapping[int, SourceSchema]
     """Writer schemas by id: those under this dataset's subject, and no others."""
-    record_bytes_max: int = OUTPUT_BYTES_MAX
-    """An output record with more bytes of key and value is quarantined for its agreement."""
-    batch_bytes_max: int = OUTPUT_BYTES_MAX
-    """Output batches are cut at record borders to stay within this size."""
+    limits: Limits
 
     def in_term(self, now_ms: int) -> tuple[bool, ...]:
         """Tell for each agreement, in order, whether ``now_ms`` lies in its term."""
@@ -76,8 +94,7 @@ def compile_plan(
     master_keys: Mapping[int, bytes],
     scope: str,
     plan_offset: int,
-    record_bytes_max: int = OUTPUT_BYTES_MAX,
-    batch_bytes_max: int = OUTPUT_BYTES_MAX,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Plan:
     """Compile what hub.plan says about ``dataset`` up to ``plan_offset``; agreements on other datasets are left out.
 
@@ -100,8 +117,7 @@ def compile_plan(
         key_identifier=dataset.key_identifier,
         agreements=tuple(sorted(planned, key=lambda agreement: agreement.id)),
         writers=writers,
-        record_bytes_max=record_bytes_max,
-        batch_bytes_max=batch_bytes_max,
+        limits=limits,
     )
 
 

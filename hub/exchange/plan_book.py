@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from hub.exchange.plan import Plan, compile_plan
+from hub.exchange.plan import Limits, Plan, compile_plan
 from hub.model.entry import AgreementBody, Body, DatasetBody, KeysBody, Kind, SchemaBody, decode_body, plan_key, signing_bytes
 from hub.model.errors import HubError
 from hub.model.lifecycle import State
@@ -38,16 +38,14 @@ class PlanBook:
         scope: str,
         trust: Mapping[str, Ed25519PublicKey],
         master_keys: Mapping[int, bytes],
-        record_bytes_max: int,
-        batch_bytes_max: int,
+        limits: Limits,
         alarm: Callable[[HubError], None],
     ) -> None:
-        """``alarm`` is called with every refusal; the bounds are those of what plans deliver."""
+        """``alarm`` is called with every refusal; the limits are those of every plan."""
         self._scope = scope
         self._trust = trust
         self._master_keys = master_keys
-        self._record_bytes_max = record_bytes_max
-        self._batch_bytes_max = batch_bytes_max
+        self._limits = limits
         self._alarm = alarm
         self._known: dict[bytes, _Known] = {}
         self._plans: dict[str, Plan | HubError] = {}
@@ -159,6 +157,5 @@ class PlanBook:
             master_keys=self._master_keys,
             scope=self._scope,
             plan_offset=offset,
-            record_bytes_max=self._record_bytes_max,
-            batch_bytes_max=self._batch_bytes_max,
+            limits=self._limits,
         )

@@ -64,5 +64,8 @@ class Verdict(msgspec.Struct, frozen=True):
     deliveries: Mapping[str, tuple[Batch, ...]]
     """Batches by share topic; a topic with nothing delivered is absent. Cut below the broker's limit at record borders."""
     quarantined: tuple[Quarantined, ...]
+    next_offset: int
+    """Everything below it is decided, nothing at or above it: the end of the last chunk, unless a limit of the step ended it early,
+    at a record border. At least one record, or one batch that cannot be read, is decided, so that every step moves."""
     unknown_schema_ids: frozenset[int] = frozenset()
     """Schema ids that the plan does not know: the lane reads hub.plan to its end and asks again."""

@@ -22,17 +22,17 @@ def output_bytes(key: bytes | None, value: bytes | None) -> int:
 
 def output_limit(plan: Plan) -> int:
     """Return the most bytes of key and value that a record may have: within its own bound, and alone in a batch within the other."""
-    return min(plan.record_bytes_max, plan.batch_bytes_max - HEADER_BYTES - RECORD_OVERHEAD_BYTES)
+    return min(plan.limits.record_bytes_max, plan.limits.batch_bytes_max - HEADER_BYTES - RECORD_OVERHEAD_BYTES)
 
 
-def build_deliveries(plan: Plan, outputs: Sequence[Sequence[Output]], *, timestamp_ms: int) -> Mapping[str, tuple[Batch, ...]]:
+def build_deliveries(plan: Plan, outputs: Sequence[Sequence[Output]], *, codec: int, timestamp_ms: int) -> Mapping[str, tuple[Batch, ...]]:
     """Return batches by share topic for the outputs of each agreement, in the plan's order; a topic without any is absent.
 
     ``timestamp_ms`` is the step's moment, not the source's: share topics overwrite it (LogAppendTime).
     """
     return {
         agreement.share_topic: tuple(
-            Batch(*built) for built in build_batches(records, bytes_max=plan.batch_bytes_max, timestamp_ms=timestamp_ms)
+            Batch(*built) for built in build_batches(records, bytes_max=plan.limits.batch_bytes_max, timestamp_ms=timestamp_ms, codec=codec)
         )
         for agreement, records in zip(plan.agreements, outputs, strict=True)
         if records

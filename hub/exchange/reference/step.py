@@ -6,9 +6,10 @@ every record of the step denied, readable or not.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hub.broker.batches import BatchHeader, RecordRow, headers, read_records
+from hub.broker.codecs import NAMES
 from hub.exchange.plan import Plan, PlannedAgreement
 from hub.exchange.reference.anonymise import Form, KeyForm
 from hub.exchange.reference.authorise import Predicate, denials
@@ -28,17 +29,25 @@ def run(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> 
     step = _Step(plan, source, moment)
     for chunk in chunks:
         floor = max(chunk.first_offset, source.position)
-        for start, end, header in headers(chunk.data):
+        data = bytes(chunk.data)
+        for start, end, header in headers(data):
             if header.base_offset + header.last_offset_delta < floor:
                 continue
-            batch = chunk.data[start:end]
+            if step.is_full():
+                return step.verdict(next_offset=max(header.base_offset, floor))
             try:
-                rows = read_records(batch)
+                rows = read_records(data[start:end])
             except ValueError:
-                step.set_batch_aside(batch, header, floor=floor)
+                step.set_batch_aside(data[start:end], header, floor=floor)
             else:
-                step.decide(rows, floor=floor)
-    return step.verdict()
+                undecided = step.decide(rows, floor=floor, codec=header.codec)
+                if undecided is not None:
+                    return step.verdict(next_offset=undecided)
+    return step.verdict(next_offset=chunks[-1].next_offset if chunks else source.position)
+
+
+_CODECS: Final = {name: number for number, name in NAMES.items()}
+"""What `source` is not among: it is that of the first batch."""
 
 
 class _Share(NamedTuple):
@@ -73,7 +82,9 @@ class _Step:
         self._moment = moment
         self._limit = output_limit(plan)
         self._denials = denials(plan, moment)
+        self._codec = _CODECS.get(plan.limits.output_codec)
         self._records = 0
+        self._plain_bytes = self._output_bytes = self._quarantined_bytes = 0
         self._quarantined: list[Quarantined] = []
         self._unknown: set[int] = set()
         self._all = tuple(
@@ -91,14 +102,29 @@ class _Step:
         )
         return _Writer(writer.decode, writer.tests if shares else (), shares)
 
-    def decide(self, rows: Sequence[RecordRow], *, floor: int) -> None:
-        """Decide the rows of one batch from offset ``floor`` on."""
+    def is_full(self) -> bool:
+        """Tell whether a limit of the step is reached: what is not decided yet belongs to the next."""
+        limits = self._plan.limits
+        return (
+            self._plain_bytes >= limits.step_plain_bytes_max
+            or self._output_bytes >= limits.step_output_bytes_max
+            or len(self._quarantined) >= limits.step_quarantined_max
+            or self._quarantined_bytes >= limits.step_quarantined_bytes_max
+        )
+
+    def decide(self, rows: Sequence[RecordRow], *, floor: int, codec: int) -> int | None:
+        """Decide the rows of one batch from offset ``floor`` on; returns the first offset that is left for the next step, if any."""
+        if self._codec is None:
+            self._codec = codec
         writers = self._writers
         for row in rows:
             if row.offset < floor:
                 continue
+            if self.is_full():
+                return row.offset
             self._records += 1
             value = row.value
+            self._plain_bytes += output_bytes(row.key, value)
             if value is None:
                 self._decide_tombstone(row)
                 continue
@@ -110,6 +136,7 @@ class _Step:
                 self._decide_record(row, value, writer)
             except Rejected as refusal:
                 self._set_record_aside(row, refusal.code)
+        return None
 
     def _decide_record(self, row: RecordRow, value: bytes, writer: _Writer) -> None:
         decoded = writer.decode(value)
@@ -143,6 +170,7 @@ class _Step:
             raise Rejected(Reject.OUTPUT_TOO_LARGE)
         share.tally.deliver(source=output_bytes(row.key, row.value), delivered=size)
         share.outputs.append(output)
+        self._output_bytes += size
 
     def _unknown_framing(self, value: bytes) -> Reject:
         schema_id = schema_id_of(value)
@@ -155,13 +183,11 @@ class _Step:
         """Quarantine a record once, for every agreement that has a right."""
         for share in self._shares:
             share.tally.quarantined += 1
-        self._quarantined.append(
-            set_aside(self._source, first_offset=row.offset, next_offset=row.offset + 1, code=code, key=row.key, value=row.value)
-        )
+        self._keep(set_aside(self._source, first_offset=row.offset, next_offset=row.offset + 1, code=code, key=row.key, value=row.value))
 
     def _set_aside_for(self, share: _Share, row: RecordRow, code: Reject) -> None:
         share.tally.quarantined += 1
-        self._quarantined.append(
+        self._keep(
             set_aside(
                 self._source,
                 first_offset=row.offset,
@@ -181,11 +207,14 @@ class _Step:
         for share in self._shares:
             share.tally.quarantined += claimed
         next_offset = header.base_offset + header.last_offset_delta + 1
-        self._quarantined.append(
-            set_aside(self._source, first_offset=first, next_offset=next_offset, code=Reject.BATCH_CORRUPT, key=None, value=batch)
-        )
+        self._plain_bytes += len(batch)
+        self._keep(set_aside(self._source, first_offset=first, next_offset=next_offset, code=Reject.BATCH_CORRUPT, key=None, value=batch))
 
-    def verdict(self) -> Verdict:
+    def _keep(self, record: Quarantined) -> None:
+        self._quarantined.append(record)
+        self._quarantined_bytes += output_bytes(record.key, record.value)
+
+    def verdict(self, *, next_offset: int) -> Verdict:
         """Return what the step came to."""
         return Verdict(
             records=self._records,
@@ -193,8 +222,11 @@ class _Step:
                 share.tally.entry(share.agreement, records=self._records, denied_by=denied)
                 for share, denied in zip(self._all, self._denials, strict=True)
             ),
-            deliveries=build_deliveries(self._plan, [share.outputs for share in self._all], timestamp_ms=self._moment.now_ms),
+            deliveries=build_deliveries(
+                self._plan, [share.outputs for share in self._all], codec=self._codec or 0, timestamp_ms=self._moment.now_ms
+            ),
             quarantined=tuple(self._quarantined),
+            next_offset=next_offset,
             unknown_schema_ids=frozenset(self._unknown),
         )
 

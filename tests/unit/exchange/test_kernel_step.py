@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import struct
 import time
 import weakref
 from typing import Any
@@ -27,8 +28,8 @@ from kernel_kit import (
     vehicle,
 )
 
-from hub.broker.batches import read_records
-from hub.exchange import kernel
+from hub.broker.batches import build_batches, headers, read_records
+from hub.exchange import kernel, reference
 from hub.exchange.plan import Plan
 from hub.exchange.reference.program import program_of
 from hub.exchange.verdict import Moment, Verdict
@@ -267,6 +268,61 @@ def test_output_batches_are_cut_at_record_borders() -> None:
     assert all(len(batch.data) <= 2_000 for batch in batches)
     assert sum(batch.records for batch in batches) == verdict.entries[0].delivered == 20
     assert [record.code for record in verdict.quarantined] == [Reject.OUTPUT_TOO_LARGE]
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps"),
+    [
+        ({}, [103]),
+        ({"step_plain_bytes_max": 1}, [101, 102, 103]),
+        ({"step_output_bytes_max": 1}, [101, 103]),
+        ({"step_quarantined_max": 1}, [102, 103]),
+        ({"step_quarantined_bytes_max": 1}, [102, 103]),
+    ],
+)
+def test_at_a_limit_of_the_step_the_kernel_stops_at_a_record_and_says_where(limits: dict[str, int], steps: list[int]) -> None:
+    """However small a producer compressed them, a step holds no more; the next one goes on there, inside the batch too."""
+    plan = plan_of(terms("parking", "plate"), **limits)
+    chunk = chunk_of(batch_at(100, [(None, vehicle()), (None, b"poison"), (None, vehicle())]), first_offset=100, next_offset=103)
+
+    ends, records, position = [], 0, 100
+    while position < 103:
+        verdict = reference.run(plan, [chunk], source_at(position), Moment(now_ms=NOW))
+        assert verdict.entries[0].accounted == verdict.records
+        records += verdict.records
+        position = verdict.next_offset
+        ends.append(position)
+
+    assert ends == steps
+    assert records == 3
+
+
+def test_a_batch_that_cannot_be_read_moves_the_step_too() -> None:
+    """Whatever the limits: a lane that stood still before poison would stand there for ever."""
+    plan = plan_of(terms("parking", "plate"), step_plain_bytes_max=1, step_quarantined_max=1)
+    rotten = bytearray(batch_at(100, [(None, vehicle())]))
+    rotten[-1] ^= 1
+    chunk = chunk_of(bytes(rotten), batch_at(101, [(None, vehicle())]), first_offset=100, next_offset=102)
+
+    verdict = reference.run(plan, [chunk], source_at(100), Moment(now_ms=NOW))
+
+    assert (verdict.next_offset, len(verdict.quarantined)) == (101, 1)
+
+
+@pytest.mark.parametrize(("wanted", "codec"), [("source", 1), ("none", 0), ("gzip", 1), ("snappy", 2), ("lz4", 3), ("zstd", 4)])
+def test_output_batches_are_compressed_as_the_plan_says(wanted: str, codec: int) -> None:
+    """`source` follows the first batch of the step; one that would not shrink goes as it is."""
+    plan = plan_of(terms("parking", "plate", "model"), output_codec=wanted)
+    records = [(None, vehicle(model="x" * 300)) for _ in range(50)]
+    (built,) = build_batches(records, bytes_max=900_000, timestamp_ms=NOW, codec=1)
+    chunk = chunk_of(struct.pack(">q", 100) + built.data[8:], first_offset=100, next_offset=150)
+
+    verdict = kernel.run(plan, [chunk], source_at(100), Moment(now_ms=NOW))
+
+    (batch,) = verdict.deliveries["share.parking-office.parking"]
+    ((_, _, header),) = headers(bytes(batch.data))
+    assert header.codec == codec
+    assert len(delivered(verdict)) == 50
 
 
 def test_bytes_are_those_of_delivered_records_at_both_ends() -> None:
