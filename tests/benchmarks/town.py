@@ -1,0 +1,231 @@
+"""A town for one run of ours: a fresh hub on a broker that goes on and a source topic that is kept.
+
+A lane never goes back behind what was metered, so a topic cannot be delivered again within one hub. Therefore each run has a hub
+of its own: all topics of the hub but the source topics are deleted, the group's positions with them, and serve begins with an empty
+state folder. The keys are the same in every run, so that records and pseudonyms are.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from benchmarks import machine
+from benchmarks.job import dataset_entry, schema_text
+from hub.broker.admin import Admin
+from hub.broker.embedded import EmbeddedBroker
+from hub.broker.ports import choose_free
+from hub.model.errors import HubError
+from hub.model.names import Names, TopicPartition
+from hub.store.keys import create_keys
+
+SCOPE: Final = "330100"
+KEY_EPOCH: Final = 1
+READY_WITHIN_S: Final = 60.0
+CALL_WITHIN_S: Final = 60.0
+KEPT_TOPICS: Final = ("__", "dept.")
+LIBRDKAFKA_LOG_LEVEL: Final = 2
+"""Critical things alone."""
+LOOK_S: Final = 0.05
+DONE_LOOK_S: Final = 0.2
+STILL_FOR_S: Final = 60.0
+"""A worker whose lanes do not move for so long has failed."""
+KEPT_VARIABLES: Final = ("CITYHUB_KAFKA_LIBS", "CITYHUB_KERNEL")
+"""All other ``CITYHUB_`` variables are left out: the product is measured with its default settings."""
+
+
+class Failed(Exception):  # noqa: N818 - a verdict
+    """A run that has no number, and why."""
+
+
+class Ground:
+    """What all runs share: folder, broker, keys, administration."""
+
+    def __init__(self, *, folder: Path, broker: EmbeddedBroker, cores: machine.Cores) -> None:
+        """Connect to a broker that runs, and make keys."""
+        self.folder, self.broker, self.cores = folder, broker, cores
+        self.names = Names(scope=SCOPE)
+        self.admin = Admin(broker.bootstrap, client_id="benchmark")
+        self.keys = folder / "keys"
+        create_keys(self.keys, epoch=KEY_EPOCH, comment="benchmark")
+        self._groups = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": LIBRDKAFKA_LOG_LEVEL})
+
+    @property
+    def broker_pid(self) -> int:
+        """Process id of the broker."""
+        if self.broker.pid is None:
+            raise Failed("the broker has ended")
+        return self.broker.pid
+
+    def clear(self) -> None:
+        """Delete every topic but the source topics and Kafka's own, and the positions of the exchange."""
+        there = [name for name in self._groups.list_topics(timeout=10).topics if not name.startswith(KEPT_TOPICS)]
+        self.admin.delete_topics(there)
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:  # a group can go once its last member is gone
+            found = self._groups.delete_consumer_groups([self.names.exchange_group])[self.names.exchange_group]
+            try:
+                found.result()
+            except KafkaException as error:
+                if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+                    return
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_S)
+            else:
+                return
+
+    def lanes(self, topic: str) -> list[TopicPartition]:
+        """Return the partitions of a topic."""
+        return [TopicPartition(topic, number) for number in range(self.admin.partitions(topic))]
+
+    def close(self) -> None:
+        """End the connections."""
+        self.admin.close()
+
+
+class Town:
+    """A fresh hub: serve runs, nothing is published."""
+
+    def __init__(self, ground: Ground, *, name: str, settings: Mapping[str, str] | None = None) -> None:
+        """Clear what is left of the hub before, and start serve; ``settings`` are variables beyond the default ones."""
+        self.ground, self.names = ground, ground.names
+        ground.clear()
+        self.folder = ground.folder / "hub"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(ground.keys, self.folder / "keys")
+        self.name = name
+        port = choose_free()
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("CITYHUB_") or key in KEPT_VARIABLES},
+            "CITYHUB_STATE": str(self.folder),
+            "CITYHUB_SCOPE": SCOPE,
+            "CITYHUB_BROKER__BOOTSTRAP": ground.broker.bootstrap,
+            "CITYHUB_SERVE__PORT": str(port),
+            "CITYHUB_EXCHANGE__METRICS_PORT": "0",
+            **(settings or {}),
+        }
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=CALL_WITHIN_S, trust_env=False)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.serve = self.start("serve", ("-m", "hub.cli", "serve"), chosen=ground.cores.broker)
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def publish(self, dataset: str, *, schema: str | None = None, partitions: int = 16) -> tuple[str, int]:
+        """Register the schema through the gate and publish the dataset; returns topic and schema id."""
+        entry = dataset_entry(dataset, partitions=partitions)
+        self._post("/v1/datasets", {"text": entry, "file": "entry.yaml", "schema": schema or schema_text()})
+        found = self._post(f"/v1/datasets/{dataset}/publish")
+        return str(found["topic"]), int(found["schema_ids"][0])
+
+    def sign(self, files: Sequence[str]) -> None:
+        """Apply and sign agreement files."""
+        for number, text in enumerate(files):
+            applied = self._post("/v1/agreements", {"text": text, "file": f"{number}.yaml"})
+            self._post(f"/v1/agreements/{applied['id']}/sign")
+
+    def start_worker(self, command: Sequence[str] = ("-m", "hub.cli", "worker"), *, name: str = "worker") -> subprocess.Popen[bytes]:
+        """Start a worker on the contender's core."""
+        return self.start(name, command, chosen=self.ground.cores.contender)
+
+    def start(self, name: str, command: Sequence[str], *, chosen: frozenset[int]) -> subprocess.Popen[bytes]:
+        """Start a process of the hub; its log is ``<name>.log`` in the folder."""
+        process = machine.start(
+            [sys.executable, *command], chosen=chosen, environment=self.environment, folder=self.folder, out=self.folder / f"{name}.log"
+        )
+        self._processes.append(process)
+        return process
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        """Return the lines of a process's log that are JSON."""
+        found = []
+        for line in (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    def tail(self, name: str) -> str:
+        """Return the end of a log."""
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-1500:]
+
+    def wait_done(self, topic: str, worker: subprocess.Popen[bytes]) -> None:
+        """Return once every lane stands at the end of its log; Failed where none moves for a minute or the worker has ended."""
+        lanes = self.ground.lanes(topic)
+        ends = self.ground.admin.end_offsets(lanes)
+        moved_at, before = time.monotonic(), -1
+        while True:
+            stands = self.ground.admin.committed(self.names.exchange_group, lanes)
+            if all(stands.get(lane, (0, ""))[0] >= ends[lane] for lane in lanes):
+                return
+            total = sum(offset for offset, _ in stands.values())
+            if total != before:
+                moved_at, before = time.monotonic(), total
+            if worker.poll() is not None or time.monotonic() - moved_at > STILL_FOR_S:
+                raise Failed(f"{self.name}: the worker stands still or has ended\n{self.tail('worker')}")
+            time.sleep(DONE_LOOK_S)
+
+    def close(self) -> None:
+        """End every process."""
+        for process in reversed(self._processes):
+            machine.end(process)
+        self.client.close()
+
+    def _post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        answer = self.client.post(path, json=body)
+        if not answer.is_success:
+            raise Failed(f"{path}: {answer.status_code} {answer.text[:600]}")
+        return answer.json()
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if self.client.get("/readyz").is_success:
+                    return
+            if self.serve.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"serve is not ready\n{self.tail('serve')}")
+            time.sleep(LOOK_S)
+
+
+@contextlib.contextmanager
+def ground(folder: Path, *, cores: machine.Cores) -> Iterator[Ground]:
+    """Run a broker on ``folder`` inside the block; it is begun anew and its topics are removed behind it."""
+    folder = folder.absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        with EmbeddedBroker(folder=folder / "broker") as broker:
+            if broker.pid is not None:
+                machine.pin(broker.pid, cores.broker)
+            made = Ground(folder=folder, broker=broker, cores=cores)
+            try:
+                yield made
+            finally:
+                with contextlib.suppress(HubError):
+                    made.close()
+    finally:
+        shutil.rmtree(folder / "broker", ignore_errors=True)
+        shutil.rmtree(folder / "hub", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def town(on: Ground, *, name: str, settings: Mapping[str, str] | None = None) -> Iterator[Town]:
+    """Run a fresh hub inside the block."""
+    built = Town(on, name=name, settings=settings)
+    try:
+        yield built
+    finally:
+        built.close()
