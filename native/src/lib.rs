@@ -3,6 +3,7 @@
 //! `wire` reads and builds record batches; `values` knows single values (tests, transforms, pseudonyms); `engine` and what it
 //! stands on run a program over the records of a step; `python` is the thin layer that Python sees.
 
+pub mod audited;
 pub mod reject;
 pub mod values;
 pub mod wire;

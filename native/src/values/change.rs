@@ -1,0 +1,299 @@
+//! Changes: what a transform makes of one value.
+//!
+//! Whole numbers are rounded down (towards minus infinity), floating ones by one IEEE 754 division and its floor, dates and
+//! times by the calendar on whole numbers. Labels stand in the spec as text; only those of a width are made here. `keep`,
+//! `nullify` and `constant` are copies and constants and need no value; pseudonyms have a module of their own. An enum is text
+//! by its symbol, so its changes are a table. In a general union each branch has a change of its own.
+
+use num_bigint::BigInt;
+use serde::Deserialize;
+
+use super::spec::{Bits, Long, SpecError, positive};
+use super::wide::{self, Wide};
+use super::{calendar, label, read, text, write};
+use crate::reject::Reject;
+
+/// Above it floating numbers are not whole any more: no bucket of a width is told apart.
+const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
+/// Digits of the longest number in a spec: 76 before the point and 76 behind.
+const DIGITS_MAX: usize = 152;
+
+/// A change, as `hub.exchange.native.values.change_spec` says it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs)] // named as what they hold
+pub enum ChangeSpec {
+    /// Of text: `*` for every character but the kept ones.
+    Mask { keep_first: u32, keep_last: u32 },
+    /// Of text: its first characters (`prefix`, and `truncate` of text).
+    Prefix { characters: u32 },
+    /// Of an enum: the text by index.
+    Symbols { texts: Vec<String> },
+    /// Of an int (`bits` 32) or long (64): down to a multiple of `width` that lies `zone` before one.
+    Floor { bits: u8, width: Long, zone: Long },
+    /// Of a date or time: the first day of a month (1), quarter (3) or year (12), in days of `day` units from `zone` before 1970.
+    Calendar { bits: u8, months: u8, day: Long, zone: Long },
+    /// Of a float (`narrow`) or double: down to a multiple of `step`.
+    FloorFloating { narrow: bool, step: Bits },
+    /// Of a decimal on a fixed of `size` bytes, or on bytes (0): down to a multiple of `step` units.
+    FloorDecimal { size: usize, step: String },
+    /// Of an int or long: the label of the interval between edges that it lies in.
+    Edges { edges: Vec<Long>, labels: Vec<String> },
+    /// Of a float (`narrow`) or double.
+    EdgesFloating { narrow: bool, edges: Vec<Bits>, labels: Vec<String> },
+    /// Of a decimal.
+    EdgesDecimal { fixed: bool, edges: Vec<Wide>, labels: Vec<String> },
+    /// Of an int or long: the name of the interval of this width.
+    Width { width: Long },
+    /// Of a float (`narrow`) or double; the width is shown as `units` of the digit `scale` behind the point.
+    WidthFloating { narrow: bool, width: Bits, units: String, scale: usize },
+    /// Of a decimal; `width` in units of its last digit, which lies `scale` behind the point.
+    WidthDecimal { fixed: bool, width: String, scale: usize },
+}
+
+/// A transform of one value, compiled.
+#[derive(Clone, Debug)]
+pub struct Change(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Mask { keep_first: usize, keep_last: usize },
+    Prefix { characters: usize },
+    Symbols { texts: Box<[Box<[u8]>]> },
+    Floor { least: i64, width: i64, zone: i64 },
+    Calendar { least: i64, months: i64, day: i64, zone: i64 },
+    FloorFloating { narrow: bool, step: f64 },
+    FloorDecimal { size: usize, short: Option<i128>, step: BigInt },
+    Edges { edges: Box<[i64]>, labels: Labels },
+    EdgesFloating { narrow: bool, edges: Box<[f64]>, labels: Labels },
+    EdgesDecimal { fixed: bool, edges: Box<[Wide]>, labels: Labels },
+    Width { width: i64, shown: label::Shown },
+    WidthFloating { narrow: bool, width: f64, shown: label::Shown },
+    WidthDecimal { fixed: bool, width: BigInt, shown: label::Shown },
+}
+
+/// Encoded texts, one more than there are edges.
+type Labels = Box<[Box<[u8]>]>;
+
+impl Change {
+    /// Compiles a spec.
+    pub fn compile(spec: &ChangeSpec) -> Result<Change, SpecError> {
+        Ok(Change(match spec {
+            ChangeSpec::Mask { keep_first, keep_last } => Kind::Mask { keep_first: *keep_first as usize, keep_last: *keep_last as usize },
+            ChangeSpec::Prefix { characters } => Kind::Prefix { characters: *characters as usize },
+            ChangeSpec::Symbols { texts } => Kind::Symbols { texts: encoded(texts) },
+            ChangeSpec::Floor { bits, width, zone } => {
+                let width = positive(width.0)?;
+                Kind::Floor { least: least(*bits)?, width, zone: zone.0.rem_euclid(width) }
+            }
+            ChangeSpec::Calendar { bits, months, day, zone } => {
+                let day = positive(day.0)?;
+                let months = if matches!(months, 1 | 3 | 12) { i64::from(*months) } else { return Err(SpecError("no calendar unit")) };
+                Kind::Calendar { least: least(*bits)?, months, day, zone: within(zone.0, day)? }
+            }
+            ChangeSpec::FloorFloating { narrow, step } => Kind::FloorFloating { narrow: *narrow, step: above_zero(step.0)? },
+            ChangeSpec::FloorDecimal { size, step } => {
+                let step = units(step)?;
+                Kind::FloorDecimal { size: bounded(*size)?, short: i128::try_from(&step).ok(), step }
+            }
+            ChangeSpec::Edges { edges, labels } => {
+                Kind::Edges { labels: between(edges.len(), labels)?, edges: edges.iter().map(|edge| edge.0).collect() }
+            }
+            ChangeSpec::EdgesFloating { narrow, edges, labels } => {
+                let labels = between(edges.len(), labels)?;
+                Kind::EdgesFloating { narrow: *narrow, edges: edges.iter().map(|edge| edge.0).collect(), labels }
+            }
+            ChangeSpec::EdgesDecimal { fixed, edges, labels } => {
+                Kind::EdgesDecimal { fixed: *fixed, labels: between(edges.len(), labels)?, edges: edges.as_slice().into() }
+            }
+            ChangeSpec::Width { width } => Kind::Width { width: positive(width.0)?, shown: label::Shown::new(BigInt::from(width.0), 0) },
+            ChangeSpec::WidthFloating { narrow, width, units: shown, scale } => {
+                let shown = label::Shown::new(units(shown)?, digits(*scale)?);
+                Kind::WidthFloating { narrow: *narrow, width: above_zero(width.0)?, shown }
+            }
+            ChangeSpec::WidthDecimal { fixed, width, scale } => {
+                let width = units(width)?;
+                Kind::WidthDecimal { fixed: *fixed, shown: label::Shown::new(width.clone(), digits(*scale)?), width }
+            }
+        }))
+    }
+
+    /// Writes what the change makes of an encoded value, encoded and without a union's branch. On a reject nothing is written.
+    #[inline]
+    pub fn write(&self, value: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
+        match &self.0 {
+            Kind::Mask { keep_first, keep_last } => text::mask(read::payload(value), *keep_first, *keep_last, out),
+            Kind::Prefix { characters } => text::prefix(read::payload(value), *characters, out),
+            Kind::Symbols { texts } => {
+                let text = usize::try_from(read::long(value)).ok().and_then(|index| texts.get(index)).ok_or(Reject::TransformFailed)?;
+                out.extend_from_slice(text);
+            }
+            Kind::Floor { least, width, zone } => write::long(out, floor(read::long(value), *width, *zone, *least)?),
+            Kind::Calendar { least, months, day, zone } => {
+                write::long(out, first_of(read::long(value), *months, *day, *zone, *least)?);
+            }
+            _ => return self.write_rarer(value, out),
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn write_rarer(&self, value: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
+        match &self.0 {
+            Kind::FloorFloating { narrow, step } => floor_floating(read::floating(value, *narrow), *step, *narrow, out)?,
+            Kind::FloorDecimal { size, short, step } => floor_decimal(read::decimal(value, *size > 0), *short, step, *size, out)?,
+            Kind::Edges { edges, labels } => {
+                let number = read::long(value);
+                out.extend_from_slice(&labels[edges.partition_point(|edge| *edge <= number)]);
+            }
+            Kind::EdgesFloating { narrow, edges, labels } => {
+                let number = read::floating(value, *narrow);
+                if number.is_nan() {
+                    return Err(Reject::TransformFailed);
+                }
+                out.extend_from_slice(&labels[edges.partition_point(|edge| *edge <= number)]);
+            }
+            Kind::EdgesDecimal { fixed, edges, labels } => {
+                let number = Wide::read(read::decimal(value, *fixed));
+                out.extend_from_slice(&labels[edges.partition_point(|edge| *edge <= number)]);
+            }
+            Kind::Width { width, shown } => shown.write(read::long(value).div_euclid(*width), out),
+            Kind::WidthFloating { narrow, width, shown } => {
+                let quotient = read::floating(value, *narrow) / width;
+                if quotient.is_nan() || quotient.abs() > EXACT_FLOAT_MAX {
+                    return Err(Reject::TransformFailed);
+                }
+                shown.write(quotient.floor() as i64, out);
+            }
+            Kind::WidthDecimal { fixed, width, shown } => {
+                let number = BigInt::from_signed_bytes_be(read::decimal(value, *fixed));
+                shown.write_wide(&floor_quotient(&number, width), out);
+            }
+            _ => unreachable!("written by `write`"),
+        }
+        Ok(())
+    }
+
+    /// The most bytes that the change makes of a value of `length` bytes.
+    pub fn bound(&self, length: usize) -> usize {
+        match &self.0 {
+            Kind::Mask { .. } | Kind::Prefix { .. } => length + 10,
+            Kind::Symbols { texts: labels }
+            | Kind::Edges { labels, .. }
+            | Kind::EdgesFloating { labels, .. }
+            | Kind::EdgesDecimal { labels, .. } => labels.iter().map(|label| label.len()).max().unwrap_or(0),
+            Kind::Floor { .. } | Kind::Calendar { .. } | Kind::FloorFloating { .. } => 10,
+            Kind::FloorDecimal { .. } => wide::DECIMAL_BYTES_MAX + 1,
+            Kind::Width { .. } | Kind::WidthFloating { .. } | Kind::WidthDecimal { .. } => 2 * (2 * DIGITS_MAX + 8),
+        }
+    }
+}
+
+/// Rounds down to a multiple of `width` less `zone`, which lies in `0..width`.
+#[inline]
+fn floor(number: i64, width: i64, zone: i64, least: i64) -> Result<i64, Reject> {
+    let beyond = number.rem_euclid(width) + zone;
+    let beyond = if beyond >= width { beyond - width } else { beyond };
+    held(number.checked_sub(beyond), least)
+}
+
+/// The first instant of the month, quarter or year.
+#[inline]
+fn first_of(at: i64, months: i64, day: i64, zone: i64, least: i64) -> Result<i64, Reject> {
+    let today = at.div_euclid(day) + i64::from(at.rem_euclid(day) + zone >= day);
+    let found = i128::from(calendar::first_day(today, months)) * i128::from(day) - i128::from(zone);
+    held(i64::try_from(found).ok(), least)
+}
+
+#[inline]
+fn held(number: Option<i64>, least: i64) -> Result<i64, Reject> {
+    number.filter(|number| *number >= least).ok_or(Reject::TransformFailed)
+}
+
+/// The infinities stay as they are, NaN becomes the one NaN; what leaves the range on its way down is refused; a zero is positive.
+fn floor_floating(number: f64, step: f64, narrow: bool, out: &mut Vec<u8>) -> Result<(), Reject> {
+    let found = if number.is_nan() {
+        f64::NAN
+    } else if number.is_infinite() {
+        number
+    } else {
+        let quotient = number / step;
+        let found = (quotient.floor() + 0.0) * step;
+        let fits = quotient.is_finite() && if narrow { (found as f32).is_finite() } else { found.is_finite() };
+        if !fits {
+            return Err(Reject::TransformFailed);
+        }
+        found
+    };
+    if narrow {
+        out.extend_from_slice(&(found as f32).to_le_bytes());
+    } else {
+        out.extend_from_slice(&found.to_le_bytes());
+    }
+    Ok(())
+}
+
+fn floor_decimal(bytes: &[u8], short_step: Option<i128>, step: &BigInt, size: usize, out: &mut Vec<u8>) -> Result<(), Reject> {
+    let short = short_step.zip(wide::short(bytes)).and_then(|(step, number)| number.checked_sub(number.rem_euclid(step)));
+    let fits = match short {
+        Some(found) => wide::write_short(out, found, size),
+        None => {
+            let number = BigInt::from_signed_bytes_be(bytes);
+            wide::write_any(out, &(floor_quotient(&number, step) * step), size)
+        }
+    };
+    if fits { Ok(()) } else { Err(Reject::TransformFailed) }
+}
+
+fn floor_quotient(number: &BigInt, step: &BigInt) -> BigInt {
+    let quotient = number / step;
+    if &quotient * step > *number { quotient - 1 } else { quotient }
+}
+
+fn encoded(texts: &[String]) -> Labels {
+    texts
+        .iter()
+        .map(|label| {
+            let mut out = Vec::new();
+            write::text(&mut out, label.as_bytes());
+            out.into()
+        })
+        .collect()
+}
+
+fn between(edges: usize, labels: &[String]) -> Result<Labels, SpecError> {
+    if labels.len() == edges + 1 { Ok(encoded(labels)) } else { Err(SpecError("labels and edges do not go together")) }
+}
+
+fn least(bits: u8) -> Result<i64, SpecError> {
+    match bits {
+        32 => Ok(i64::from(i32::MIN)),
+        64 => Ok(i64::MIN),
+        _ => Err(SpecError("no width of a whole number")),
+    }
+}
+
+fn within(zone: i64, day: i64) -> Result<i64, SpecError> {
+    if (0..day).contains(&zone) { Ok(zone) } else { Err(SpecError("the zone is no part of a day")) }
+}
+
+fn above_zero(number: f64) -> Result<f64, SpecError> {
+    if number > 0.0 && number.is_finite() { Ok(number) } else { Err(SpecError("a step or width is not above zero")) }
+}
+
+fn bounded(size: usize) -> Result<usize, SpecError> {
+    if size <= wide::DECIMAL_BYTES_MAX { Ok(size) } else { Err(SpecError("the decimal is too long")) }
+}
+
+fn digits(scale: usize) -> Result<usize, SpecError> {
+    if scale <= DIGITS_MAX { Ok(scale) } else { Err(SpecError("the scale is too large")) }
+}
+
+/// A whole number above zero in decimal digits.
+fn units(text: &str) -> Result<BigInt, SpecError> {
+    if text.is_empty() || text.len() > DIGITS_MAX + 1 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(SpecError("not a whole number as text"));
+    }
+    let found = BigInt::parse_bytes(text.as_bytes(), 10).filter(|number| *number > BigInt::ZERO);
+    found.ok_or(SpecError("a step or width is not above zero"))
+}

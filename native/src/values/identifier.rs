@@ -1,0 +1,195 @@
+//! Identifiers: the one form that a pseudonym is made of. Meaning: `hub.model.pseudonym.normal_form`.
+//! Sources: GB 11643 (resident id), GB 32100 (credit code).
+
+use super::unicode;
+
+/// A longer text is no identifier; the bound stands before NFKC, whose cost is quadratic in runs of combining marks.
+pub const IDENTIFIER_CHARACTERS_MAX: usize = 512;
+
+/// What a value identifies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the kinds of `hub.model.pseudonym`
+pub enum IdentifierKind {
+    ResidentId,
+    Phone,
+    Plate,
+    CreditCode,
+    Name,
+    /// Any other kind: NFKC and trimming alone.
+    Other,
+}
+
+impl IdentifierKind {
+    /// The kind of that name.
+    pub fn named(name: &str) -> IdentifierKind {
+        match name {
+            "resident-id" => IdentifierKind::ResidentId,
+            "phone" => IdentifierKind::Phone,
+            "plate" => IdentifierKind::Plate,
+            "credit-code" => IdentifierKind::CreditCode,
+            "name" => IdentifierKind::Name,
+            _ => IdentifierKind::Other,
+        }
+    }
+}
+
+/// Room for the forms that a text passes through, used again for each.
+#[derive(Clone, Debug, Default)]
+pub struct Forms {
+    normalised: String,
+    form: Vec<u8>,
+}
+
+/// The normal form of `text`; None when it is no valid form of its kind.
+#[inline]
+pub fn normal_form<'a>(kind: IdentifierKind, text: &'a [u8], forms: &'a mut Forms) -> Option<&'a [u8]> {
+    let text = std::str::from_utf8(text).ok()?;
+    if text.len() > IDENTIFIER_CHARACTERS_MAX && text.chars().count() > IDENTIFIER_CHARACTERS_MAX {
+        return None;
+    }
+    let Forms { normalised, form } = forms;
+    let text = if text.chars().all(unicode::inert) {
+        text
+    } else {
+        if unicode::refused(text) {
+            return None;
+        }
+        unicode::normalise(text, normalised);
+        normalised.as_str()
+    };
+    let trimmed = text.trim_matches(unicode::is_space);
+    form.clear();
+    let found = match kind {
+        IdentifierKind::ResidentId => resident_id(trimmed, form)?,
+        IdentifierKind::Phone => phone(trimmed, form)?,
+        IdentifierKind::Plate => plate(trimmed, form)?,
+        IdentifierKind::CreditCode => credit_code(trimmed, form)?,
+        IdentifierKind::Name => name(trimmed, form),
+        IdentifierKind::Other => trimmed.as_bytes(),
+    };
+    if found.is_empty() { None } else { Some(found) }
+}
+
+fn is_inner_space(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\r' | '\u{3000}')
+}
+
+fn is_dash(character: char) -> bool {
+    matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+}
+
+fn is_middle_dot(character: char) -> bool {
+    matches!(character, '\u{b7}' | '\u{2022}' | '\u{2027}' | '\u{2219}' | '\u{22c5}' | '\u{2e31}' | '\u{30fb}')
+}
+
+fn is_dot(character: char) -> bool {
+    character == '.' || is_middle_dot(character)
+}
+
+const RESIDENT_WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
+const RESIDENT_CHECKS: &[u8; 11] = b"10X98765432";
+
+/// 18 characters: no spaces and dashes, upper-case X; 15 digits (born in the 1900s) are widened.
+fn resident_id<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    for character in text.chars().filter(|character| !is_inner_space(*character) && !is_dash(*character)) {
+        if form.len() == 18 || !character.is_ascii() {
+            return None;
+        }
+        form.push(character.to_ascii_uppercase() as u8);
+    }
+    if !matches!(form.first(), Some(b'1'..=b'9')) {
+        return None;
+    }
+    if form.len() == 15 && form.iter().all(u8::is_ascii_digit) {
+        form.splice(6..6, *b"19");
+        form.push(resident_check(form));
+    } else if form.len() != 18 || !form[..17].iter().all(u8::is_ascii_digit) || form[17] != resident_check(form) {
+        return None;
+    }
+    let number = |from: usize, to: usize| form[from..to].iter().fold(0u32, |number, digit| number * 10 + u32::from(digit - b'0'));
+    if is_day(number(6, 10), number(10, 12), number(12, 14)) { Some(form) } else { None }
+}
+
+fn resident_check(digits: &[u8]) -> u8 {
+    let sum: u32 = RESIDENT_WEIGHTS.iter().zip(digits).map(|(weight, digit)| weight * u32::from(digit - b'0')).sum();
+    RESIDENT_CHECKS[(sum % 11) as usize]
+}
+
+fn is_day(year: u32, month: u32, day: u32) -> bool {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u32::from(leap),
+        _ => 0,
+    };
+    year > 0 && (1..=days).contains(&day)
+}
+
+/// The digits, without +86 or 0086; spaces, dots, dashes and brackets may stand between them.
+fn phone<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let is_mark = |character| is_inner_space(character) || is_dot(character) || is_dash(character) || matches!(character, '(' | ')');
+    for character in text.chars().filter(|character| !is_mark(*character)) {
+        if !character.is_ascii() {
+            return None;
+        }
+        form.push(character as u8);
+    }
+    let bare = form.as_slice();
+    let found = bare.strip_prefix(b"+86").or_else(|| bare.strip_prefix(b"0086")).or_else(|| bare.strip_prefix(b"+")).unwrap_or(bare);
+    if (5..=15).contains(&found.len()) && found.iter().all(u8::is_ascii_digit) { Some(found) } else { None }
+}
+
+/// 4-12 upper-case letters, digits and Chinese characters, a digit among them; no spaces, dots, dashes.
+fn plate<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let is_mark = |character| is_inner_space(character) || is_dot(character) || is_dash(character);
+    let (mut characters, mut digits) = (0, false);
+    for character in text.chars().filter(|character| !is_mark(*character)) {
+        characters += 1;
+        match character {
+            '0'..='9' => {
+                digits = true;
+                form.push(character as u8);
+            }
+            'A'..='Z' | 'a'..='z' => form.push(character.to_ascii_uppercase() as u8),
+            '\u{4e00}'..='\u{9fff}' => form.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            // The only others whose upper case is of these.
+            '\u{df}' => {
+                characters += 1;
+                form.extend_from_slice(b"SS");
+            }
+            '\u{131}' => form.push(b'I'),
+            _ => return None,
+        }
+    }
+    if digits && (4..=12).contains(&characters) { Some(form) } else { None }
+}
+
+const CREDIT_ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+
+/// 18 upper-case characters whose check character holds.
+fn credit_code<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    if text.len() != 18 {
+        return None;
+    }
+    form.extend(text.bytes().map(|byte| byte.to_ascii_uppercase()));
+    let (mut sum, mut weight) = (0, 1);
+    for (place, byte) in form.iter().enumerate() {
+        let number = CREDIT_ALPHABET.iter().position(|letter| letter == byte)?;
+        if place == 17 {
+            return if (sum + number) % 31 == 0 { Some(form) } else { None };
+        }
+        sum += weight * number;
+        weight = weight * 3 % 31;
+    }
+    None
+}
+
+/// The name without inner spaces, every kind of middle dot as `·`.
+fn name<'a>(text: &str, form: &'a mut Vec<u8>) -> &'a [u8] {
+    for character in text.chars().filter(|character| !is_inner_space(*character)) {
+        let written = if is_middle_dot(character) { '\u{b7}' } else { character };
+        form.extend_from_slice(written.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    form
+}

@@ -1,0 +1,204 @@
+//! Pseudonyms: base32 of the first 16 bytes of HMAC-SHA-256, as `hub.model.pseudonym.pseudonym` has it.
+//!
+//! A key is kept as the two states of SHA-256 behind its padded blocks (FIPS 198-1), so that a short message costs two
+//! compressions. A `Stage` gathers messages (each padded once, whatever the number of keys) and jobs (a key and a message), in
+//! any order; `run` answers them four at a time, keys mixed, results in the order of the jobs.
+
+use sha2::block_api::compress256;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::audited::sha_lanes;
+
+/// Characters of a pseudonym.
+pub const PSEUDONYM_BYTES: usize = 26;
+const BLOCK_BYTES: usize = 64;
+/// The longest message that one block holds, with its end mark and its length.
+const SHORT_BYTES_MAX: usize = BLOCK_BYTES - 9;
+const INITIAL: [u32; 8] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+/// The key of one consumer, purpose and identifier kind. Wiped when dropped, never shown.
+pub struct MacKey {
+    pub(crate) inner: [u32; 8],
+    pub(crate) outer: [u32; 8],
+}
+
+impl Drop for MacKey {
+    fn drop(&mut self) {
+        self.inner.zeroize();
+        self.outer.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for MacKey {}
+
+impl MacKey {
+    /// Prepares a key.
+    pub fn new(key: &[u8; 32]) -> MacKey {
+        let state = |pad: u8| {
+            let mut block = [pad; BLOCK_BYTES];
+            block.iter_mut().zip(key).for_each(|(byte, secret)| *byte ^= secret);
+            let mut state = INITIAL;
+            compress256(&mut state, &[block]);
+            block.zeroize();
+            state
+        };
+        MacKey { inner: state(0x36), outer: state(0x5c) }
+    }
+}
+
+/// Sixteen bytes of a digest, as the words of SHA-256, big-endian.
+pub(crate) type Digest = [u32; 4];
+
+/// A short message: one padded block.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Block(pub(crate) [u8; BLOCK_BYTES]);
+
+impl Block {
+    fn new(message: &[u8]) -> Option<Block> {
+        if message.len() > SHORT_BYTES_MAX {
+            return None;
+        }
+        let mut block = [0; BLOCK_BYTES];
+        block[..message.len()].copy_from_slice(message);
+        block[message.len()] = 0x80;
+        block[BLOCK_BYTES - 8..].copy_from_slice(&bits_behind_key(message.len()));
+        Some(Block(block))
+    }
+}
+
+fn bits_behind_key(length: usize) -> [u8; 8] {
+    (8 * (BLOCK_BYTES + length) as u64).to_be_bytes()
+}
+
+/// The pseudonym of one normal form.
+pub fn pseudonym(key: &MacKey, normal: &[u8]) -> [u8; PSEUDONYM_BYTES] {
+    text(&match Block::new(normal) {
+        Some(block) => digest(key, &[block.0]),
+        None => digest(key, &blocks(normal)),
+    })
+}
+
+/// The blocks of a message of any length.
+fn blocks(message: &[u8]) -> Vec<[u8; BLOCK_BYTES]> {
+    let (full, rest) = message.as_chunks::<BLOCK_BYTES>();
+    let mut found = full.to_vec();
+    let mut last = [0; BLOCK_BYTES];
+    last[..rest.len()].copy_from_slice(rest);
+    last[rest.len()] = 0x80;
+    if rest.len() > SHORT_BYTES_MAX {
+        found.push(last);
+        last = [0; BLOCK_BYTES];
+    }
+    last[BLOCK_BYTES - 8..].copy_from_slice(&bits_behind_key(message.len()));
+    found.push(last);
+    found
+}
+
+pub(crate) fn digest(key: &MacKey, blocks: &[[u8; BLOCK_BYTES]]) -> Digest {
+    let mut inner = key.inner;
+    compress256(&mut inner, blocks);
+    let mut block = [0; BLOCK_BYTES];
+    for (bytes, word) in block.chunks_exact_mut(4).zip(inner) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    block[32] = 0x80;
+    block[BLOCK_BYTES - 8..].copy_from_slice(&bits_behind_key(32));
+    let mut outer = key.outer;
+    compress256(&mut outer, &[block]);
+    [outer[0], outer[1], outer[2], outer[3]]
+}
+
+const PAIRS: [[u8; 2]; 1024] = pairs();
+
+const fn pairs() -> [[u8; 2]; 1024] {
+    let letters = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut found = [[0; 2]; 1024];
+    let mut place = 0;
+    while place < 1024 {
+        found[place] = [letters[place >> 5], letters[place & 31]];
+        place += 1;
+    }
+    found
+}
+
+/// Base32 by pairs of letters: 128 bits and two zero bits are 13 pairs.
+pub(crate) fn text(digest: &Digest) -> [u8; PSEUDONYM_BYTES] {
+    let number = digest.iter().fold(0u128, |number, word| number << 32 | u128::from(*word));
+    let mut out = [0; PSEUDONYM_BYTES];
+    let (pairs, _) = out.as_chunks_mut::<2>();
+    for (place, pair) in pairs.iter_mut().enumerate() {
+        let bits = if place < 12 { number >> (118 - 10 * place) } else { number << 2 };
+        *pair = PAIRS[bits as usize & 0x3ff];
+    }
+    out
+}
+
+/// Marks the index of a long message.
+const LONG: u32 = 1 << 31;
+
+#[derive(Clone, Copy)]
+struct Job {
+    key: u32,
+    message: u32,
+}
+
+/// Messages and jobs of a batch of records. Rooms are used again after `clear`.
+#[derive(Default)]
+pub struct Stage {
+    blocks: Vec<Block>,
+    long: Vec<Box<[u8]>>,
+    jobs: Vec<Job>,
+    found: Vec<[u8; PSEUDONYM_BYTES]>,
+}
+
+impl Stage {
+    /// Forgets all messages, jobs and results.
+    pub fn clear(&mut self) {
+        self.blocks.clear();
+        self.long.clear();
+        self.jobs.clear();
+        self.found.clear();
+    }
+
+    /// Adds a normal form; returns the index that jobs name it by.
+    #[inline]
+    pub fn message(&mut self, normal: &[u8]) -> u32 {
+        if let Some(block) = Block::new(normal) {
+            self.blocks.push(block);
+            return (self.blocks.len() - 1) as u32;
+        }
+        self.long.push(normal.into());
+        (self.long.len() - 1) as u32 | LONG
+    }
+
+    /// Adds the pseudonym of a message under the key of that index; returns the index of its result.
+    #[inline]
+    pub fn job(&mut self, key: u32, message: u32) -> u32 {
+        self.jobs.push(Job { key, message });
+        (self.jobs.len() - 1) as u32
+    }
+
+    /// Answers every job. Panics where a job names a key or message that is not there.
+    pub fn run(&mut self, keys: &[MacKey]) {
+        self.found.clear();
+        self.found.extend(self.jobs.iter().map(|job| {
+            let key = &keys[job.key as usize];
+            match job.message & LONG {
+                0 => text(&digest(key, &[self.blocks[job.message as usize].0])),
+                _ => pseudonym(key, &self.long[(job.message & !LONG) as usize]),
+            }
+        }));
+    }
+
+    /// The pseudonym that a job asked for.
+    #[inline]
+    pub fn found(&self, job: u32) -> &[u8; PSEUDONYM_BYTES] {
+        &self.found[job as usize]
+    }
+}
+
+/// Tells whether four lanes run on the processor's SHA instructions.
+pub fn on_sha_instructions() -> bool {
+    sha_lanes::supported()
+}
