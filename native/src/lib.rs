@@ -4,6 +4,8 @@
 //! stands on run a program over the records of a step; `python` is the thin layer that Python sees.
 
 pub mod audited;
+#[cfg(feature = "python")]
+pub mod python;
 pub mod reject;
 pub mod values;
 pub mod wire;

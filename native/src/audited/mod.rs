@@ -1,4 +1,6 @@
 //! The only modules with unsafe code. Each block says why it is sound.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "python")]
+pub mod buffers;
 pub mod sha_lanes;

@@ -1,0 +1,10 @@
+//! The thin layer that Python sees: module `hub.exchange._native`, typed in `hub/exchange/_native.pyi`.
+
+mod buffers;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    buffers::register(module)
+}
