@@ -1,10 +1,12 @@
 //! The thin layer that Python sees: module `hub.exchange._native`, typed in `hub/exchange/_native.pyi`.
 
 mod buffers;
+mod values;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    buffers::register(module)
+    buffers::register(module)?;
+    values::register(module)
 }

@@ -7,7 +7,7 @@
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::audited::sha_lanes;
+use crate::audited::sha_lanes::{self, Lane};
 
 /// Characters of a pseudonym.
 pub const PSEUDONYM_BYTES: usize = 26;
@@ -18,8 +18,8 @@ const INITIAL: [u32; 8] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0
 
 /// The key of one consumer, purpose and identifier kind. Wiped when dropped, never shown.
 pub struct MacKey {
-    pub(crate) inner: [u32; 8],
-    pub(crate) outer: [u32; 8],
+    inner: [u32; 8],
+    outer: [u32; 8],
 }
 
 impl Drop for MacKey {
@@ -47,12 +47,12 @@ impl MacKey {
 }
 
 /// Sixteen bytes of a digest, as the words of SHA-256, big-endian.
-pub(crate) type Digest = [u32; 4];
+type Digest = [u32; 4];
 
 /// A short message: one padded block.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-pub(crate) struct Block(pub(crate) [u8; BLOCK_BYTES]);
+struct Block([u8; BLOCK_BYTES]);
 
 impl Block {
     fn new(message: &[u8]) -> Option<Block> {
@@ -95,7 +95,7 @@ fn blocks(message: &[u8]) -> Vec<[u8; BLOCK_BYTES]> {
     found
 }
 
-pub(crate) fn digest(key: &MacKey, blocks: &[[u8; BLOCK_BYTES]]) -> Digest {
+fn digest(key: &MacKey, blocks: &[[u8; BLOCK_BYTES]]) -> Digest {
     let mut inner = key.inner;
     compress256(&mut inner, blocks);
     let mut block = [0; BLOCK_BYTES];
@@ -123,7 +123,7 @@ const fn pairs() -> [[u8; 2]; 1024] {
 }
 
 /// Base32 by pairs of letters: 128 bits and two zero bits are 13 pairs.
-pub(crate) fn text(digest: &Digest) -> [u8; PSEUDONYM_BYTES] {
+fn text(digest: &Digest) -> [u8; PSEUDONYM_BYTES] {
     let number = digest.iter().fold(0u128, |number, word| number << 32 | u128::from(*word));
     let mut out = [0; PSEUDONYM_BYTES];
     let (pairs, _) = out.as_chunks_mut::<2>();
@@ -134,6 +134,9 @@ pub(crate) fn text(digest: &Digest) -> [u8; PSEUDONYM_BYTES] {
     out
 }
 
+/// Jobs that are worked out at once.
+const LANES: usize = 4;
+static NOTHING: [u8; PSEUDONYM_BYTES] = [0; PSEUDONYM_BYTES];
 /// Marks the index of a long message.
 const LONG: u32 = 1 << 31;
 
@@ -149,7 +152,7 @@ pub struct Stage {
     blocks: Vec<Block>,
     long: Vec<Box<[u8]>>,
     jobs: Vec<Job>,
-    found: Vec<[u8; PSEUDONYM_BYTES]>,
+    found: Vec<sha_lanes::Slot>,
 }
 
 impl Stage {
@@ -181,24 +184,111 @@ impl Stage {
 
     /// Answers every job. Panics where a job names a key or message that is not there.
     pub fn run(&mut self, keys: &[MacKey]) {
-        self.found.clear();
-        self.found.extend(self.jobs.iter().map(|job| {
-            let key = &keys[job.key as usize];
-            match job.message & LONG {
-                0 => text(&digest(key, &[self.blocks[job.message as usize].0])),
-                _ => pseudonym(key, &self.long[(job.message & !LONG) as usize]),
+        self.found.resize(self.jobs.len(), [0; 32]);
+        if !sha_lanes::supported() {
+            return (0..self.jobs.len()).for_each(|place| self.run_alone(place, keys));
+        }
+        let mut place = 0;
+        while place + 1 < self.jobs.len() {
+            self.run_lanes(place, keys);
+            place += LANES;
+        }
+        if place < self.jobs.len() {
+            self.run_alone(place, keys);
+        }
+    }
+
+    /// Answers the four jobs from `place` on. Where there are fewer, the last one is worked out more than once.
+    fn run_lanes(&mut self, place: usize, keys: &[MacKey]) {
+        let behind = self.jobs.len().min(place + LANES);
+        let jobs: [Job; LANES] = std::array::from_fn(|lane| self.jobs[(place + lane).min(behind - 1)]);
+        if jobs.iter().any(|job| job.message & LONG != 0) {
+            return (place..behind).for_each(|place| self.run_alone(place, keys));
+        }
+        let lanes = jobs.map(|job| {
+            let (key, block) = (&keys[job.key as usize], &self.blocks[job.message as usize]);
+            Lane { inner: &key.inner, outer: &key.outer, block: &block.0 }
+        });
+        match self.found[place..].first_chunk_mut() {
+            Some(found) => sha_lanes::pseudonyms(lanes, found),
+            None => {
+                let mut found = [[0; 32]; LANES];
+                sha_lanes::pseudonyms(lanes, &mut found);
+                self.found[place..behind].copy_from_slice(&found[..behind - place]);
             }
-        }));
+        }
+    }
+
+    fn run_alone(&mut self, place: usize, keys: &[MacKey]) {
+        let job = self.jobs[place];
+        let key = &keys[job.key as usize];
+        let found = match job.message & LONG {
+            0 => text(&digest(key, &[self.blocks[job.message as usize].0])),
+            _ => pseudonym(key, &self.long[(job.message & !LONG) as usize]),
+        };
+        self.found[place][..PSEUDONYM_BYTES].copy_from_slice(&found);
     }
 
     /// The pseudonym that a job asked for.
     #[inline]
     pub fn found(&self, job: u32) -> &[u8; PSEUDONYM_BYTES] {
-        &self.found[job as usize]
+        self.found[job as usize].first_chunk().unwrap_or(&NOTHING)
     }
 }
 
 /// Tells whether four lanes run on the processor's SHA instructions.
 pub fn on_sha_instructions() -> bool {
     sha_lanes::supported()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage_of(keys: usize, messages: &[Vec<u8>]) -> (Vec<MacKey>, Stage, Vec<(usize, usize)>) {
+        let keys: Vec<MacKey> = (0..keys).map(|place| MacKey::new(&[place as u8 * 17 + 1; 32])).collect();
+        let mut stage = Stage::default();
+        let mut jobs = Vec::new();
+        for (place, message) in messages.iter().enumerate() {
+            let index = stage.message(message);
+            for key in (0..keys.len()).rev() {
+                stage.job(key as u32, index);
+                jobs.push((key, place));
+            }
+        }
+        (keys, stage, jobs)
+    }
+
+    #[test]
+    fn lanes_give_what_one_message_alone_gives() {
+        let messages: Vec<Vec<u8>> = (0..130).map(|length| (0..length).map(|byte| (byte * 7) as u8).collect()).collect();
+        for count in 0..messages.len() {
+            let (keys, mut stage, jobs) = stage_of(3, &messages[count / 2..count]);
+            stage.run(&keys);
+            for (job, (key, message)) in jobs.iter().enumerate() {
+                assert_eq!(*stage.found(job as u32), pseudonym(&keys[*key], &messages[count / 2 + message]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_of_any_length_has_the_digest_of_rfc_2104() {
+        use sha2::{Digest as _, Sha256};
+        for length in 0..300usize {
+            let message: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+            let secret = [length as u8; 32];
+            let pad = |byte: u8| -> Vec<u8> { (0..64).map(|place| byte ^ secret.get(place).copied().unwrap_or(0)).collect() };
+            let inner = Sha256::digest([pad(0x36), message.clone()].concat());
+            let whole = Sha256::digest([pad(0x5c), inner.to_vec()].concat());
+            let words: Vec<u32> = whole[..16].chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
+            assert_eq!(pseudonym(&MacKey::new(&secret), &message), text(&words.try_into().unwrap()));
+        }
+    }
+
+    #[test]
+    fn letters_are_those_of_rfc_4648() {
+        assert_eq!(&text(&[0; 4]), b"aaaaaaaaaaaaaaaaaaaaaaaaaa");
+        assert_eq!(&text(&[u32::MAX; 4]), b"77777777777777777777777774");
+        assert_eq!(&text(&[0x666f_6f62, 0x6172_0000, 0, 0])[..10], b"mzxw6ytboi");
+    }
 }

@@ -2,8 +2,36 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Characters first assigned after Unicode 14 that a later version gave a normalisation; `hub.model.pseudonym` has the same list.
-const REFUSED: &[(char, char)] = &[];
+/// Characters without a normalisation in Unicode 14 and with one, or a part in one, in a version up to 18, and what lies close
+/// between them. The list is that of `hub.model.pseudonym`, which says why.
+const REFUSED: &[(char, char)] = &[
+    ('\u{558}', '\u{558}'),
+    ('\u{58b}', '\u{58c}'),
+    ('\u{5c8}', '\u{5c9}'),
+    ('\u{897}', '\u{897}'),
+    ('\u{1acf}', '\u{1af0}'),
+    ('\u{209d}', '\u{209f}'),
+    ('\u{a7f1}', '\u{a7f1}'),
+    ('\u{105c9}', '\u{105e4}'),
+    ('\u{107bb}', '\u{107bf}'),
+    ('\u{10d69}', '\u{10d6d}'),
+    ('\u{10ecb}', '\u{10eff}'),
+    ('\u{11382}', '\u{113d0}'),
+    ('\u{11f41}', '\u{11f42}'),
+    ('\u{1611e}', '\u{1612f}'),
+    ('\u{16d63}', '\u{16d6a}'),
+    ('\u{1b123}', '\u{1b126}'),
+    ('\u{1ccd6}', '\u{1ccf9}'),
+    ('\u{1d127}', '\u{1d128}'),
+    ('\u{1d250}', '\u{1d281}'),
+    ('\u{1d6a6}', '\u{1d6a6}'),
+    ('\u{1df95}', '\u{1df95}'),
+    ('\u{1dfcd}', '\u{1dfff}'),
+    ('\u{1e030}', '\u{1e08f}'),
+    ('\u{1e4ec}', '\u{1e4ef}'),
+    ('\u{1e5ee}', '\u{1e5ef}'),
+    ('\u{1e6e3}', '\u{1e6f5}'),
+];
 
 /// Tells whether NFKC of `text` depends on the version of Unicode.
 pub fn refused(text: &str) -> bool {
