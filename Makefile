@@ -1,14 +1,15 @@
 # Every door of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format golden faults faults-controls revocation revocation-controls lock clean
+.PHONY: help setup demo up test check format golden faults faults-controls revocation revocation-controls native lock clean
 SHELL := bash
 BIN := .venv/bin
+CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
 PYTHON_RUN := CITYHUB_LOG_STRICT=1 $(BIN)/python
 
 help: ## list the doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## virtual environment, packages by hash, the broker's jars, the demo's data (./cityhub-setup exits 4 when one is missing)
+setup: ## virtual environment, packages by hash, the broker's jars, the native kernel where cargo is, the demo's data (./cityhub-setup exits 4 when one is missing)
 	@./cityhub-setup
 
 demo: setup ## real data across the hub, every figure checked; ends with no process left (ARGS=--keep leaves it running)
@@ -20,11 +21,16 @@ up: setup ## broker, serve and one worker on the default ports, until Ctrl-C
 test: setup ## every test, with the real broker (ARGS="-k words" for some)
 	$(PYTHON_RUN) -m pytest -n 3 --dist loadfile $(ARGS)
 
-check: setup ## style, types and the layers of the rooms
+check: setup ## style, types and the layers of the rooms; style and lints of the native kernel where cargo is
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@if command -v cargo >/dev/null; then set -ex; cd native; $(CARGO) fmt --check; $(CARGO) clippy --quiet --locked --all-targets -- -D warnings; \
+	else echo "native/ was not checked: no cargo"; fi
+
+native: ## build the native kernel anew (setup does it too, where cargo is; here its absence is an error)
+	@./cityhub-setup native
 
 format: setup ## let ruff lay out the source
 	$(BIN)/ruff check --fix .
@@ -54,5 +60,6 @@ lock: setup ## resolve pyproject.toml anew into requirements.lock, with hashes a
 
 clean: ## remove what the other doors made; the state folder .cityhub stays
 	rm -rf .venv build dist deploy/kafka/libs deploy/kafka/target ./*.egg-info
+	rm -rf native/target native/fuzz/target hub/exchange/_native*.so
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
