@@ -160,8 +160,8 @@ def _credit_code(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    """Return the name without inner spaces, every kind of middle dot as ``·``."""
-    return text.translate(_NAME_MARKS)
+    """Return the name without inner spaces, every kind of middle dot as ``·``; where a space went, a mark may meet its letter."""
+    return unicodedata.normalize("NFKC", text.translate(_NAME_MARKS))
 
 
 _NORMAL_FORMS: Final[Mapping[str, Callable[[str], str]]] = {

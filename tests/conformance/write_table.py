@@ -7,6 +7,7 @@ What a row expects is written here by hand as a value; only its bytes are made b
 import io
 import json
 import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ TAGS = {"type": "map", "values": "string"}
 PEOPLE = {"type": "array", "items": PERSON}
 MIXED = ["null", "int", "string", ENUM]
 NAN, INF = math.nan, math.inf
+NAN_WITH_BITS = struct.unpack("<d", bytes.fromhex("efcdab8967f5ffff"))[0]
 
 
 def encode(kind: Any, value: Any) -> str:
@@ -137,6 +139,8 @@ CHANGED: list[tuple[Any, Any, dict[str, Any], Any, Any]] = [
     ("double", -0.0, grant("truncate", step=2), "double", 0.0),
     ("double", INF, grant("truncate", step=2), "double", INF),
     ("double", NAN, grant("truncate", step=2), "double", NAN),
+    ("double", NAN_WITH_BITS, grant("truncate", step=2), "double", NAN),
+    ("float", -NAN, grant("truncate", step=2), "float", NAN),
     ("float", 2.75, grant("truncate", step=0.5), "float", 2.5),
     (MONEY, money(1299), grant("truncate", step="0.50"), MONEY, money(1250)),
     (MONEY, money(-1), grant("truncate", step=1), MONEY, money(-100)),

@@ -87,11 +87,14 @@ def _stepped(step: int, kind: FieldType) -> Change:
 
 
 def _stepped_float(step: float, *, narrow: bool) -> Change:
-    """NaN and the infinities stay as they are; what leaves the range on its way down is refused; a zero is positive."""
+    """Keep the infinities as they are; what leaves the range on its way down is refused; a zero is positive.
+
+    NaN stays NaN without what its other bits may hold: nobody agreed to those, and not every Python keeps them.
+    """
 
     def change(number: float) -> float:
         if not math.isfinite(number):
-            return number
+            return math.nan if math.isnan(number) else number
         quotient = number / step
         if not math.isfinite(quotient):
             raise Rejected(Reject.TRANSFORM_FAILED)

@@ -15,6 +15,8 @@ use crate::reject::Reject;
 
 /// Above it floating numbers are not whole any more: no bucket of a width is told apart.
 const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
+const FLOAT_NAN: u32 = 0x7fc0_0000;
+const DOUBLE_NAN: u64 = 0x7ff8_0000_0000_0000;
 /// Digits of the longest number in a spec: 76 before the point and 76 behind.
 const DIGITS_MAX: usize = 152;
 
@@ -212,25 +214,21 @@ fn held(number: Option<i64>, least: i64) -> Result<i64, Reject> {
 
 /// The infinities stay as they are, NaN becomes the one NaN; what leaves the range on its way down is refused; a zero is positive.
 fn floor_floating(number: f64, step: f64, narrow: bool, out: &mut Vec<u8>) -> Result<(), Reject> {
-    let found = if number.is_nan() {
-        f64::NAN
-    } else if number.is_infinite() {
-        number
-    } else {
-        let quotient = number / step;
-        let found = (quotient.floor() + 0.0) * step;
-        let fits = quotient.is_finite() && if narrow { (found as f32).is_finite() } else { found.is_finite() };
-        if !fits {
-            return Err(Reject::TransformFailed);
-        }
-        found
-    };
-    if narrow {
-        out.extend_from_slice(&(found as f32).to_le_bytes());
-    } else {
-        out.extend_from_slice(&found.to_le_bytes());
+    let found = if number.is_finite() { floored(number, step, narrow)? } else { number };
+    match (narrow, found.is_nan()) {
+        (true, false) => out.extend_from_slice(&(found as f32).to_le_bytes()),
+        (true, true) => out.extend_from_slice(&FLOAT_NAN.to_le_bytes()),
+        (false, false) => out.extend_from_slice(&found.to_le_bytes()),
+        (false, true) => out.extend_from_slice(&DOUBLE_NAN.to_le_bytes()),
     }
     Ok(())
+}
+
+fn floored(number: f64, step: f64, narrow: bool) -> Result<f64, Reject> {
+    let quotient = number / step;
+    let found = (quotient.floor() + 0.0) * step;
+    let fits = quotient.is_finite() && if narrow { (found as f32).is_finite() } else { found.is_finite() };
+    if fits { Ok(found) } else { Err(Reject::TransformFailed) }
 }
 
 fn floor_decimal(bytes: &[u8], short_step: Option<i128>, step: &BigInt, size: usize, out: &mut Vec<u8>) -> Result<(), Reject> {

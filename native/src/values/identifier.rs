@@ -48,7 +48,8 @@ pub fn normal_form<'a>(kind: IdentifierKind, text: &'a [u8], forms: &'a mut Form
         return None;
     }
     let Forms { normalised, form } = forms;
-    let text = if text.chars().all(unicode::inert) {
+    let is_inert = text.chars().all(unicode::inert);
+    let text = if is_inert {
         text
     } else {
         if unicode::refused(text) {
@@ -64,7 +65,11 @@ pub fn normal_form<'a>(kind: IdentifierKind, text: &'a [u8], forms: &'a mut Form
         IdentifierKind::Phone => phone(trimmed, form)?,
         IdentifierKind::Plate => plate(trimmed, form)?,
         IdentifierKind::CreditCode => credit_code(trimmed, form)?,
-        IdentifierKind::Name => name(trimmed, form),
+        IdentifierKind::Name if is_inert => name(trimmed, form),
+        IdentifierKind::Name => {
+            name(trimmed, form);
+            renormalise(form)
+        }
         IdentifierKind::Other => trimmed.as_bytes(),
     };
     if found.is_empty() { None } else { Some(found) }
@@ -191,5 +196,13 @@ fn name<'a>(text: &str, form: &'a mut Vec<u8>) -> &'a [u8] {
         let written = if is_middle_dot(character) { '\u{b7}' } else { character };
         form.extend_from_slice(written.encode_utf8(&mut [0; 4]).as_bytes());
     }
+    form
+}
+
+/// NFKC once more: where a space went, a mark may meet its letter.
+fn renormalise(form: &mut Vec<u8>) -> &[u8] {
+    let mut again = String::new();
+    unicode::normalise(&String::from_utf8_lossy(form), &mut again);
+    *form = again.into_bytes();
     form
 }

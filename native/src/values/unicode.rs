@@ -54,3 +54,31 @@ pub fn is_space(character: char) -> bool {
     matches!(character, '\t'..='\r' | '\x1c'..=' ' | '\u{85}' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}'
         | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+    use unicode_normalization::char::canonical_combining_class;
+
+    use super::*;
+
+    /// The sum of `tests/unit/model/test_pseudonym.py`, which says what it is for.
+    #[test]
+    fn no_version_of_unicode_changes_a_normal_form() {
+        let mut known = Sha256::new();
+        for character in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let text = character.to_string();
+            if refused(&text) {
+                continue;
+            }
+            let (composed, decomposed): (String, String) = (text.nfkc().collect(), text.nfkd().collect());
+            let (class, space) = (canonical_combining_class(character), is_space(character));
+            if composed != text || decomposed != text || class != 0 || space {
+                known.update(format!("{text} {composed} {decomposed} {class} {}\n", u8::from(space)));
+            }
+            assert!(!inert(character) || (composed == text && class == 0));
+        }
+        let sum: String = known.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sum, "973a6e70d69aca9473f0fd2eff0c790de392416762ab5cb90f2d5e1745ada30d");
+    }
+}

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.model.pseudonym import PSEUDONYM_CHARACTERS, InvalidIdentifier, check_value, derive_key, normal_form, pseudonym
+from hub.model.pseudonym import _UNSETTLED, PSEUDONYM_CHARACTERS, InvalidIdentifier, check_value, derive_key, normal_form, pseudonym
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[2] / "golden" / "pseudonyms.json").read_text(encoding="utf-8"))
 MASTER = bytes.fromhex(GOLDEN["master_key"])
@@ -122,3 +124,30 @@ def test_our_base32_is_the_standard_librarys(digest_key: bytes, text: str) -> No
     digest = hmac.new(digest_key, text.encode(), hashlib.sha256).digest()
 
     assert pseudonym(digest_key, text) == base64.b32encode(digest[:16]).decode().lower().rstrip("=")
+
+
+def test_no_version_of_unicode_changes_a_normal_form() -> None:
+    """What NFKC and trimming make of every character but the unsettled ones, summed up: the same on every Python.
+
+    Where it differs, this Python's Unicode has given characters a normalisation that others leave as they are: they belong in
+    the list. ``native/src/values/unicode.rs`` has the list and the sum as well, over the Unicode of its own.
+    """
+    known = hashlib.sha256()
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if 0xD800 <= code <= 0xDFFF or _UNSETTLED.match(char):
+            continue
+        made = (unicodedata.normalize("NFKC", char), unicodedata.normalize("NFKD", char), unicodedata.combining(char), int(char.isspace()))
+        if made != (char, char, 0, 0):
+            known.update(f"{char} {made[0]} {made[1]} {made[2]} {made[3]}\n".encode())
+
+    assert known.hexdigest() == "973a6e70d69aca9473f0fd2eff0c790de392416762ab5cb90f2d5e1745ada30d"
+
+
+@pytest.mark.parametrize("text", ["\U0001ccf1\U0001ccf2", "张\u0897三", "\U000105d2\u0307", "\U00016d67\U00016d67"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_whose_form_would_depend_on_the_version_of_unicode_is_no_identifier(kind: str, text: str) -> None:
+    """Two workers of different Pythons must not give two pseudonyms; new Chinese characters have no normalisation and are at home."""
+    with pytest.raises(InvalidIdentifier):
+        normal_form(kind, text)
+    assert normal_form("name", "\U00031350\U0002ebf0") == "\U00031350\U0002ebf0"
