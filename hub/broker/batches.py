@@ -1,7 +1,8 @@
 """Record batches of Kafka's message format 2: building, stamping and reading them without a record object each.
 
-Layout and CRC as in Apache Kafka's documentation, "Record Batch". Building, parsing and CRC32C use aiokafka's own record code
-under exact pins (``tests/contract``). Whatever the bytes, reading raises a ValueError and nothing else.
+Layout and CRC as in Apache Kafka's documentation, "Record Batch". Building and CRC32C use aiokafka's own record code under exact
+pins (``tests/contract``). Reading is our own, and strict: a native kernel must take the same batches, byte for byte. Whatever the
+bytes, it raises a ValueError and nothing else.
 """
 
 import struct
@@ -9,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from aiokafka.record._crecords import cutil
-from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from hub.broker.codecs import Undecodable, compress, decompress
+from hub.broker.record_frames import RecordRow, Span, Unframed, read_frames
 
 HEADER_BYTES: Final = 61
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
@@ -25,7 +27,9 @@ _LENGTH_AT: Final = 8
 _LENGTH_FROM: Final = 12
 _TRANSACTIONAL: Final = 0x10
 _CONTROL: Final = 0x20
+_APPEND_TIME: Final = 0x08
 _CODEC: Final = 0x07
+_OFFSET_MAX: Final = 2**63 - 1
 RECORD_OVERHEAD_BYTES: Final = 32
 """At most so many bytes stand around key and value of a record without headers (23 of them can be needed)."""
 DECOMPRESSED_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -94,15 +98,10 @@ class BatchHeader(NamedTuple):
         """0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."""
         return self.attributes & _CODEC
 
-
-class RecordRow(NamedTuple):
-    """One record of a batch."""
-
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+    @property
+    def append_time(self) -> int | None:
+        """The time of every record where the broker set it, else None."""
+        return self.max_timestamp if self.attributes & _APPEND_TIME else None
 
 
 def build_batches(
@@ -194,22 +193,13 @@ def read_records(batch: bytes) -> list[RecordRow]:
     CRC, count, offsets and sizes are checked, and decompression is bounded: what claims more than it holds is not believed.
     """
     header = _checked_header(batch)
-    plain = batch if header.codec == 0 else _decompressed(batch, header)
+    span = Span(header.records, header.base_offset, header.last_offset_delta, header.first_timestamp, header.append_time)
     try:
-        rows = [
-            RecordRow(record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
-            for record in DefaultRecordBatch(plain)
-        ]
-    except Exception:  # noqa: BLE001 - aiokafka's decoder raises many kinds for hostile bytes
-        raise UnreadableBatch("records") from None
-    if len(rows) != header.records:
-        raise UnreadableBatch("count")
-    before, last = header.base_offset - 1, header.base_offset + header.last_offset_delta
-    for row in rows:
-        if not before < row.offset <= last:
-            raise UnreadableBatch("offsets")
-        before = row.offset
-    return rows
+        if header.codec == 0:
+            return read_frames(batch, HEADER_BYTES, span)
+        return read_frames(decompress(header.codec, batch[HEADER_BYTES:], bytes_max=DECOMPRESSED_BYTES_MAX), 0, span)
+    except (Undecodable, Unframed) as error:
+        raise UnreadableBatch(error.code) from None
 
 
 def _checked_header(batch: bytes) -> BatchHeader:
@@ -224,15 +214,6 @@ def _checked_header(batch: bytes) -> BatchHeader:
         raise UnreadableBatch("crc")
     if not 0 <= header.records <= RECORDS_MAX:
         raise UnreadableBatch("count")
+    if header.base_offset < 0 or header.base_offset + header.last_offset_delta > _OFFSET_MAX:
+        raise UnreadableBatch("offsets")
     return header
-
-
-def _decompressed(batch: bytes, header: BatchHeader) -> bytes:
-    """Return the same batch uncompressed; its CRC and length are not made anew."""
-    try:
-        plain = decompress(header.codec, batch[HEADER_BYTES:], bytes_max=DECOMPRESSED_BYTES_MAX)
-    except Undecodable as error:
-        raise UnreadableBatch(error.code) from error
-    out = bytearray(batch[:HEADER_BYTES])
-    out[_ATTRIBUTES_LOW] &= ~_CODEC
-    return bytes(out) + plain

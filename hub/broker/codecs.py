@@ -1,7 +1,8 @@
 """Compressing for consumers, and decompressing what producers compressed, never to more than a bound.
 
 A batch of one megabyte may claim to be gigabytes: whatever the bytes, ``Undecodable`` is raised and nothing else.
-gzip is in the standard library; snappy, lz4 and zstd need the package ``cramjam``. Without it such a batch is refused by name.
+gzip is in the standard library; snappy, zstd and the writing of lz4 need the package ``cramjam``. Without it such a batch is refused by
+name. Which streams are taken depends on no library's leniency: frames are checked here, or read here whole (lz4).
 What is written is what every client reads: snappy in blocks behind Java's header, lz4 as a frame of independent blocks.
 """
 
@@ -11,9 +12,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from hub.broker.lz4_frames import MAGIC, STORED, CorruptLz4, Lz4TooLarge, decode_frame
+from hub.broker.zstd_frames import CorruptZstd, plain_bytes_bound
+
 NAMES: Final[Mapping[int, str]] = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 """Codecs by their number in the attributes of a record batch."""
-FIRST_GUESS_BYTES: Final = 64 * 1024
 _GZIP: Final = 31
 _GZIP_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 1
@@ -22,13 +25,12 @@ _XERIAL_HEADER: Final = _XERIAL + struct.pack(">ii", 1, 1)
 _XERIAL_HEADER_BYTES: Final = 16
 _XERIAL_BLOCK_BYTES: Final = 32 * 1024
 _LZ4_HEADERS: Final = (
-    (64 * 1024, bytes.fromhex("04224d18604082")),
-    (256 * 1024, bytes.fromhex("04224d186050fb")),
-    (1024 * 1024, bytes.fromhex("04224d18606051")),
-    (4 * 1024 * 1024, bytes.fromhex("04224d18607073")),
+    (64 * 1024, MAGIC + bytes.fromhex("604082")),
+    (256 * 1024, MAGIC + bytes.fromhex("6050fb")),
+    (1024 * 1024, MAGIC + bytes.fromhex("606051")),
+    (4 * 1024 * 1024, MAGIC + bytes.fromhex("607073")),
 )
 """Bytes of a block at most, and the header that says so: independent blocks, no checksums (the batch has its CRC)."""
-_LZ4_STORED: Final = 0x80000000
 _TOO_SMALL: Final = "failed to write whole buffer"
 
 
@@ -43,7 +45,7 @@ class Undecodable(ValueError):  # noqa: N818 - what the bytes are
 
 def available() -> frozenset[int]:
     """Return the codecs that can be read here."""
-    return frozenset(NAMES) if _cramjam() is not None else frozenset({0, 1})
+    return frozenset(NAMES) if _cramjam() is not None else frozenset({0, 1, 3})
 
 
 def compress(codec: int, plain: bytes) -> bytes:
@@ -74,7 +76,7 @@ def _to_lz4(codec: int, plain: bytes) -> bytes:
     for at in range(0, len(plain), bytes_max):
         stored = plain[at : at + bytes_max]
         part = bytes(block(stored, store_size=False))
-        out += [struct.pack("<I", len(part)), part] if len(part) < len(stored) else [struct.pack("<I", len(stored) | _LZ4_STORED), stored]
+        out += [struct.pack("<I", len(part)), part] if len(part) < len(stored) else [struct.pack("<I", len(stored) | STORED), stored]
     out.append(bytes(4))
     return b"".join(out)
 
@@ -88,6 +90,8 @@ def decompress(codec: int, compressed: bytes, *, bytes_max: int) -> bytes:
     decode = _DECODERS.get(codec)
     if decode is None:
         raise Undecodable("codec-unknown", codec)
+    if codec and not compressed:
+        raise Undecodable("codec-corrupt", codec)
     return decode(codec, compressed, bytes_max)
 
 
@@ -116,27 +120,35 @@ def _gzip(codec: int, compressed: bytes, bytes_max: int) -> bytes:
     return b"".join(out)
 
 
-def _framed(codec: int, compressed: bytes, bytes_max: int) -> bytes:
-    """Decompress into buffers that grow up to the bound: the size that a frame claims is not believed."""
+def _lz4(codec: int, compressed: bytes, bytes_max: int) -> bytes:
+    try:
+        return decode_frame(compressed, bytes_max=bytes_max)
+    except CorruptLz4:
+        raise Undecodable("codec-corrupt", codec) from None
+    except Lz4TooLarge:
+        raise Undecodable("too-large", codec) from None
+
+
+def _zstd(codec: int, compressed: bytes, bytes_max: int) -> bytes:
+    """Decompress into a buffer of what the frame's blocks can hold: the size that it claims is not believed."""
     library = _needed(codec)
-    decode: Callable[[bytes, bytearray], int] = getattr(library, NAMES[codec]).decompress_into
-    size = min(bytes_max, max(FIRST_GUESS_BYTES, 4 * len(compressed)))
-    while True:
-        buffer = bytearray(size)
-        try:
-            return bytes(memoryview(buffer)[: decode(compressed, buffer)])
-        except (library.DecompressionError, OSError, ValueError) as error:
-            if str(error) != _TOO_SMALL:
-                raise Undecodable("codec-corrupt", codec) from None
-        if size == bytes_max:
-            raise Undecodable("too-large", codec)
-        size = min(bytes_max, 4 * size)
+    try:
+        bound = plain_bytes_bound(compressed)
+        buffer = bytearray(min(bound, bytes_max) or 1)
+        return bytes(memoryview(buffer)[: library.zstd.decompress_into(compressed, buffer)])
+    except CorruptZstd:
+        raise Undecodable("codec-corrupt", codec) from None
+    except (library.DecompressionError, OSError, ValueError) as error:
+        too_large = str(error) == _TOO_SMALL and bound > bytes_max
+        raise Undecodable("too-large" if too_large else "codec-corrupt", codec) from None
 
 
 def _snappy(codec: int, compressed: bytes, bytes_max: int) -> bytes:
     """Decompress raw snappy, or blocks of it behind the header that Java's library writes."""
     if not compressed.startswith(_XERIAL):
         return _snappy_block(codec, compressed, bytes_max)
+    if len(compressed) < _XERIAL_HEADER_BYTES:
+        raise Undecodable("codec-corrupt", codec)
     out: list[bytes] = []
     position, left = _XERIAL_HEADER_BYTES, bytes_max
     while position < len(compressed):
@@ -185,4 +197,4 @@ _ENCODERS: Final[Mapping[int, Callable[[int, bytes], bytes]]] = {
     3: _to_lz4,
     4: _to_zstd,
 }
-_DECODERS: Final[Mapping[int, Callable[[int, bytes, int], bytes]]] = {0: _plain, 1: _gzip, 2: _snappy, 3: _framed, 4: _framed}
+_DECODERS: Final[Mapping[int, Callable[[int, bytes, int], bytes]]] = {0: _plain, 1: _gzip, 2: _snappy, 3: _lz4, 4: _zstd}

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from hub.broker import transactions
-from hub.broker.batches import RecordRow
+from hub.broker.record_frames import RecordRow
 from hub.exchange import kernel
 from hub.exchange.reference import step as reference_step
 from hub.exchange.verdict import Verdict

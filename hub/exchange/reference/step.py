@@ -8,8 +8,9 @@ every record of the step denied, readable or not.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hub.broker.batches import BatchHeader, RecordRow, headers, read_records
+from hub.broker.batches import BatchHeader, headers, read_records
 from hub.broker.codecs import NAMES
+from hub.broker.record_frames import RecordRow
 from hub.exchange.plan import Plan, PlannedAgreement
 from hub.exchange.reference.anonymise import Form, KeyForm
 from hub.exchange.reference.authorise import Predicate, denials

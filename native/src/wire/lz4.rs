@@ -1,8 +1,8 @@
 //! LZ4: frames as Kafka's clients write them, and blocks.
 //!
-//! The reader is strict where the library behind most clients depends on its version: the last sequence of a block is literals
-//! alone and ends with the block, a match reaches no further back than its block (or, in a frame of dependent blocks, the frame),
-//! nothing follows the end mark. Checksums inside are passed over: the batch's own CRC has covered them.
+//! Libraries differ, by version and processor, in which broken blocks they take. What is taken here is what `hub.broker.lz4_frames`
+//! takes: matches within the block (or, where blocks depend on each other, the frame), literals to the very end of each block,
+//! nothing behind the end mark. Checksums inside are passed over: the batch's own CRC has covered them.
 
 use super::Unreadable;
 use super::inflate::grow;
@@ -110,7 +110,7 @@ fn decode_block(block: &[u8], floor: usize, most: usize, plain: &mut Vec<u8>, at
         plain[write..write + literals].copy_from_slice(from);
         (read, write) = (read + literals, write + literals);
         if read == block.len() {
-            return if token & 0x0f == 0 { Ok(write - at) } else { Err(CORRUPT) };
+            return Ok(write - at);
         }
         let distance = block.get(read..).and_then(|rest| rest.first_chunk::<2>()).ok_or(CORRUPT)?;
         let distance = usize::from(u16::from_le_bytes(*distance));

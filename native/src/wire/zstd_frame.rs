@@ -40,7 +40,7 @@ pub fn plain_bytes_bound(body: &[u8]) -> Option<u64> {
         bytes[..size_bytes].copy_from_slice(size);
         window = u64::from_le_bytes(bytes) + if size_bytes == 2 { 256 } else { 0 };
     }
-    if !single && window > 1 << ZSTD_WINDOW_LOG_MAX {
+    if window > 1 << ZSTD_WINDOW_LOG_MAX {
         return None;
     }
     blocks_bound(rest, window.min(BLOCK_BYTES_MAX), descriptor & CHECKSUM != 0)

@@ -20,6 +20,7 @@ from hub.broker.batches import (
     read_records,
     stamp,
 )
+from hub.broker.record_frames import RECORD_HEADERS_MAX
 
 NOW_MS = 1_790_000_000_000
 RECORD_BYTES_AROUND = 8
@@ -242,6 +243,78 @@ def test_a_batch_that_swells_beyond_the_bound_is_refused() -> None:
 
     assert len(bomb) < 100_000
     assert _code(_with_body(plain, bomb, codec=1)) == "too-large"
+
+
+def _record(tail: str, *, delta: str = "00", size: int | None = None) -> bytes:
+    inner = bytes.fromhex("0000" + delta + tail)
+    return bytes([2 * (len(inner) if size is None else size)]) + inner
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (_record("01 01 00"), None),
+        (_record("02 61 8000 00"), None),
+        (_record("8180808000 01 00"), None),
+        (_record("07 01 00"), None),
+        (_record("01 01 02 02 61 01"), None),
+        (_record("01 01 02 04 c3a9 02 61"), None),
+        (_record("01 01 02 01 01"), "records"),
+        (_record("01 01 02 02 ff 01"), "records"),
+        (_record("01 01 01"), "records"),
+        (_record("818080808000 01 00"), "records"),
+        (_record("8180808010 01 00"), "records"),
+        (_record("01 01 00", size=5), "records"),
+        (_record("01 01 00", size=7), "records"),
+        (_record("04 61 00 00"), "records"),
+        (_record("01 01 00") + b"\0", "records"),
+        (_record("01 01 00", delta="01"), "offsets"),
+        (_record("01 01 00", delta="02"), "offsets"),
+    ],
+)
+def test_frames_are_read_as_kafka_reads_them(body: bytes, code: str | None) -> None:
+    """Over-long varints of at most five bytes and any negative length are taken, as by Kafka's own reader, and nothing looser."""
+    batch = _with_body(_one([(None, None)]), body)
+
+    if code is None:
+        assert len(read_records(batch)) == 1
+    else:
+        assert _code(batch) == code
+
+
+@pytest.mark.parametrize(("base", "last", "is_read"), [(2**63 - 2, 1, True), (2**63 - 1, 1, False), (-1, 1, False), (0, 2**31 - 1, True)])
+def test_offsets_stay_within_what_a_partition_can_have(base: int, last: int, is_read: bool) -> None:  # noqa: FBT001 - the table's answer
+    """A number of 64 bits must not wrap in one kernel and grow in another."""
+    batch = bytearray(_one([(None, b"a"), (None, b"b")]))
+    struct.pack_into(">q", batch, 0, base)
+    struct.pack_into(">i", batch, 23, last)
+
+    if is_read:
+        assert [row.offset for row in read_records(_sealed(batch))] == [base, base + 1]
+    else:
+        assert _code(_sealed(batch)) == "offsets"
+
+
+@pytest.mark.parametrize(("count", "is_read"), [(RECORD_HEADERS_MAX, True), (RECORD_HEADERS_MAX + 1, False)])
+def test_record_headers_are_bounded(count: int, is_read: bool) -> None:  # noqa: FBT001 - the table's answer
+    """A header of two bytes is a hundred in memory."""
+    sized = _length(count)
+    inner = bytes.fromhex("0000000101") + sized + b"\x00\x01" * count
+    batch = _with_body(_one([(None, None)]), _length(len(inner)) + inner)
+
+    if is_read:
+        assert len(read_records(batch)[0].headers) == count
+    else:
+        assert _code(batch) == "records"
+
+
+def _length(value: int) -> bytes:
+    """Return a length as a varint."""
+    rest, out = 2 * value, b""
+    while rest >= 0x80:
+        out += bytes([rest & 0x7F | 0x80])
+        rest >>= 7
+    return out + bytes([rest])
 
 
 def test_built_batches_are_plain_values() -> None:
