@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kernels import KERNELS, kernel_names
 from town import Town
 
 from hub.broker.admin import Admin
 from hub.broker.embedded import EmbeddedBroker
+from hub.exchange import kernel
 from hub.model.names import Names
 
 os.environ.setdefault("CITYHUB_LOG_STRICT", "1")
@@ -51,3 +53,13 @@ def town(names: Names, admin: Admin, tmp_path: Path) -> Iterator[Town]:
     built = Town(names=names, admin=admin, folder=tmp_path)
     yield built
     built.close()
+
+
+@pytest.fixture(scope="module", params=kernel_names())
+def each_kernel(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let ``kernel.run`` be each kernel in turn, for a whole module; its name."""
+    name = str(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "_RUN", KERNELS[name])
+        patch.setattr(kernel, "_NAME", name)
+        yield name

@@ -4,8 +4,14 @@
 //! stands on run a program over the records of a step; `python` is the thin layer that Python sees.
 
 pub mod audited;
+pub mod engine;
+mod form;
+mod limits;
+pub mod program;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod reject;
+mod rule;
 pub mod values;
+mod walk;
 pub mod wire;

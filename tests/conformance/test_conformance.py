@@ -1,17 +1,18 @@
-"""Every kernel passes every row of the table. A kernel is one entry of ``KERNELS``; a row is one line of a file here.
+"""Every kernel passes every row of the table. Kernels stand in ``tests/kernels.py``; a row is one line of a file here.
 
 A rule's truth is seen from outside: what is delivered under the rule is true, what is delivered under its ``not`` is false, and
 what is delivered under neither is unknown.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
 from kernel_kit import NOW, batch_at, chunk_of, delivered, plan_of, source_at, terms
+from kernels import Kernel, kernels
 
 from hub.exchange import reference
 from hub.exchange.plan import Plan
@@ -21,8 +22,6 @@ from hub.model.errors import HubError
 from hub.model.framing import frame_header
 from hub.model.terms import check_terms
 
-Kernel = Callable[[Plan, Sequence[Chunk], Source, Moment], Verdict]
-KERNELS: Final[Mapping[str, Kernel]] = {"reference": reference.run}
 FOLDER: Final = Path(__file__).parent
 ROWS: Final = [
     pytest.param(row, id=f"{file.stem}-{number}")
@@ -52,7 +51,7 @@ def decide(kernel: Kernel, agreement: Agreement, schema: Mapping[str, Any], valu
 
 
 @pytest.mark.parametrize("row", ROWS)
-@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+@pytest.mark.parametrize("kernel", kernels())
 def test_a_kernel_gives_what_the_table_says(kernel: Kernel, row: dict[str, Any]) -> None:
     """The table is the meaning; where a kernel differs from it, the kernel is wrong."""
     if "refused" in row:

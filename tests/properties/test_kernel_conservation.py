@@ -5,6 +5,7 @@ import itertools
 from typing import Any, NamedTuple
 
 import fastavro
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_kit import (
@@ -32,6 +33,7 @@ from hub.model.lifecycle import State
 from hub.model.output_schema import output_schema
 from hub.model.usage import UsageStep, check_conservation
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
 Record = tuple[bytes | None, bytes | None]
 SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -13,7 +13,7 @@ import pytest
 from avro_cases import Drawn, drawn_schemas, fits, grants_for, rules_for
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from kernel_kit import LANE, NOW, plan_of, source_at, terms
+from kernel_kit import LANE, NOW, plan_of, sealed, source_at, terms
 from kernels import KERNELS
 from random_records import body_maker, message_sets, records
 
@@ -152,7 +152,7 @@ def driven(kernel: Kernel, case: Case, chunks: list[Chunk], position: int) -> Su
             entries[entry.agreement_id] = (before[0], entry.denied_by or before[1], *map(sum, zip(before[2:], counts, strict=True)))
         for topic, batches in verdict.deliveries.items():
             for batch in batches:
-                read = read_records(bytes(batch.data))
+                read = read_records(sealed(batch))
                 assert [row.offset for row in read] == list(range(batch.records))
                 assert {(row.timestamp_ms, row.headers) for row in read} == {(NOW, ())}
                 outputs.setdefault(topic, []).extend((row.key, row.value) for row in read)

@@ -32,6 +32,12 @@ impl Frame {
         part(plain, self.value_at, self.value_len)
     }
 
+    /// Where the key begins and ends.
+    #[inline(always)]
+    pub fn key_range(&self) -> Option<std::ops::Range<usize>> {
+        (self.key_len != NULL).then(|| self.key_at as usize..self.key_at as usize + self.key_len as usize)
+    }
+
     /// Where the value begins and ends, for whoever reads a little beyond it.
     #[inline(always)]
     pub fn value_range(&self) -> Option<std::ops::Range<usize>> {

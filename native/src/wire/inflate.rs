@@ -25,6 +25,11 @@ pub(super) struct Inflaters {
 }
 
 impl Inflaters {
+    /// Exchanges the buffer that was filled last for another.
+    pub fn swap_plain(&mut self, other: &mut Vec<u8>) {
+        std::mem::swap(&mut self.plain, other);
+    }
+
     /// Decompresses `body`, or says why not.
     pub fn inflate(&mut self, codec: Codec, body: &[u8]) -> Result<&[u8], Unreadable> {
         if body.is_empty() {

@@ -55,6 +55,13 @@ pub struct Scratch {
     frames: Vec<Frame>,
 }
 
+impl Scratch {
+    /// Gives away what was decompressed last, and takes another buffer for what comes next.
+    pub fn swap_plain(&mut self, other: &mut Vec<u8>) {
+        self.inflaters.swap_plain(other);
+    }
+}
+
 /// The records of one batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Records<'a> {

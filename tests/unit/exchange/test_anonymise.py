@@ -33,6 +33,7 @@ from hub.model.output_schema import output_schema
 from hub.model.pseudonym import derive_key, pseudonym
 from hub.model.reasons import Reject
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
 KEY = "浙A12345".encode()
 
 
@@ -194,7 +195,7 @@ def test_headers_never_travel() -> None:
     verdict = kernel.run(plan, [chunk], source_at(0), Moment(now_ms=NOW))
 
     assert [key for key, _ in delivered(verdict)] == [KEY]
-    assert b"ch-source-id" not in verdict.deliveries["share.parking-office.parking"][0].data
+    assert b"ch-source-id" not in bytes(verdict.deliveries["share.parking-office.parking"][0].data)
 
 
 @pytest.mark.parametrize(

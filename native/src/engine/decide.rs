@@ -1,0 +1,366 @@
+//! Deciding a block, stage by stage, over all agreements that have a right.
+
+use super::block::{Block, Source};
+use super::clock::Stage;
+use super::macs::Macs;
+use super::outcome::{Kept, Outcome, Row};
+use super::{ROOM_BYTES_MAX, Run};
+use crate::form::{Piece, Tools};
+use crate::limits::BLOCK_RECORDS;
+use crate::program::{KeyRule, Program, Share, Writer};
+use crate::reject::Reject;
+use crate::rule::{View, Word, rows};
+use crate::values::{Forms, PSEUDONYM_BYTES};
+use crate::wire::{BatchBuilder, Codec};
+
+/// Zigzag of the length of a pseudonym.
+const PSEUDONYM_LENGTH: u8 = 2 * PSEUDONYM_BYTES as u8;
+
+/// Where a fragment of a record stands in the arena.
+#[derive(Clone, Copy, Default)]
+struct Made {
+    start: usize,
+    length: usize,
+}
+
+/// Rooms of the stages.
+#[derive(Default)]
+pub struct Rooms {
+    truths: Vec<Word>,
+    /// By agreement with a right: records that it gets where nothing fails, those without value among them.
+    taken: Vec<u64>,
+    /// By fragment: records that need it, and those for which it failed.
+    needed: Vec<u64>,
+    failed: Vec<u64>,
+    /// By fragment and record.
+    made: Vec<Made>,
+    /// Of the fragments that failed: fragment, record, why.
+    codes: Vec<(usize, usize, Reject)>,
+    arena: Vec<u8>,
+    macs: Macs,
+    forms: Forms,
+    /// Record, agreement, why.
+    rejects: Vec<(usize, usize, Reject)>,
+}
+
+impl Rooms {
+    /// Gives back what is much larger than steps usually need.
+    pub fn shrink(&mut self, bytes_max: usize) {
+        if self.arena.capacity() > bytes_max {
+            self.arena = Vec::new();
+        }
+    }
+}
+
+impl<const TIMED: bool> Run<'_, TIMED> {
+    /// Decides the block's records; `current` are the plain bytes that the records of the batch at hand lie in.
+    #[inline(never)]
+    pub(super) fn decide(&mut self, current: &[u8]) {
+        self.clock.lap(Stage::Walk);
+        if !self.block.records.is_empty() {
+            let mut sources: [&[u8]; BLOCK_RECORDS] = [&[]; BLOCK_RECORDS];
+            for (source, record) in sources.iter_mut().zip(&self.block.records) {
+                *source = match self.block.sources[record.source as usize] {
+                    Source::Input { chunk, at } => &self.input.chunks[chunk].data[at..],
+                    Source::Current => current,
+                    Source::Held(place) => &self.held_plain[place],
+                };
+            }
+            let view = View { sources: &sources[..self.block.records.len()], slots: &self.block.slots, stride: self.block.stride };
+            let mut decision = Decision {
+                program: self.program,
+                writer: &self.program.writers[self.block.writer.unwrap_or(self.program.nobody())],
+                block: self.block,
+                view,
+                active: &self.active,
+                rooms: self.rooms,
+                outcome: &mut self.outcome,
+            };
+            decision.filter();
+            self.clock.lap(Stage::Filter);
+            decision.fragments();
+            self.clock.lap(Stage::Fragments);
+            decision.pseudonyms();
+            self.clock.lap(Stage::Mac);
+            let maker = Maker { codec: self.codec.unwrap_or(Codec::None), now_ms: self.input.now_ms };
+            for (place, agreement) in self.active.iter().enumerate() {
+                self.output_bytes += decision.emit(place, *agreement, &mut self.builders[*agreement], &maker);
+            }
+            self.quarantined_bytes += decision.set_aside(&mut self.pending);
+            self.clock.lap(Stage::Emit);
+        }
+        self.block.clear();
+        let held = self.held_plain.iter_mut().take(self.held);
+        held.filter(|held| held.capacity() > ROOM_BYTES_MAX).for_each(|held| *held = Vec::new());
+        (self.held, self.held_bytes) = (0, 0);
+        self.pending.sort_by_key(|row| (row.sequence, row.agreement));
+        self.outcome.quarantined.append(&mut self.pending);
+        let limits = &self.program.limits;
+        self.full |= self.output_bytes >= limits.step_output_bytes_max
+            || self.outcome.quarantined.len() >= limits.step_quarantined_max
+            || self.quarantined_bytes >= limits.step_quarantined_bytes_max;
+    }
+}
+
+/// How batches are made.
+struct Maker {
+    codec: Codec,
+    now_ms: i64,
+}
+
+/// The decision on one block.
+struct Decision<'a> {
+    program: &'a Program,
+    writer: &'a Writer,
+    block: &'a Block,
+    view: View<'a>,
+    active: &'a [usize],
+    rooms: &'a mut Rooms,
+    outcome: &'a mut Outcome,
+}
+
+impl Decision<'_> {
+    /// Finds for each agreement the records that it gets, and counts the others.
+    fn filter(&mut self) {
+        let (block, rooms) = (self.block, &mut *self.rooms);
+        let there = if block.records.len() == BLOCK_RECORDS { u64::MAX } else { (1 << block.records.len()) - 1 };
+        let without = there & !block.valued;
+        rooms.rejects.clear();
+        rooms.taken.clear();
+        if block.valued != 0 && !self.active.is_empty() && !self.writer.rules.is_empty() {
+            self.writer.rules.decide(&self.view, block.valued, &mut rooms.truths);
+        }
+        for agreement in self.active {
+            let tally = &mut self.outcome.tallies[*agreement];
+            let of_value = match &self.writer.shares[*agreement] {
+                Some(Share { rule: Some(rule), .. }) => block.valued & self.writer.rules.yes(*rule, &rooms.truths),
+                Some(_) => block.valued,
+                None => {
+                    rooms.rejects.extend(rows(block.valued).map(|row| (row, *agreement, Reject::OutputSchemaMissing)));
+                    0
+                }
+            };
+            if self.writer.shares[*agreement].is_some() {
+                tally.filtered += i64::from((block.valued & !of_value).count_ones());
+            }
+            let of_none = if self.program.agreements[*agreement].tombstones { without & block.keyed } else { 0 };
+            tally.suppressed += i64::from((without & !of_none).count_ones());
+            rooms.taken.push(of_value | of_none);
+        }
+    }
+
+    /// Makes every fragment of the records that need it.
+    fn fragments(&mut self) {
+        let (writer, rooms) = (self.writer, &mut *self.rooms);
+        let count = writer.fragments.len();
+        for words in [&mut rooms.needed, &mut rooms.failed] {
+            words.clear();
+            words.resize(count, 0);
+        }
+        rooms.made.resize(count * BLOCK_RECORDS, Made::default());
+        rooms.codes.clear();
+        rooms.arena.clear();
+        for (agreement, taken) in self.active.iter().zip(&rooms.taken) {
+            for piece in writer.shares[*agreement].iter().flat_map(|share| &share.pieces) {
+                if let Piece::Fragment(fragment) = piece {
+                    rooms.needed[*fragment] |= taken & self.block.valued;
+                }
+            }
+        }
+        let most = self.program.limits.record_bytes_max;
+        let mut tools = Tools { keys: &self.program.keys, forms: &mut rooms.forms, most };
+        for (place, fragment) in writer.fragments.iter().enumerate() {
+            for row in rows(rooms.needed[place]) {
+                let start = rooms.arena.len();
+                let found = fragment.write(&self.view, row, &mut tools, &mut rooms.arena);
+                let mut length = rooms.arena.len() - start;
+                if let Err(code) = found {
+                    rooms.arena.truncate(start);
+                    length = most + 1;
+                    // What is too large is refused with its record, behind every other reason.
+                    if code != Reject::OutputTooLarge {
+                        rooms.failed[place] |= 1 << row;
+                        rooms.codes.push((place, row, code));
+                    }
+                }
+                rooms.made[place * BLOCK_RECORDS + row] = Made { start, length };
+            }
+        }
+    }
+
+    /// Reckons every pseudonym of the records that need it.
+    fn pseudonyms(&mut self) {
+        let (writer, rooms) = (self.writer, &mut *self.rooms);
+        if writer.pairs.is_empty() {
+            return;
+        }
+        rooms.macs.clear(writer);
+        for (agreement, taken) in self.active.iter().zip(&rooms.taken) {
+            if let KeyRule::Pseudonym(pair) = self.program.agreements[*agreement].key {
+                rooms.macs.ask(pair, taken & self.block.keyed);
+            }
+            for piece in writer.shares[*agreement].iter().flat_map(|share| &share.pieces) {
+                if let Piece::Pseudonym { pair, .. } = piece {
+                    rooms.macs.ask(*pair, taken & self.block.valued);
+                }
+            }
+        }
+        rooms.macs.reckon(writer, &self.view, self.block, &self.program.keys, &mut rooms.forms);
+    }
+
+    /// Writes the output of one agreement; returns its bytes.
+    fn emit(&mut self, place: usize, agreement: usize, builder: &mut Option<BatchBuilder>, maker: &Maker) -> u64 {
+        let taken = self.rooms.taken[place];
+        if taken == 0 {
+            return 0;
+        }
+        let share = self.writer.shares[agreement].as_ref();
+        let (framing, pieces) = share.map_or(([0; 5], [].as_slice()), |share| (share.framing, &share.pieces));
+        let key_rule = self.program.agreements[agreement].key;
+        let failed = self.failed(key_rule, pieces) & taken;
+        for row in rows(failed) {
+            let code = self.code(key_rule, pieces, row);
+            self.rooms.rejects.push((row, agreement, code));
+        }
+        let limits = &self.program.limits;
+        let builder = builder.get_or_insert_with(|| BatchBuilder::new(maker.codec, maker.now_ms, limits.batch_bytes_max));
+        let tally = &mut self.outcome.tallies[agreement];
+        let rooms = &mut *self.rooms;
+        let mut bytes = 0;
+        for row in rows(taken & !failed) {
+            let (record, source) = (&self.block.records[row], self.view.sources[row]);
+            let key = match key_rule {
+                KeyRule::Drop => None,
+                KeyRule::Keep => record.key.of(source),
+                KeyRule::Pseudonym(pair) if self.block.keyed >> row & 1 == 1 => Some(rooms.macs.found(pair, row).as_slice()),
+                KeyRule::Pseudonym(_) => None,
+            };
+            let valued = self.block.valued >> row & 1 == 1;
+            let length =
+                if valued { framing.len() + pieces.iter().map(|piece| length(piece, &self.view, rooms, row)).sum::<usize>() } else { 0 };
+            let size = length + key.map_or(0, <[u8]>::len);
+            if size > limits.record_bytes_max {
+                rooms.rejects.push((row, agreement, Reject::OutputTooLarge));
+                continue;
+            }
+            builder.begin(key, valued.then_some(length));
+            if valued {
+                builder.put(&framing);
+                for piece in pieces {
+                    put(piece, &self.view, rooms, row, builder);
+                }
+            }
+            builder.end();
+            tally.delivered += 1;
+            tally.bytes_source += (record.key.bytes() + record.value.bytes()) as i64;
+            tally.bytes_delivered += size as i64;
+            bytes += size as u64;
+        }
+        bytes
+    }
+
+    /// Records that a key or a piece failed for.
+    fn failed(&self, key_rule: KeyRule, pieces: &[Piece]) -> u64 {
+        let of_key = match key_rule {
+            KeyRule::Drop => 0,
+            KeyRule::Keep => self.keys_without_text(),
+            KeyRule::Pseudonym(pair) => self.keys_without_text() | self.rooms.macs.failed(pair, self.writer),
+        };
+        let of_value = pieces.iter().fold(0, |failed, piece| failed | self.failed_piece(piece));
+        of_key & self.block.keyed | of_value & self.block.valued
+    }
+
+    fn failed_piece(&self, piece: &Piece) -> u64 {
+        match piece {
+            Piece::Fragment(fragment) => self.rooms.failed[*fragment],
+            Piece::Pseudonym { pair, .. } => self.rooms.macs.failed(*pair, self.writer),
+        }
+    }
+
+    /// Keys that are no UTF-8: a key with a declared identifier kind is text.
+    fn keys_without_text(&self) -> u64 {
+        rows(self.block.keyed).fold(0, |word, row| {
+            let key = self.block.records[row].key.of(self.view.sources[row]).unwrap_or_default();
+            word | u64::from(std::str::from_utf8(key).is_err()) << row
+        })
+    }
+
+    /// Why a record failed: the key first, then the first piece.
+    #[cold]
+    fn code(&self, key_rule: KeyRule, pieces: &[Piece], row: usize) -> Reject {
+        let is = |word: u64| word >> row & 1 == 1;
+        if key_rule != KeyRule::Drop && is(self.block.keyed) && is(self.keys_without_text()) {
+            return Reject::ValueInvalid;
+        }
+        if let KeyRule::Pseudonym(pair) = key_rule
+            && is(self.block.keyed & self.rooms.macs.failed(pair, self.writer))
+        {
+            return Reject::IdentifierInvalid;
+        }
+        match pieces.iter().find(|piece| is(self.failed_piece(piece))) {
+            Some(Piece::Fragment(fragment)) => {
+                let found = self.rooms.codes.iter().find(|(of, record, _)| (of, record) == (fragment, &row));
+                found.map_or(Reject::TransformFailed, |(.., code)| *code)
+            }
+            _ => Reject::IdentifierInvalid,
+        }
+    }
+
+    /// Makes rows of quarantine of what failed; returns their bytes.
+    fn set_aside(&mut self, pending: &mut Vec<Row>) -> u64 {
+        let mut bytes = 0;
+        self.rooms.rejects.sort_unstable_by_key(|(row, agreement, _)| (*row, *agreement));
+        let mut last = None;
+        for (row, agreement, code) in self.rooms.rejects.drain(..) {
+            let (record, source) = (&self.block.records[row], self.view.sources[row]);
+            if last != Some(row) {
+                self.outcome.kept.push(Kept::new(record.key.of(source), record.value.of(source)));
+                last = Some(row);
+            }
+            let kept = self.outcome.kept.len() - 1;
+            self.outcome.tallies[agreement].quarantined += 1;
+            bytes += self.outcome.kept[kept].bytes();
+            pending.push(Row {
+                sequence: record.sequence,
+                agreement: Some(agreement as u32),
+                code,
+                first_offset: record.offset,
+                next_offset: record.offset.saturating_add(1),
+                kept,
+            });
+        }
+        bytes
+    }
+}
+
+/// Bytes of a piece of a record for which nothing failed.
+#[inline(always)]
+fn length(piece: &Piece, view: &View, rooms: &Rooms, row: usize) -> usize {
+    match piece {
+        Piece::Fragment(fragment) => rooms.made[fragment * BLOCK_RECORDS + row].length,
+        Piece::Pseudonym { slot, nullable, .. } => {
+            usize::from(*nullable) + if view.at(row, *slot).1.null == 1 { 0 } else { 1 + PSEUDONYM_BYTES }
+        }
+    }
+}
+
+#[inline(always)]
+fn put(piece: &Piece, view: &View, rooms: &Rooms, row: usize, builder: &mut BatchBuilder) {
+    builder.hint();
+    match piece {
+        Piece::Fragment(fragment) => {
+            let made = rooms.made[fragment * BLOCK_RECORDS + row];
+            builder.put(&rooms.arena[made.start..made.start + made.length]);
+        }
+        Piece::Pseudonym { pair, slot, nullable } => {
+            let (source, at) = view.at(row, *slot);
+            if *nullable {
+                builder.put(&source[at.start as usize..at.start as usize + 1]);
+            }
+            if at.null == 0 {
+                builder.put(&[PSEUDONYM_LENGTH]);
+                builder.put(rooms.macs.found(*pair, row));
+            }
+        }
+    }
+}
