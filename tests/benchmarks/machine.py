@@ -97,6 +97,11 @@ def cpu_s(pid: int) -> float:
         return 0.0
 
 
+def own_pid() -> int:
+    """Return the process id of the benchmark itself."""
+    return os.getpid()
+
+
 def children(pid: int) -> list[int]:
     """Return the children of a process that live."""
     found: list[int] = []

@@ -43,10 +43,17 @@ def expected_by_partition(source: Source, who: Terms) -> list[int]:
     return [source.copies * prefix_counts(base, who.admits)[-1] for base in source.partitions]
 
 
-def rows_of_key(source: Source, partition: int, key: bytes) -> Iterator[tuple[Observation, bytes]]:
-    """Yield every observation of a key with its value, in the order of the topic."""
+def places_by_key(source: Source, partition: int) -> dict[bytes, list[int]]:
+    """Return for each key of a partition where its base observations stand, in order."""
+    found: dict[bytes, list[int]] = defaultdict(list)
+    for place, one in enumerate(source.partitions[partition]):
+        found[one.key].append(place)
+    return found
+
+
+def rows_of(source: Source, partition: int, places: Sequence[int]) -> Iterator[tuple[Observation, bytes]]:
+    """Yield the observations at some places of the base, and their copies, with their values in the order of the topic."""
     base = source.partitions[partition]
-    places = [place for place, one in enumerate(base) if one.key == key]
     for copy in range(source.copies):
         for place in places:
             yield base[place], value_of(base[place], copy, number=copy * len(base) + place)

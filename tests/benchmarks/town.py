@@ -33,6 +33,7 @@ SCOPE: Final = "330100"
 KEY_EPOCH: Final = 1
 READY_WITHIN_S: Final = 60.0
 CALL_WITHIN_S: Final = 60.0
+ANSWER_WITHIN_S: Final = 5.0
 KEPT_TOPICS: Final = ("__", "dept.")
 LIBRDKAFKA_LOG_LEVEL: Final = 2
 """Critical things alone."""
@@ -61,6 +62,11 @@ class Ground:
         self._groups = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": LIBRDKAFKA_LOG_LEVEL})
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every process of a run, without settings of another hub."""
+        return {key: value for key, value in os.environ.items() if not key.startswith("CITYHUB_") or key in KEPT_VARIABLES}
+
+    @property
     def broker_pid(self) -> int:
         """Process id of the broker."""
         if self.broker.pid is None:
@@ -73,7 +79,9 @@ class Ground:
         self.admin.delete_topics(there)
         deadline = time.monotonic() + READY_WITHIN_S
         while True:  # a group can go once its last member is gone
-            found = self._groups.delete_consumer_groups([self.names.exchange_group])[self.names.exchange_group]
+            found = self._groups.delete_consumer_groups([self.names.exchange_group], request_timeout=ANSWER_WITHIN_S)[
+                self.names.exchange_group
+            ]
             try:
                 found.result()
             except KafkaException as error:
@@ -107,7 +115,7 @@ class Town:
         self.name = name
         port = choose_free()
         self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("CITYHUB_") or key in KEPT_VARIABLES},
+            **ground.environment,
             "CITYHUB_STATE": str(self.folder),
             "CITYHUB_SCOPE": SCOPE,
             "CITYHUB_BROKER__BOOTSTRAP": ground.broker.bootstrap,
