@@ -8,9 +8,11 @@
 use num_bigint::BigInt;
 use serde::Deserialize;
 
-use super::spec::{Bits, Long, SpecError, positive};
+use super::calendar::Unit;
+use super::divisor::Divisor;
+use super::spec::{Bits, Long, SpecError};
 use super::wide::{self, Wide};
-use super::{calendar, label, read, text, write};
+use super::{label, read, text, write};
 use crate::reject::Reject;
 
 /// Above it floating numbers are not whole any more: no bucket of a width is told apart.
@@ -62,16 +64,16 @@ enum Kind {
     Mask { keep_first: usize, keep_last: usize },
     Prefix { characters: usize },
     Symbols { texts: Box<[Box<[u8]>]> },
-    Floor { least: i64, width: i64, zone: i64 },
-    Calendar { least: i64, months: i64, day: i64, zone: i64 },
+    Floor { least: i64, width: Divisor, zone: i64 },
+    Calendar { least: i64, unit: Unit, day: Divisor, zone: i64 },
     FloorFloating { narrow: bool, step: f64 },
-    FloorDecimal { size: usize, short: Option<i128>, step: BigInt },
+    FloorDecimal { size: usize, short: Option<Divisor>, step: BigInt },
     Edges { edges: Box<[i64]>, labels: Labels },
     EdgesFloating { narrow: bool, edges: Box<[f64]>, labels: Labels },
     EdgesDecimal { fixed: bool, edges: Box<[Wide]>, labels: Labels },
-    Width { width: i64, shown: label::Shown },
+    Width { width: Divisor, shown: label::Shown },
     WidthFloating { narrow: bool, width: f64, shown: label::Shown },
-    WidthDecimal { fixed: bool, width: BigInt, shown: label::Shown },
+    WidthDecimal { fixed: bool, short: Option<Divisor>, width: BigInt, shown: label::Shown },
 }
 
 /// Encoded texts, one more than there are edges.
@@ -85,18 +87,17 @@ impl Change {
             ChangeSpec::Prefix { characters } => Kind::Prefix { characters: *characters as usize },
             ChangeSpec::Symbols { texts } => Kind::Symbols { texts: encoded(texts) },
             ChangeSpec::Floor { bits, width, zone } => {
-                let width = positive(width.0)?;
-                Kind::Floor { least: least(*bits)?, width, zone: zone.0.rem_euclid(width) }
+                let width = divisor(width.0)?;
+                Kind::Floor { least: least(*bits)?, width, zone: width.divide(zone.0).1 }
             }
             ChangeSpec::Calendar { bits, months, day, zone } => {
-                let day = positive(day.0)?;
-                let months = if matches!(months, 1 | 3 | 12) { i64::from(*months) } else { return Err(SpecError("no calendar unit")) };
-                Kind::Calendar { least: least(*bits)?, months, day, zone: within(zone.0, day)? }
+                let unit = Unit::of_months(*months).ok_or(SpecError("no calendar unit"))?;
+                Kind::Calendar { least: least(*bits)?, unit, day: divisor(day.0)?, zone: within(zone.0, day.0)? }
             }
             ChangeSpec::FloorFloating { narrow, step } => Kind::FloorFloating { narrow: *narrow, step: above_zero(step.0)? },
             ChangeSpec::FloorDecimal { size, step } => {
                 let step = units(step)?;
-                Kind::FloorDecimal { size: bounded(*size)?, short: i128::try_from(&step).ok(), step }
+                Kind::FloorDecimal { size: bounded(*size)?, short: i64::try_from(&step).ok().and_then(Divisor::new), step }
             }
             ChangeSpec::Edges { edges, labels } => {
                 Kind::Edges { labels: between(edges.len(), labels)?, edges: edges.iter().map(|edge| edge.0).collect() }
@@ -108,14 +109,15 @@ impl Change {
             ChangeSpec::EdgesDecimal { fixed, edges, labels } => {
                 Kind::EdgesDecimal { fixed: *fixed, labels: between(edges.len(), labels)?, edges: edges.as_slice().into() }
             }
-            ChangeSpec::Width { width } => Kind::Width { width: positive(width.0)?, shown: label::Shown::new(BigInt::from(width.0), 0) },
+            ChangeSpec::Width { width } => Kind::Width { width: divisor(width.0)?, shown: label::Shown::new(BigInt::from(width.0), 0) },
             ChangeSpec::WidthFloating { narrow, width, units: shown, scale } => {
                 let shown = label::Shown::new(units(shown)?, digits(*scale)?);
                 Kind::WidthFloating { narrow: *narrow, width: above_zero(width.0)?, shown }
             }
             ChangeSpec::WidthDecimal { fixed, width, scale } => {
                 let width = units(width)?;
-                Kind::WidthDecimal { fixed: *fixed, shown: label::Shown::new(width.clone(), digits(*scale)?), width }
+                let short = i64::try_from(&width).ok().and_then(Divisor::new);
+                Kind::WidthDecimal { fixed: *fixed, short, shown: label::Shown::new(width.clone(), digits(*scale)?), width }
             }
         }))
     }
@@ -130,10 +132,8 @@ impl Change {
                 let text = usize::try_from(read::long(value)).ok().and_then(|index| texts.get(index)).ok_or(Reject::TransformFailed)?;
                 out.extend_from_slice(text);
             }
-            Kind::Floor { least, width, zone } => write::long(out, floor(read::long(value), *width, *zone, *least)?),
-            Kind::Calendar { least, months, day, zone } => {
-                write::long(out, first_of(read::long(value), *months, *day, *zone, *least)?);
-            }
+            Kind::Floor { least, width, zone } => write::long(out, floor(read::long(value), width, *zone, *least)?),
+            Kind::Calendar { least, unit, day, zone } => write::long(out, first_of(read::long(value), *unit, day, *zone, *least)?),
             _ => return self.write_rarer(value, out),
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Change {
     fn write_rarer(&self, value: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
         match &self.0 {
             Kind::FloorFloating { narrow, step } => floor_floating(read::floating(value, *narrow), *step, *narrow, out)?,
-            Kind::FloorDecimal { size, short, step } => floor_decimal(read::decimal(value, *size > 0), *short, step, *size, out)?,
+            Kind::FloorDecimal { size, short, step } => floor_decimal(read::decimal(value, *size > 0), short.as_ref(), step, *size, out)?,
             Kind::Edges { edges, labels } => {
                 let number = read::long(value);
                 out.extend_from_slice(&labels[edges.partition_point(|edge| *edge <= number)]);
@@ -159,7 +159,7 @@ impl Change {
                 let number = Wide::read(read::decimal(value, *fixed));
                 out.extend_from_slice(&labels[edges.partition_point(|edge| *edge <= number)]);
             }
-            Kind::Width { width, shown } => shown.write(read::long(value).div_euclid(*width), out),
+            Kind::Width { width, shown } => shown.write(width.quotient(read::long(value)), out),
             Kind::WidthFloating { narrow, width, shown } => {
                 let quotient = read::floating(value, *narrow) / width;
                 if quotient.is_nan() || quotient.abs() > EXACT_FLOAT_MAX {
@@ -167,9 +167,12 @@ impl Change {
                 }
                 shown.write(quotient.floor() as i64, out);
             }
-            Kind::WidthDecimal { fixed, width, shown } => {
-                let number = BigInt::from_signed_bytes_be(read::decimal(value, *fixed));
-                shown.write_wide(&floor_quotient(&number, width), out);
+            Kind::WidthDecimal { fixed, short, width, shown } => {
+                let bytes = read::decimal(value, *fixed);
+                match short.zip(wide::short(bytes)) {
+                    Some((width, number)) => shown.write(width.quotient(number), out),
+                    None => shown.write_wide(&floor_quotient(&BigInt::from_signed_bytes_be(bytes), width), out),
+                }
             }
             _ => unreachable!("written by `write`"),
         }
@@ -193,17 +196,17 @@ impl Change {
 
 /// Rounds down to a multiple of `width` less `zone`, which lies in `0..width`.
 #[inline]
-fn floor(number: i64, width: i64, zone: i64, least: i64) -> Result<i64, Reject> {
-    let beyond = number.rem_euclid(width) + zone;
-    let beyond = if beyond >= width { beyond - width } else { beyond };
-    held(number.checked_sub(beyond), least)
+fn floor(number: i64, width: &Divisor, zone: i64, least: i64) -> Result<i64, Reject> {
+    let beyond = width.divide(number).1 - (width.number() - zone);
+    held(number.checked_sub(if beyond < 0 { beyond + width.number() } else { beyond }), least)
 }
 
 /// The first instant of the month, quarter or year.
 #[inline]
-fn first_of(at: i64, months: i64, day: i64, zone: i64, least: i64) -> Result<i64, Reject> {
-    let today = at.div_euclid(day) + i64::from(at.rem_euclid(day) + zone >= day);
-    let found = i128::from(calendar::first_day(today, months)) * i128::from(day) - i128::from(zone);
+fn first_of(at: i64, unit: Unit, day: &Divisor, zone: i64, least: i64) -> Result<i64, Reject> {
+    let (days, beyond) = day.divide(at);
+    let today = days + i64::from(beyond >= day.number() - zone);
+    let found = i128::from(unit.first_day(today)) * i128::from(day.number()) - i128::from(zone);
     held(i64::try_from(found).ok(), least)
 }
 
@@ -231,8 +234,8 @@ fn floored(number: f64, step: f64, narrow: bool) -> Result<f64, Reject> {
     if fits { Ok(found) } else { Err(Reject::TransformFailed) }
 }
 
-fn floor_decimal(bytes: &[u8], short_step: Option<i128>, step: &BigInt, size: usize, out: &mut Vec<u8>) -> Result<(), Reject> {
-    let short = short_step.zip(wide::short(bytes)).and_then(|(step, number)| number.checked_sub(number.rem_euclid(step)));
+fn floor_decimal(bytes: &[u8], short: Option<&Divisor>, step: &BigInt, size: usize, out: &mut Vec<u8>) -> Result<(), Reject> {
+    let short = short.zip(wide::short(bytes)).and_then(|(step, number)| number.checked_sub(step.divide(number).1));
     let fits = match short {
         Some(found) => wide::write_short(out, found, size),
         None => {
@@ -261,6 +264,10 @@ fn encoded(texts: &[String]) -> Labels {
 
 fn between(edges: usize, labels: &[String]) -> Result<Labels, SpecError> {
     if labels.len() == edges + 1 { Ok(encoded(labels)) } else { Err(SpecError("labels and edges do not go together")) }
+}
+
+fn divisor(number: i64) -> Result<Divisor, SpecError> {
+    Divisor::new(number).ok_or(SpecError("a step or width is not above zero"))
 }
 
 fn least(bits: u8) -> Result<i64, SpecError> {
@@ -294,4 +301,118 @@ fn units(text: &str) -> Result<BigInt, SpecError> {
     }
     let found = BigInt::parse_bytes(text.as_bytes(), 10).filter(|number| *number > BigInt::ZERO);
     found.ok_or(SpecError("a step or width is not above zero"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(spec: &str) -> Change {
+        Change::compile(&serde_json::from_str(spec).unwrap()).unwrap()
+    }
+
+    fn made(spec: &str, value: &[u8]) -> Option<Vec<u8>> {
+        let mut out = vec![];
+        change(spec).write(value, &mut out).ok().map(|()| out)
+    }
+
+    fn long(number: i64) -> Vec<u8> {
+        let mut out = vec![];
+        write::long(&mut out, number);
+        out
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        let mut out = vec![];
+        write::text(&mut out, text.as_bytes());
+        out
+    }
+
+    #[test]
+    fn masks_hide_every_character_but_the_kept_ones() {
+        for (keep_first, keep_last) in [(0, 0), (1, 0), (0, 1), (2, 3), (7, 9), (16, 16), (1000, 1000)] {
+            let spec = format!(r#"{{"change":"mask","keep_first":{keep_first},"keep_last":{keep_last}}}"#);
+            for length in 0..150usize {
+                for letters in ["abcdefg", "a路é", "路"] {
+                    let characters: Vec<char> = letters.chars().cycle().take(length).collect();
+                    let hidden = |place: usize| length <= keep_first + keep_last || (keep_first..length - keep_last).contains(&place);
+                    let masked: String = characters.iter().enumerate().map(|(place, it)| if hidden(place) { '*' } else { *it }).collect();
+                    assert_eq!(made(&spec, &text(&characters.iter().collect::<String>())), Some(text(&masked)), "{length} {spec}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_leaves_its_range_is_refused() {
+        let floor = r#"{"change":"floor","bits":32,"width":"1000","zone":"0"}"#;
+        assert_eq!(made(floor, &long(-2_147_483_000)), Some(long(-2_147_483_000)));
+        assert_eq!(made(floor, &long(-2_147_483_648)), None);
+        let widest = r#"{"change":"floor","bits":64,"width":"9223372036854775807","zone":"9223372036854775806"}"#;
+        assert_eq!(made(widest, &long(i64::MAX)), Some(long(1)));
+        assert_eq!(made(widest, &long(i64::MIN)), None);
+        let month = r#"{"change":"calendar","bits":64,"months":1,"day":"86400000","zone":"28800000"}"#;
+        assert_eq!(made(month, &long(0)), Some(long(-28_800_000)));
+        assert_eq!(made(month, &long(i64::MIN)), None);
+        assert!(made(month, &long(i64::MAX)).is_some());
+        assert_eq!(made(r#"{"change":"floor_decimal","size":1,"step":"100"}"#, &[0x80]), None);
+        assert_eq!(made(r#"{"change":"floor_decimal","size":2,"step":"100"}"#, &[0xff, 0x80]), Some(vec![0xff, 0x38]));
+    }
+
+    #[test]
+    fn bytes_that_are_no_value_are_changed_or_refused_without_a_panic() {
+        let zeros = "0".repeat(64);
+        let specs = [
+            r#"{"change":"mask","keep_first":2,"keep_last":2}"#.into(),
+            r#"{"change":"prefix","characters":4}"#.into(),
+            r#"{"change":"symbols","texts":["a"]}"#.into(),
+            r#"{"change":"floor","bits":32,"width":"7","zone":"3"}"#.into(),
+            r#"{"change":"calendar","bits":32,"months":3,"day":"1","zone":"0"}"#.into(),
+            r#"{"change":"floor_floating","narrow":true,"step":"3ff0000000000000"}"#.into(),
+            r#"{"change":"floor_decimal","size":0,"step":"7"}"#.into(),
+            r#"{"change":"floor_decimal","size":4,"step":"700000000000000000000"}"#.into(),
+            r#"{"change":"edges","edges":["0"],"labels":["a","b"]}"#.into(),
+            r#"{"change":"edges_floating","narrow":false,"edges":["3ff0000000000000"],"labels":["a","b"]}"#.into(),
+            format!(r#"{{"change":"edges_decimal","fixed":false,"edges":["{zeros}"],"labels":["a","b"]}}"#),
+            r#"{"change":"width","width":"10"}"#.into(),
+            r#"{"change":"width_floating","narrow":false,"width":"3ff0000000000000","units":"1","scale":0}"#.into(),
+            r#"{"change":"width_decimal","fixed":true,"width":"7","scale":150}"#.into(),
+        ];
+        let mut state = 1u64;
+        for spec in specs {
+            let (change, mut out) = (change(&spec), vec![]);
+            for round in 0..3_000 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let length = (state >> 40) as usize % 45;
+                let value: Vec<u8> =
+                    (0..length).map(|place| (state >> (place % 8 * 8)) as u8 | if round % 3 == 0 { 0x80 } else { 0 }).collect();
+                out.clear();
+                if change.write(&value, &mut out).is_err() {
+                    assert!(out.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn specs_that_cannot_be_are_refused() {
+        let refused = [
+            r#"{"change":"floor","bits":64,"width":"0","zone":"0"}"#,
+            r#"{"change":"floor","bits":16,"width":"1","zone":"0"}"#,
+            r#"{"change":"calendar","bits":64,"months":2,"day":"1","zone":"0"}"#,
+            r#"{"change":"calendar","bits":64,"months":1,"day":"1","zone":"1"}"#,
+            r#"{"change":"edges","edges":["1"],"labels":["a"]}"#,
+            r#"{"change":"floor_floating","narrow":false,"step":"7ff0000000000000"}"#,
+            r#"{"change":"floor_decimal","size":33,"step":"1"}"#,
+            r#"{"change":"floor_decimal","size":0,"step":"-1"}"#,
+        ];
+        assert!(refused.iter().all(|spec| Change::compile(&serde_json::from_str(spec).unwrap()).is_err()));
+        let unread = [
+            r#"{"change":"mask","keep_first":1,"keep_last":1,"more":1}"#,
+            r#"{"change":"width","width":10}"#,
+            r#"{"change":"floor_floating","narrow":false,"step":"3ff0"}"#,
+            r#"{"change":"other"}"#,
+        ];
+        assert!(unread.iter().all(|spec| serde_json::from_str::<ChangeSpec>(spec).is_err()));
+    }
 }

@@ -1,26 +1,31 @@
 //! Short texts to words of 64 bits, by one look-up without a call: the texts that row conditions list.
 //!
-//! A text of at most 16 bytes is told by two numbers of eight bytes (its ends, which overlap) and its length; they are the key
+//! A text of at most 16 bytes is told by two numbers of eight bytes (its ends, which may overlap) and its length; they are the key
 //! and need no second look at the bytes. Longer ones go by an ordinary map. The texts are an agreement's and few; a value from
 //! outside can at worst walk the longest run of taken places, and the table is at least half empty.
 
 use std::collections::HashMap;
 
+use super::short;
+
 const INLINE_BYTES_MAX: usize = 16;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A short text: its first and last eight bytes (or what there is), and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     first: u64,
     last: u64,
     length: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
     key: Key,
     word: u64,
-    taken: bool,
 }
+
+/// Stands in a place that is free: no text has that length.
+const FREE: Key = Key { first: 0, last: 0, length: u64::MAX };
 
 /// Words by text.
 #[derive(Clone, Debug)]
@@ -37,12 +42,12 @@ impl Dictionary {
         for (text, word) in entries {
             *all.entry(text.into()).or_default() |= word;
         }
-        let mut found =
-            Dictionary { places: vec![Place::default(); (4 * all.len()).next_power_of_two().max(4)].into(), long: HashMap::new(), other };
+        let places = (4 * all.len()).next_power_of_two().max(4);
+        let mut found = Dictionary { places: vec![Place { key: FREE, word: other }; places].into(), long: HashMap::new(), other };
         for (text, word) in all {
             if let Some(key) = key(&text) {
                 let place = found.place(&key);
-                found.places[place] = Place { key, word, taken: true };
+                found.places[place] = Place { key, word };
             } else {
                 found.long.insert(text, word);
             }
@@ -54,10 +59,7 @@ impl Dictionary {
     #[inline]
     pub(super) fn get(&self, text: &[u8]) -> u64 {
         match key(text) {
-            Some(key) => {
-                let place = &self.places[self.place(&key)];
-                if place.taken { place.word } else { self.other }
-            }
+            Some(key) => self.places[self.place(&key)].word,
             None => self.get_long(text),
         }
     }
@@ -67,14 +69,14 @@ impl Dictionary {
         if self.long.is_empty() { self.other } else { self.long.get(text).copied().unwrap_or(self.other) }
     }
 
-    /// Where a key stands, or the free place where it would.
+    /// Where a key stands, or the free place where it would: that has the word of other texts.
     #[inline]
     fn place(&self, key: &Key) -> usize {
         let mask = self.places.len() - 1;
         let mut place = key.hash() & mask;
         loop {
             let found = &self.places[place];
-            if !found.taken || found.key == *key {
+            if found.key == *key || found.key == FREE {
                 return place;
             }
             place = (place + 1) & mask;
@@ -85,9 +87,8 @@ impl Dictionary {
 impl Key {
     #[inline]
     fn hash(&self) -> usize {
-        let mixed = (self.first ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xd6e8_feb8_6659_fd93) ^ self.last.rotate_left(29) ^ self.length;
-        let folded = mixed.wrapping_mul(0xa076_1d64_78bd_642f);
-        (folded >> 32) as usize
+        let mixed = (self.first ^ self.last.rotate_left(23) ^ self.length << 59).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as usize
     }
 }
 
@@ -95,21 +96,26 @@ impl Key {
 fn key(text: &[u8]) -> Option<Key> {
     let length = text.len();
     let (first, last) = match length {
-        8..=INLINE_BYTES_MAX => (eight(text, 0), eight(text, length - 8)),
-        4..8 => (four(text, 0) | four(text, length - 4) << 32, 0),
-        1..4 => (u64::from(text[0]) | u64::from(text[length / 2]) << 8 | u64::from(text[length - 1]) << 16, 0),
-        0 => (0, 0),
+        0..=8 => (short::eight(text), 0),
+        9..=INLINE_BYTES_MAX => (short::eight(text), short::eight(&text[length - 8..])),
         _ => return None,
     };
     Some(Key { first, last, length: length as u64 })
 }
 
-#[inline]
-fn eight(text: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(text[at..at + 8].try_into().unwrap_or_default())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[inline]
-fn four(text: &[u8], at: usize) -> u64 {
-    u64::from(u32::from_le_bytes(text[at..at + 4].try_into().unwrap_or_default()))
+    #[test]
+    fn every_text_has_its_word_and_no_other_has_one() {
+        let texts: Vec<Vec<u8>> = (0..40).flat_map(|length| (0..30).map(move |seed| vec![seed * 7; length])).collect();
+        let found = Dictionary::new(texts.iter().step_by(2).enumerate().map(|(place, text)| (&text[..], 1 << (place % 64))), 0);
+        for (place, text) in texts.iter().enumerate() {
+            let same = texts.iter().step_by(2).enumerate().filter(|(_, other)| *other == text);
+            let word = same.fold(0, |word, (place, _)| word | 1 << (place % 64));
+            assert_eq!(found.get(text), word, "{place}");
+        }
+        assert_eq!(Dictionary::new([].into_iter(), 5).get(b"any"), 5);
+    }
 }

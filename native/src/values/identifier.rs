@@ -40,25 +40,39 @@ pub struct Forms {
     form: Vec<u8>,
 }
 
-/// The normal form of `text`; None when it is no valid form of its kind.
+/// The normal form of `text`, which is UTF-8; None when it is no valid form of its kind.
 #[inline]
 pub fn normal_form<'a>(kind: IdentifierKind, text: &'a [u8], forms: &'a mut Forms) -> Option<&'a [u8]> {
+    let is_normal = text.len() <= IDENTIFIER_CHARACTERS_MAX
+        && match kind {
+            IdentifierKind::ResidentId => is_resident_id(text),
+            IdentifierKind::Phone => is_phone(text),
+            IdentifierKind::Plate => is_plate(text),
+            IdentifierKind::CreditCode => is_credit_code(text),
+            IdentifierKind::Name => !text.is_empty() && text.chunks(3).all(is_chinese),
+            IdentifierKind::Other => is_plain(text),
+        };
+    if is_normal { Some(text) } else { formed(kind, text, forms) }
+}
+
+/// The normal form of a text that may not be its own.
+#[inline(never)]
+fn formed<'a>(kind: IdentifierKind, text: &[u8], forms: &'a mut Forms) -> Option<&'a [u8]> {
     let text = std::str::from_utf8(text).ok()?;
     if text.len() > IDENTIFIER_CHARACTERS_MAX && text.chars().count() > IDENTIFIER_CHARACTERS_MAX {
         return None;
     }
     let Forms { normalised, form } = forms;
     let is_inert = text.chars().all(unicode::inert);
-    let text = if is_inert {
-        text
+    if is_inert {
+        normalised.clear();
+        normalised.push_str(text);
+    } else if unicode::refused(text) {
+        return None;
     } else {
-        if unicode::refused(text) {
-            return None;
-        }
         unicode::normalise(text, normalised);
-        normalised.as_str()
-    };
-    let trimmed = text.trim_matches(unicode::is_space);
+    }
+    let trimmed = normalised.trim_matches(unicode::is_space);
     form.clear();
     let found = match kind {
         IdentifierKind::ResidentId => resident_id(trimmed, form)?,
@@ -73,6 +87,19 @@ pub fn normal_form<'a>(kind: IdentifierKind, text: &'a [u8], forms: &'a mut Form
         IdentifierKind::Other => trimmed.as_bytes(),
     };
     if found.is_empty() { None } else { Some(found) }
+}
+
+/// Tells whether the text is ASCII with nothing to trim.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    text.is_ascii() && text.first().is_some_and(u8::is_ascii_graphic) && text.last().is_some_and(u8::is_ascii_graphic)
+}
+
+/// Tells whether three bytes are a character from U+4E00 to U+9FFF.
+#[inline]
+fn is_chinese(bytes: &[u8]) -> bool {
+    let &[first, second, third] = bytes else { return false };
+    matches!(first, 0xe4..=0xe9) && (first > 0xe4 || second >= 0xb8) && second & 0xc0 == 0x80 && third & 0xc0 == 0x80
 }
 
 fn is_inner_space(character: char) -> bool {
@@ -102,19 +129,25 @@ fn resident_id<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         }
         form.push(character.to_ascii_uppercase() as u8);
     }
-    if !matches!(form.first(), Some(b'1'..=b'9')) {
-        return None;
-    }
     if form.len() == 15 && form.iter().all(u8::is_ascii_digit) {
         form.splice(6..6, *b"19");
         form.push(resident_check(form));
-    } else if form.len() != 18 || !form[..17].iter().all(u8::is_ascii_digit) || form[17] != resident_check(form) {
-        return None;
     }
-    let number = |from: usize, to: usize| form[from..to].iter().fold(0u32, |number, digit| number * 10 + u32::from(digit - b'0'));
-    if is_day(number(6, 10), number(10, 12), number(12, 14)) { Some(form) } else { None }
+    if is_resident_id(form) { Some(form) } else { None }
 }
 
+/// Tells whether the text is 18 characters of a resident whose check character and day of birth hold.
+#[inline]
+fn is_resident_id(text: &[u8]) -> bool {
+    let Some((digits, [check])) = text.split_first_chunk::<17>() else { return false };
+    let number = |from: usize, to: usize| digits[from..to].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    digits.iter().all(u8::is_ascii_digit)
+        && digits[0] > b'0'
+        && *check == resident_check(digits)
+        && is_day(number(6, 10), number(10, 12), number(12, 14))
+}
+
+#[inline]
 fn resident_check(digits: &[u8]) -> u8 {
     let sum: u32 = RESIDENT_WEIGHTS.iter().zip(digits).map(|(weight, digit)| weight * u32::from(digit - b'0')).sum();
     RESIDENT_CHECKS[(sum % 11) as usize]
@@ -142,7 +175,18 @@ fn phone<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     }
     let bare = form.as_slice();
     let found = bare.strip_prefix(b"+86").or_else(|| bare.strip_prefix(b"0086")).or_else(|| bare.strip_prefix(b"+")).unwrap_or(bare);
-    if (5..=15).contains(&found.len()) && found.iter().all(u8::is_ascii_digit) { Some(found) } else { None }
+    if is_digits(found) { Some(found) } else { None }
+}
+
+/// Tells whether the text is 5 to 15 digits that nothing is taken off.
+#[inline]
+fn is_phone(text: &[u8]) -> bool {
+    is_digits(text) && !text.starts_with(b"0086")
+}
+
+#[inline]
+fn is_digits(text: &[u8]) -> bool {
+    (5..=15).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
 }
 
 /// 4-12 upper-case letters, digits and Chinese characters, a digit among them; no spaces, dots, dashes.
@@ -170,24 +214,56 @@ fn plate<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if digits && (4..=12).contains(&characters) { Some(form) } else { None }
 }
 
-const CREDIT_ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+/// Tells whether the text is a plate as it should be.
+#[inline]
+fn is_plate(text: &[u8]) -> bool {
+    let (mut rest, mut characters, mut digits) = (text, 0, false);
+    while let [first, behind @ ..] = rest {
+        rest = match first {
+            b'0'..=b'9' => {
+                digits = true;
+                behind
+            }
+            b'A'..=b'Z' => behind,
+            _ => match rest.split_at_checked(3) {
+                Some((character, behind)) if is_chinese(character) => behind,
+                _ => return false,
+            },
+        };
+        characters += 1;
+    }
+    digits && (4..=12).contains(&characters)
+}
+
+/// No letter of credit codes.
+const NO_LETTER: u8 = 0xff;
+/// What each letter of credit codes counts for; I, O, S, V and Z are none.
+static CREDIT_NUMBERS: [u8; 256] = {
+    let letters = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+    let mut numbers = [NO_LETTER; 256];
+    let mut place = 0;
+    while place < letters.len() {
+        numbers[letters[place] as usize] = place as u8;
+        place += 1;
+    }
+    numbers
+};
+/// Powers of 3 modulo 31; the check character stands for itself.
+const CREDIT_WEIGHTS: [u32; 18] = [1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28, 1];
 
 /// 18 upper-case characters whose check character holds.
 fn credit_code<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    if text.len() != 18 {
-        return None;
-    }
     form.extend(text.bytes().map(|byte| byte.to_ascii_uppercase()));
-    let (mut sum, mut weight) = (0, 1);
-    for (place, byte) in form.iter().enumerate() {
-        let number = CREDIT_ALPHABET.iter().position(|letter| letter == byte)?;
-        if place == 17 {
-            return if (sum + number) % 31 == 0 { Some(form) } else { None };
-        }
-        sum += weight * number;
-        weight = weight * 3 % 31;
-    }
-    None
+    if is_credit_code(form) { Some(form) } else { None }
+}
+
+/// Tells whether the text is 18 letters and digits whose check character holds.
+#[inline]
+fn is_credit_code(text: &[u8]) -> bool {
+    let Ok(text) = <&[u8; 18]>::try_from(text) else { return false };
+    let numbers = text.map(|byte| CREDIT_NUMBERS[usize::from(byte)]);
+    let sum: u32 = numbers.iter().zip(CREDIT_WEIGHTS).map(|(number, weight)| u32::from(*number) * weight).sum();
+    !numbers.contains(&NO_LETTER) && sum.is_multiple_of(31)
 }
 
 /// The name without inner spaces, every kind of middle dot as `·`.

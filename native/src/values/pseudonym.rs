@@ -55,15 +55,14 @@ type Digest = [u32; 4];
 struct Block([u8; BLOCK_BYTES]);
 
 impl Block {
-    fn new(message: &[u8]) -> Option<Block> {
-        if message.len() > SHORT_BYTES_MAX {
-            return None;
-        }
+    /// Pads a message of at most `SHORT_BYTES_MAX` bytes.
+    #[inline]
+    fn new(message: &[u8]) -> Block {
         let mut block = [0; BLOCK_BYTES];
         block[..message.len()].copy_from_slice(message);
         block[message.len()] = 0x80;
         block[BLOCK_BYTES - 8..].copy_from_slice(&bits_behind_key(message.len()));
-        Some(Block(block))
+        Block(block)
     }
 }
 
@@ -73,10 +72,8 @@ fn bits_behind_key(length: usize) -> [u8; 8] {
 
 /// The pseudonym of one normal form.
 pub fn pseudonym(key: &MacKey, normal: &[u8]) -> [u8; PSEUDONYM_BYTES] {
-    text(&match Block::new(normal) {
-        Some(block) => digest(key, &[block.0]),
-        None => digest(key, &blocks(normal)),
-    })
+    let digest = if normal.len() <= SHORT_BYTES_MAX { digest(key, &[Block::new(normal).0]) } else { digest(key, &blocks(normal)) };
+    text(&digest)
 }
 
 /// The blocks of a message of any length.
@@ -167,8 +164,8 @@ impl Stage {
     /// Adds a normal form; returns the index that jobs name it by.
     #[inline]
     pub fn message(&mut self, normal: &[u8]) -> u32 {
-        if let Some(block) = Block::new(normal) {
-            self.blocks.push(block);
+        if normal.len() <= SHORT_BYTES_MAX {
+            self.blocks.push(Block::new(normal));
             return (self.blocks.len() - 1) as u32;
         }
         self.long.push(normal.into());
@@ -184,10 +181,10 @@ impl Stage {
 
     /// Answers every job. Panics where a job names a key or message that is not there.
     pub fn run(&mut self, keys: &[MacKey]) {
-        self.found.resize(self.jobs.len(), [0; 32]);
         if !sha_lanes::supported() {
-            return (0..self.jobs.len()).for_each(|place| self.run_alone(place, keys));
+            return self.run_portably(keys);
         }
+        self.found.resize(self.jobs.len(), [0; 32]);
         let mut place = 0;
         while place + 1 < self.jobs.len() {
             self.run_lanes(place, keys);
@@ -196,6 +193,12 @@ impl Stage {
         if place < self.jobs.len() {
             self.run_alone(place, keys);
         }
+    }
+
+    /// Answers every job as `run` does, one at a time: what a processor without the instructions does.
+    pub fn run_portably(&mut self, keys: &[MacKey]) {
+        self.found.resize(self.jobs.len(), [0; 32]);
+        (0..self.jobs.len()).for_each(|place| self.run_alone(place, keys));
     }
 
     /// Answers the four jobs from `place` on. Where there are fewer, the last one is worked out more than once.

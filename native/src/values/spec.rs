@@ -47,8 +47,3 @@ impl<'de> Deserialize<'de> for Wide {
         Wide::from_hex(&text).ok_or_else(|| de::Error::custom("not the 32 bytes of a decimal"))
     }
 }
-
-/// A number of the spec that must lie above zero.
-pub fn positive(number: i64) -> Result<i64, SpecError> {
-    if number > 0 { Ok(number) } else { Err(SpecError("a step or width is not above zero")) }
-}

@@ -171,3 +171,48 @@ fn finite(number: f64) -> Result<f64, SpecError> {
 fn bits(number: f64) -> u64 {
     (number + 0.0).to_bits()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_value_are_answered_without_a_panic() {
+        let (zeros, most) = ("0".repeat(64), format!("7{}", "f".repeat(63)));
+        let specs = [
+            r#"{"test":"integer_range","least":"-9223372036854775808","most":"3"}"#.into(),
+            r#"{"test":"integer_set","values":["1","2"],"listed":true}"#.into(),
+            r#"{"test":"floating","narrow":true,"compare":"neq","operand":"3ff0000000000000"}"#.into(),
+            r#"{"test":"floating_set","narrow":false,"values":["8000000000000000"],"listed":false}"#.into(),
+            format!(r#"{{"test":"decimal_range","fixed":false,"least":"{zeros}","most":"{most}"}}"#),
+            format!(r#"{{"test":"decimal_set","fixed":true,"values":["{zeros}"],"listed":true}}"#),
+            r#"{"test":"text","compare":"gteq","operand":"m"}"#.into(),
+            r#"{"test":"text_prefix","prefix":"a"}"#.into(),
+            r#"{"test":"text_set","values":["a","abcdefghijklmnopqrstuvwxyz"],"listed":true}"#.into(),
+            r#"{"test":"symbols","holds":[true,false]}"#.into(),
+            r#"{"test":"boolean","holds":[true,false]}"#.into(),
+        ];
+        for spec in specs {
+            let test = Test::compile(&serde_json::from_str(&spec).unwrap()).unwrap();
+            let column = super::super::Column::new(std::slice::from_ref(&test));
+            for length in 0..45 {
+                for byte in [0, 1, 0x61, 0x7f, 0x80, 0xff] {
+                    let value = vec![byte; length];
+                    assert_eq!(test.holds(&value), column.truths(&value) == 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_spec_with_an_unknown_member_or_a_rounded_number_is_refused() {
+        let unread = [
+            r#"{"test":"integer_range","least":"0","most":"3","more":1}"#,
+            r#"{"test":"integer_range","least":0,"most":3}"#,
+            r#"{"test":"integer_range","least":"0","most":"9223372036854775808"}"#,
+            r#"{"test":"boolean","holds":[true]}"#,
+            r#"{"test":"floating","narrow":true,"compare":"is","operand":"3ff0000000000000"}"#,
+        ];
+        assert!(unread.iter().all(|spec| serde_json::from_str::<TestSpec>(spec).is_err()));
+    }
+}

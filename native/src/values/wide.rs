@@ -18,6 +18,14 @@ impl Wide {
     /// Reads big-endian two's complement.
     #[inline]
     pub fn read(bytes: &[u8]) -> Wide {
+        match short(bytes) {
+            Some(number) => Wide { high: i128::from(number >> 63), low: i128::from(number) as u128 },
+            None => Wide::read_long(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn read_long(bytes: &[u8]) -> Wide {
         let mut full = [if is_negative(bytes) { 0xff } else { 0 }; DECIMAL_BYTES_MAX];
         let length = bytes.len().min(DECIMAL_BYTES_MAX);
         full[DECIMAL_BYTES_MAX - length..].copy_from_slice(&bytes[bytes.len() - length..]);
@@ -38,15 +46,14 @@ impl Wide {
     }
 }
 
-/// Reads a decimal of at most 16 bytes.
+/// Reads a decimal of at most eight bytes.
 #[inline]
-pub fn short(bytes: &[u8]) -> Option<i128> {
-    if bytes.len() > 16 {
-        return None;
+pub fn short(bytes: &[u8]) -> Option<i64> {
+    match bytes.len() {
+        0 => Some(0),
+        length @ 1..=8 => Some((super::short::eight(bytes).swap_bytes() as i64) >> (64 - 8 * length)),
+        _ => None,
     }
-    let mut full = [if is_negative(bytes) { 0xff } else { 0 }; 16];
-    full[16 - bytes.len()..].copy_from_slice(bytes);
-    Some(i128::from_be_bytes(full))
 }
 
 #[inline]
@@ -55,7 +62,7 @@ fn is_negative(bytes: &[u8]) -> bool {
 }
 
 /// Writes a decimal on a fixed of `size` bytes, or, of size 0, its shortest form behind its length. False: it does not fit.
-pub fn write_short(out: &mut Vec<u8>, number: i128, size: usize) -> bool {
+pub fn write_short(out: &mut Vec<u8>, number: i64, size: usize) -> bool {
     write_bytes(out, &number.to_be_bytes(), size)
 }
 
