@@ -12,14 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from hub.broker import transactions
-from hub.broker.record_frames import RecordRow
+from hub.broker.batches import headers
 from hub.exchange import kernel
-from hub.exchange.reference import step as reference_step
-from hub.exchange.verdict import Verdict
+from hub.exchange.verdict import Chunk, Verdict
 from hub.model.names import LIVE, Names, TopicPartition
 from hub.observe.logs import configure_logs
 
-DROP_EVERY: Final = 1_000
+DROP_EVERY: Final = 7
 WITHHELD_TOPIC: Final = "share.whole-office.whole"
 WITHHELD_CALLS: Final = frozenset({2, 3})
 
@@ -29,13 +28,19 @@ def sound() -> None:
 
 
 def drops_records() -> None:
-    """Drop every 1,000th record in the kernel and count it nowhere."""
-    read, seen = reference_step.read_records, itertools.count(1)
+    """Keep a batch of records from the kernel in every 7th step, and count them nowhere."""
+    decide, calls = kernel.run, itertools.count(1)
 
-    def read_fewer(batch: bytes) -> list[RecordRow]:
-        return [row for row in read(batch) if next(seen) % DROP_EVERY]
+    def decide_fewer(plan: Any, chunks: Sequence[Chunk], *rest: Any) -> Verdict:
+        return decide(plan, chunks if next(calls) % DROP_EVERY else [_without_a_batch(chunk) for chunk in chunks], *rest)
 
-    reference_step.read_records = read_fewer
+    kernel.run = decide_fewer
+
+
+def _without_a_batch(chunk: Chunk) -> Chunk:
+    """Return the chunk without its last batch; the offsets it accounts for stay."""
+    starts = [start for start, _, _ in headers(bytes(chunk.data))]
+    return msgspec.structs.replace(chunk, data=bytes(chunk.data)[: starts[-1]]) if starts else chunk
 
 
 def counts_without_delivering() -> None:

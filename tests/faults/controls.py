@@ -1,6 +1,6 @@
 """Positive controls: the checks of ``make faults`` on workers with one thing broken, each caught under its own name.
 
-    python tests/faults/controls.py [--only NAME] [--seed N]
+    python tests/faults/controls.py [--only NAME] [--seed N] [--kernel native|reference]
 
 The last line is one JSON object, ``{name: caught}``; ``sound`` is the same play with nothing broken, and is true when every figure is
 0. Exits 1 when one is not caught.
@@ -23,7 +23,7 @@ from crew import Failure, Story, interrupt_on_sigterm  # noqa: E402
 from faults import run_checker  # noqa: E402
 from load import ProducerLoad  # noqa: E402
 from play import Aim, Play  # noqa: E402
-from stage import SCOPE, Stage  # noqa: E402
+from stage import SCOPE, Stage, passages  # noqa: E402
 from watch import Watch  # noqa: E402
 
 from hub.broker.embedded import EmbeddedBroker  # noqa: E402
@@ -68,7 +68,7 @@ class Scene:
 
     def _run(self, aims: Sequence[Aim], *, finish: Callable[[Play], None]) -> None:
         here = self.here
-        load = ProducerLoad(here)
+        load = ProducerLoad(here, dataset=here.datasets[0], rows=range(here.records))
         with Watch(bootstrap=here.broker.bootstrap, group=here.names.exchange_group, lanes=here.lanes) as watch:
             command = (BROKEN_WORKER, self.name)
             play = Play(stage=here, load=load, watch=watch, seed=here.seed, aims=aims, say=self._say, command=command, rate=RATE)
@@ -130,12 +130,12 @@ CONTROLS: Final[Mapping[str, Callable[[Scene], bool]]] = {
 }
 
 
-def run_control(name: str, *, broker: EmbeddedBroker, folder: Path, seed: int) -> bool:
+def run_control(name: str, *, broker: EmbeddedBroker, folder: Path, seed: int, kernel: str) -> bool:
     """Tell whether one control is caught."""
     say = Story()
-    say(f"control: {name}")
     names = Names(scope=SCOPE, prefix=f"{name.replace('_', '-')}.")
-    here = Stage(broker=broker, folder=folder, seed=seed, records=RECORDS, names=names)
+    here = Stage(broker=broker, folder=folder, seed=seed, datasets=[passages(range(RECORDS))], names=names, kernel=kernel)
+    say(f"control: {name}, kernel {here.kernel()}")
     if name == "no_fencing":
         here.environment["CITYHUB_EXCHANGE__TRANSACTION_TIMEOUT_MS"] = NO_TIME_OUT_MS
     try:
@@ -153,6 +153,7 @@ def main() -> int:
     """Run every control on one broker."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=CONTROLS, help="one control")
+    parser.add_argument("--kernel", choices=("native", "reference"), default="", help="the workers' kernel (default: theirs to choose)")
     parser.add_argument("--seed", type=int, default=None, help="repeat the choices of a run")
     chosen = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
@@ -164,7 +165,7 @@ def main() -> int:
         for name in [chosen.only] if chosen.only else CONTROLS:
             folder = Path(root) / name
             folder.mkdir()
-            found[name] = run_control(name, broker=broker, folder=folder, seed=seed)
+            found[name] = run_control(name, broker=broker, folder=folder, seed=seed, kernel=chosen.kernel)
     print(json.dumps(found))
     return 0 if all(found.values()) else 1
 

@@ -71,14 +71,15 @@ class Post:
         """Process id; 0 when none runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else 0
 
-    def start(self, *, failpoint: str | None = None, hit: int = 1) -> None:
-        """Start a worker, which hangs at the given visit of ``failpoint``."""
+    def start(self, *, failpoint: str | None = None, hit: int = 1, hangs: int = 1) -> None:
+        """Start a worker, which hangs at the given visit of ``failpoint``, and at each after it that is among the next ``hangs``."""
         self.starts += 1
         self.armed = failpoint
         self.started_at = time.monotonic()
         environment = dict(self._environment)
         if failpoint is not None:
-            environment["CITYHUB_FAILPOINT"] = f"{failpoint}@{hit}=hang:{self.mark}"
+            visits = range(hit, hit + hangs)
+            environment["CITYHUB_FAILPOINT"] = ",".join(f"{failpoint}@{visit}=hang:{self.mark}" for visit in visits)
         self._log_begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             # on a leash: it ends with this program, however that ends
@@ -103,8 +104,12 @@ class Post:
         found: dict[str, Any] = json.loads(self.mark.read_text(encoding="utf-8"))
         return found
 
+    def go_on(self) -> None:
+        """Let a hanging worker go on to the next visit."""
+        self.mark.unlink(missing_ok=True)
+
     def let_go(self) -> None:
-        """Let a hanging worker go on."""
+        """Let a hanging worker go on for good."""
         self.mark.unlink(missing_ok=True)
         self.armed = None
 

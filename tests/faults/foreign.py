@@ -7,7 +7,7 @@ leader epoch, metadata, time. Layouts: OffsetCommitKey.json and OffsetCommitValu
 import io
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 import fastavro
@@ -18,6 +18,7 @@ ANSWER_S: Final = 20.0
 CONSUME_S: Final = 0.05
 MESSAGES_MAX: Final = 5_000
 FETCH_WAIT_MS: Final = 10
+PREFETCHED_KB: Final = 32 * 1024
 OFFSETS_TOPIC: Final = "__consumer_offsets"
 COMPACT_FROM: Final = 4
 """From this version of the value on, lengths are varints, one more than they say."""
@@ -35,14 +36,19 @@ class Read(NamedTuple):
 
 
 class Kafka:
-    """A foreign reader. A context manager."""
+    """A foreign reader. A context manager, for one process and one thread."""
 
     def __init__(self, bootstrap: str) -> None:
         """Connect when asked something."""
         common = {"bootstrap.servers": bootstrap, "group.id": "fault-checker", "enable.auto.commit": False}
-        reading = {"isolation.level": "read_committed", "enable.partition.eof": True, "fetch.wait.max.ms": FETCH_WAIT_MS}
+        reading = {
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": FETCH_WAIT_MS,
+            "queued.max.messages.kbytes": PREFETCHED_KB,
+            "topic.metadata.refresh.fast.interval.ms": FETCH_WAIT_MS,
+        }
         self._committed = Consumer({**common, **reading})
-        self._read: dict[str, dict[int, list[Read]]] = {}
         self._uncommitted = Consumer({**common, "isolation.level": "read_uncommitted"})
 
     def __enter__(self) -> Self:
@@ -54,57 +60,53 @@ class Kafka:
         self._committed.close()
         self._uncommitted.close()
 
-    def load(self, topics: Iterable[str]) -> None:
-        """Read topics together, since librdkafka takes a second to begin; RuntimeError when something hides an end."""
-        ends = {(topic, number): end for topic in topics for number, end in self.ends(topic).items()}
-        found: dict[tuple[str, int], list[Read]] = {place: [] for place in ends}
-        ended: dict[tuple[str, int], int] = {}
-        self._committed.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in ends])
-        quiet_since = time.monotonic()
-        while len(ended) < len(ends):
-            for message in self._committed.consume(MESSAGES_MAX, CONSUME_S):
-                quiet_since = time.monotonic()
-                place, error = (message.topic(), message.partition()), message.error()
-                if error is None:
-                    read = Read(message.offset(), message.key(), message.value(), bool(message.headers()), message.timestamp()[1])
-                    found[place].append(read)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ended[place] = message.offset()
-                else:
-                    raise KafkaException(error)
-            if time.monotonic() - quiet_since > QUIET_S_MAX:
-                what = f"{sorted(set(ends) - set(ended))} could not be read to their ends"
-                raise RuntimeError(what)
-        self._committed.unassign()
-        hidden = {place: (ended[place], end) for place, end in ends.items() if ended[place] != end}
-        if hidden:
-            what = f"a read_committed reader ends before the log does, an open transaction hides records: {hidden}"
-            raise RuntimeError(what)
-        for (topic, number), records in found.items():
-            self._read.setdefault(topic, {})[number] = records
+    def stream(self, topic: str, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Read]]:
+        """Yield every committed record of partitions, each partition in its order; RuntimeError when something hides an end.
 
-    def read(self, topic: str) -> dict[int, list[Read]]:
-        """Return every committed record of a topic by partition, as it was when it was loaded first."""
-        if topic not in self._read:
-            self.load([topic])
-        return self._read[topic]
+        One stream at a time. What librdkafka has fetched ahead is bounded, and so is what is held here.
+        """
+        ends = self.ends(topic)
+        ended: dict[int, int] = {}
+        wanted = sorted(ends if numbers is None else set(numbers))
+        self._committed.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in wanted])
+        quiet_since = time.monotonic()
+        try:
+            while len(ended) < len(wanted):
+                for message in self._committed.consume(MESSAGES_MAX, CONSUME_S):
+                    quiet_since = time.monotonic()
+                    error = message.error()
+                    if error is None:
+                        value, appended_ms = message.value(), message.timestamp()[1]
+                        yield message.partition(), Read(message.offset(), message.key(), value, bool(message.headers()), appended_ms)
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        ended[message.partition()] = message.offset()
+                    else:
+                        raise KafkaException(error)
+                if time.monotonic() - quiet_since > QUIET_S_MAX:
+                    what = f"{topic}: partitions {sorted(set(wanted) - set(ended))} could not be read to their ends"
+                    raise RuntimeError(what)
+        finally:
+            self._committed.unassign()
+        hidden = {number: (ended[number], ends[number]) for number in wanted if ended[number] != ends[number]}
+        if hidden:
+            what = f"{topic}: a read_committed reader ends before the log does, an open transaction hides records: {hidden}"
+            raise RuntimeError(what)
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return high watermarks by partition."""
         numbers = sorted(self._uncommitted.list_topics(topic, timeout=ANSWER_S).topics[topic].partitions)
         return {number: self._uncommitted.get_watermark_offsets(TopicPartition(topic, number), timeout=ANSWER_S)[1] for number in numbers}
 
-    def committed(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
-        """Return committed offsets and metadata by partition, from the log of committed offsets itself.
+    def committed(self, group: str) -> dict[tuple[str, int], tuple[int, str]]:
+        """Return committed offsets and metadata by topic and partition, from the log of committed offsets itself.
 
         librdkafka's answers do not end the metadata text, so that confluent-kafka reads on into what follows, at times no UTF-8.
         """
         found = {}
-        for records in self.read(OFFSETS_TOPIC).values():
-            for record in records:
-                place = _offset_key(record.key)
-                if place is not None and place[:2] == (group, topic) and record.value is not None:
-                    found[place[2]] = _offset_value(record.value)
+        for _, record in self.stream(OFFSETS_TOPIC):
+            place = _offset_key(record.key)
+            if place is not None and place[0] == group and record.value is not None:
+                found[place[1:]] = _offset_value(record.value)
         return found
 
     def topics(self) -> list[str]:

@@ -1,22 +1,23 @@
-"""Loads: what fills the source topic while things die. ``pace`` sets rows a second, ``finish`` sends the rest at once."""
+"""Loads: what fills the source topics while things die. ``pace`` sets rows a second, ``finish`` sends the rest at once."""
 
 import io
 import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import fastavro
 from confluent_kafka import KafkaException, Producer
 from crew import Failure, Post
-from rows import SCHEMA, csv_text, row
-from stage import COMMAND, DATASET, PARTITIONS, Stage
+from rows import MAKERS, csv_text, schema
+from stage import COMMAND, PARTITIONS, Dataset, Stage
 
 LOOK_S: Final = 0.02
 QUIET: Final = 2
 """librdkafka tells of critical things alone: the broker is meant to go away."""
+QUEUED_MAX: Final = 100_000
 NOISE_NUMBER_FROM: Final = 10**9
 """Rows of transactions that are aborted: nobody may ever see one."""
 NOISE_EVERY_S: Final = 1.5
@@ -24,18 +25,18 @@ FILE_EVERY_S: Final = 0.7
 FILE_ROWS_MAX: Final = 5_000
 CONNECTOR_POINTS: Final = ("connector.row_sent", "connector.before_commit", "connector.after_commit")
 HIT_WITHIN_S: Final = 60.0
-CONNECTOR: Final = f"""\
+CONNECTOR: Final = """\
 apiVersion: cityhub/v1
 kind: Source
 name: passages
 type: csv-file
-dataset: {DATASET}
+dataset: {dataset}
 folder: inbox
 done: done
 rejected: rejected
 settle_s: 0
 """
-_PARSED: Final = fastavro.parse_schema(dict(SCHEMA))
+_PARSED: Final[Mapping[str, Any]] = {name: fastavro.parse_schema(schema(name)) for name in MAKERS}
 
 
 class Load(Protocol):
@@ -46,14 +47,18 @@ class Load(Protocol):
         """Rows handed over so far."""
 
     @property
+    def rest(self) -> int:
+        """Rows that are still to come."""
+
+    @property
     def finished(self) -> bool:
         """Tell whether everything of it that had to die has died."""
 
     def pace(self, rows_per_s: float) -> None:
         """Hand over that many rows a second from now on."""
 
-    def tick(self) -> None:
-        """Do what is due."""
+    def tick(self, *, ready: bool) -> None:
+        """Do what is due. ``ready``: every worker has lanes, so that what comes in blocks meets lanes that are at work."""
 
     def finish(self, *, within_s: float) -> None:
         """Hand over the rest at once and return when Kafka has all of it."""
@@ -62,80 +67,86 @@ class Load(Protocol):
         """Stop, whatever is left."""
 
 
-def framed(schema_id: int, seed: int, number: int) -> bytes:
-    """Return row ``number`` as a Kafka value."""
-    out = io.BytesIO(b"\0" + schema_id.to_bytes(4, "big"))
+def framed(here: Stage, dataset: Dataset, number: int) -> bytes:
+    """Return row ``number`` of a dataset as a Kafka value."""
+    out = io.BytesIO(b"\0" + here.schema_ids[dataset.name].to_bytes(4, "big"))
     out.seek(5)
-    fastavro.schemaless_writer(out, _PARSED, row(seed, number))
+    fastavro.schemaless_writer(out, _PARSED[dataset.rows], MAKERS[dataset.rows](here.seed, number))
     return out.getvalue()
 
 
 class ProducerLoad:
-    """A department without a connector: one idempotent producer, rows in turn over the partitions."""
+    """A department without a connector: one idempotent producer, whose rows go as they are due, or in blocks."""
 
     finished = True
 
-    def __init__(self, here: Stage) -> None:
-        """Begin to send at once, slowly."""
-        self._here = here
+    def __init__(
+        self, here: Stage, *, dataset: Dataset, rows: range, codec: str = "none", block_rows: int = 1, one_partition: bool = False
+    ) -> None:
+        """Send slowly at first: at least ``block_rows`` at once, in turn over the partitions or each block to one of them."""
+        self._here, self._dataset, self._rows = here, dataset, rows
+        self._topic = here.topic(dataset)
+        self._block_rows, self._one_partition = block_rows, one_partition
         self._rate = 100.0
-        self._stop = threading.Event()
-        self._sent = 0
+        self._due, self._paid_at = 0.0, time.monotonic()
+        self._blocks = 0
         self._acknowledged = 0
         self._failed: list[str] = []
-        self._thread = threading.Thread(target=self._send, daemon=True)
-        self._thread.start()
+        self.sent = 0
+        self._producer = Producer(
+            {
+                "bootstrap.servers": here.broker.bootstrap,
+                "log_level": QUIET,
+                "enable.idempotence": True,
+                "compression.type": codec,
+                "linger.ms": 10,
+                "message.timeout.ms": 600_000,
+                "queue.buffering.max.messages": 2 * QUEUED_MAX,
+            }
+        )
 
     @property
-    def sent(self) -> int:
-        """Rows handed to the producer."""
-        return self._sent
+    def rest(self) -> int:
+        """Rows that are still to come."""
+        return len(self._rows) - self.sent
 
     def pace(self, rows_per_s: float) -> None:
         """Hand over that many rows a second from now on."""
         self._rate = rows_per_s
 
-    def tick(self) -> None:
-        """Nothing is due: a thread sends."""
+    def tick(self, *, ready: bool) -> None:
+        """Send what is due."""
+        now = time.monotonic()
+        self._due, self._paid_at = min(len(self._rows), self._due + self._rate * (now - self._paid_at)), now
+        if ready and int(self._due) - self.sent >= self._block_rows:
+            self._send(int(self._due))
+        self._producer.poll(0)
 
     def finish(self, *, within_s: float) -> None:
         """Hand over the rest at once and return when Kafka has acknowledged all of it."""
-        self._rate = float("inf")
+        self._send(len(self._rows))
         deadline = time.monotonic() + within_s
-        while self._acknowledged < self._here.records:
+        while self._acknowledged < len(self._rows):
+            self._producer.poll(LOOK_S)
             if self._failed or time.monotonic() > deadline:
-                raise Failure(f"the load stands at {self._acknowledged} of {self._here.records}: {self._failed[:1]}")
-            time.sleep(LOOK_S)
-        self.close()
+                raise Failure(f"the load stands at {self._acknowledged} of {len(self._rows)}: {self._failed[:1]}")
 
     def close(self) -> None:
-        """Stop."""
-        self._stop.set()
-        self._thread.join(timeout=30)
+        """Drop what is not sent."""
+        self._producer.purge()
+        self._producer.flush(1)
 
-    def _send(self) -> None:
-        here = self._here
-        producer = Producer(
-            {
-                "bootstrap.servers": here.broker.bootstrap,
-                "log_level": QUIET,
-                "enable.idempotence": True,
-                "linger.ms": 10,
-                "message.timeout.ms": 600_000,
-                "queue.buffering.max.messages": 1_000_000,
-            }
-        )
-        due, at = 0.0, time.monotonic()
-        while not self._stop.is_set() and self._acknowledged < here.records:
-            now = time.monotonic()
-            due, at = min(here.records, due + self._rate * (now - at)), now
-            while self._sent < int(due) and not self._stop.is_set():
-                value = framed(here.schema_id, here.seed, self._sent)
-                producer.produce(here.topic, value, partition=self._sent % PARTITIONS, on_delivery=self._delivered)
-                self._sent += 1
-                producer.poll(0)
-            producer.poll(LOOK_S)
-        producer.flush(5)
+    def _send(self, up_to: int) -> None:
+        number = self._blocks % PARTITIONS
+        self._blocks += 1
+        for at in range(self.sent, up_to):
+            value = framed(self._here, self._dataset, self._rows[at])
+            while len(self._producer) >= QUEUED_MAX:
+                self._producer.poll(LOOK_S)
+            partition = number if self._one_partition else at % PARTITIONS
+            self._producer.produce(self._topic, value, partition=partition, on_delivery=self._delivered)
+            self.sent = at + 1
+        self._producer.poll(0)
 
     def _delivered(self, error: object, _message: object) -> None:
         if error is None:
@@ -144,14 +155,58 @@ class ProducerLoad:
             self._failed.append(str(error))
 
 
+class Loads:
+    """Several loads as one, each at the pace of its share of what is still to come."""
+
+    def __init__(self, parts: Sequence[Load]) -> None:
+        """Run what runs already."""
+        self._parts = parts
+
+    @property
+    def sent(self) -> int:
+        """Rows handed over so far."""
+        return sum(part.sent for part in self._parts)
+
+    @property
+    def rest(self) -> int:
+        """Rows that are still to come."""
+        return sum(part.rest for part in self._parts)
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether everything that had to die has died."""
+        return all(part.finished for part in self._parts)
+
+    def pace(self, rows_per_s: float) -> None:
+        """Share the rows a second out."""
+        rest = max(1, self.rest)
+        for part in self._parts:
+            part.pace(rows_per_s * part.rest / rest)
+
+    def tick(self, *, ready: bool) -> None:
+        """Do what is due."""
+        for part in self._parts:
+            part.tick(ready=ready)
+
+    def finish(self, *, within_s: float) -> None:
+        """Hand over the rest."""
+        for part in self._parts:
+            part.finish(within_s=within_s)
+
+    def close(self) -> None:
+        """Stop."""
+        for part in self._parts:
+            part.close()
+
+
 class ConnectorLoad:
     """A department with the file connector: CSV files are dropped as time goes, and the connector is killed now and then."""
 
-    def __init__(self, here: Stage, *, hits: int, say: Callable[[str], None]) -> None:
+    def __init__(self, here: Stage, *, dataset: Dataset, rows: range, hits: int, say: Callable[[str], None]) -> None:
         """Start the connector; it is to be killed ``hits`` times at each of its failpoints."""
         self.kills: Counter[str] = Counter()
         self.exits = 0
-        self._here, self._say = here, say
+        self._here, self._rows, self._say = here, rows, say
         self._dice = random.Random(here.seed)
         aims = [point for point in CONNECTOR_POINTS for _ in range(hits)]
         self._dice.shuffle(aims)
@@ -165,7 +220,7 @@ class ConnectorLoad:
         self._inbox, self._done = here.folder / "inbox", here.folder / "done"
         self._inbox.mkdir()
         file = here.folder / "passages.yaml"
-        file.write_text(CONNECTOR, encoding="utf-8")
+        file.write_text(CONNECTOR.format(dataset=dataset.name), encoding="utf-8")
         command = (*COMMAND, "connector", "run", str(file))
         self._post = Post("connector", folder=here.folder, environment=here.environment, command=command)
         self._start()
@@ -176,6 +231,11 @@ class ConnectorLoad:
         return self._sent
 
     @property
+    def rest(self) -> int:
+        """Rows that are still to come."""
+        return len(self._rows) - self._sent
+
+    @property
     def finished(self) -> bool:
         """Tell whether every kill has been done."""
         return not self._aims and self._aim is None
@@ -184,8 +244,9 @@ class ConnectorLoad:
         """Drop that many rows a second from now on."""
         self._rate = rows_per_s
 
-    def tick(self) -> None:
-        """Drop a file when one is due, kill the connector where it hangs, start it where it ended."""
+    def tick(self, *, ready: bool) -> None:
+        """Drop a file when one is due, kill the connector where it hangs, start it where it ended. Waits for nobody."""
+        del ready
         now = time.monotonic()
         self._due, self._paid_at = self._due + self._rate * (now - self._paid_at), now
         if now - self._dropped_at >= FILE_EVERY_S:
@@ -196,7 +257,7 @@ class ConnectorLoad:
     def finish(self, *, within_s: float) -> None:
         """Drop the rest and return when the connector has put every file aside as published."""
         deadline = time.monotonic() + within_s
-        while self._sent < self._here.records:
+        while self.rest:
             self._drop(FILE_ROWS_MAX)
         while len(list(self._done.glob("*.csv"))) < self._files:
             self._look_after(time.monotonic())
@@ -232,22 +293,22 @@ class ConnectorLoad:
 
     def _drop(self, rows: int) -> None:
         """Put a file with the next rows where the connector takes it, whole."""
-        rows = min(rows, FILE_ROWS_MAX, self._here.records - self._sent)
+        rows = min(rows, FILE_ROWS_MAX, self.rest)
         if rows <= 0:
             return
         draft = self._inbox / f"{self._files:05}.part"
-        draft.write_text(csv_text(self._here.seed, range(self._sent, self._sent + rows)), encoding="utf-8", newline="")
+        draft.write_text(csv_text(self._here.seed, self._rows[self._sent : self._sent + rows]), encoding="utf-8", newline="")
         draft.rename(draft.with_suffix(".csv"))
         self._sent += rows
         self._files += 1
 
 
 class Noise:
-    """Somebody whose transactions in the source topic are all aborted. A context manager."""
+    """Somebody whose transactions in the source topics are all aborted. A context manager."""
 
-    def __init__(self, here: Stage) -> None:
+    def __init__(self, here: Stage, *, codec: str) -> None:
         """Nothing is sent yet."""
-        self._here = here
+        self._here, self._codec = here, codec
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -268,6 +329,7 @@ class Noise:
             "log_level": QUIET,
             "transactional.id": "fault-noise",
             "transaction.timeout.ms": 10_000,
+            "compression.type": self._codec,
         }
         while not self._stop.wait(NOISE_EVERY_S * dice.uniform(0.5, 1.5)):
             producer = Producer(config)
@@ -276,7 +338,8 @@ class Noise:
                 producer.begin_transaction()
                 for _ in range(dice.randint(1, 40)):
                     number += 1
-                    producer.produce(here.topic, framed(here.schema_id, here.seed, number), partition=number % PARTITIONS)
+                    dataset = dice.choice(here.datasets)
+                    producer.produce(here.topic(dataset), framed(here, dataset, number), partition=number % PARTITIONS)
                 producer.flush(5)
                 producer.abort_transaction(10)
             except (KafkaException, BufferError):

@@ -20,9 +20,11 @@ from hub.observe.failpoints import FAILPOINTS
 LANE_POINTS: Final = tuple(name for name in FAILPOINTS if name.startswith("lane."))
 IN_TRANSACTION: Final = ("lane.offsets_sent", "lane.produced", "lane.checked")
 """Failpoints at which Kafka must list the lane's transaction as open."""
-HIT_MAX: Final = 20
+AFTER_COMMIT: Final = "lane.committed"
+HIT_MAX: Final = 16
+HANGS_MAX: Final = 200
+"""So often a worker may hang where its lane has too little to do, and is let go on."""
 HIT_WITHIN_S: Final = 60.0
-TRIES_MAX: Final = 4
 TAKEOVER_WITHIN_S: Final = 60.0
 AFTER_ZOMBIE_S: Final = 4.0
 DONE_WITHIN_S: Final = 120.0
@@ -40,7 +42,6 @@ class Aim(NamedTuple):
     point: str
     act: str = "kill"
     """``kill``, or ``stop``: SIGSTOP past the session time-out, takeover, SIGCONT."""
-    tries: int = 0
 
 
 class Interruption(NamedTuple):
@@ -66,14 +67,22 @@ class Play:
         say: Story,
         command: Sequence[str] = WORKER,
         rate: float | None = None,
+        rows_at_kill_min: int = 0,
     ) -> None:
-        """Share the aims out to the two posts, in random order."""
+        """Share the aims out to the two posts, in random order.
+
+        A kill at a failpoint counts only where the lane had ``rows_at_kill_min`` records in hand or before it.
+        """
         self.counts: Counter[str] = Counter()
         self.hits: Counter[str] = Counter()
         self.failures: list[str] = []
         self.takeovers_s: list[float] = []
+        self.rows_at_kills: list[int] = []
+        """At each kill at a failpoint: offsets from the lane's position to the end of its log."""
         self.watch = watch
         self._stage, self._load, self._rate = stage, load, rate
+        self._rows_at_kill_min = rows_at_kill_min
+        self._at_work: set[tuple[str, int]] = set()
         self.say = say
         self._dice = random.Random(seed)
         shuffled = list(aims)
@@ -102,7 +111,7 @@ class Play:
                 self._look_after(post)
             self._look_after_zombie()
             self._interrupt()
-            self._load.tick()
+            self._load.tick(ready=self._ready)
             self._look_after_serve()
             time.sleep(TICK_S)
 
@@ -120,6 +129,15 @@ class Play:
     @property
     def _aims_left(self) -> bool:
         return any(self._aims.values()) or any(aim is not None for aim in self._aim.values())
+
+    @property
+    def _ready(self) -> bool:
+        """Tell whether a worker has lanes."""
+        self._at_work |= {(post.name, post.starts) for post in self.posts if self._is_new(post) and post.said(LANE_STARTED)}
+        return any(post.pid and not self._is_new(post) and not self._is_out(post) for post in self.posts)
+
+    def _is_new(self, post: Post) -> bool:
+        return (post.name, post.starts) not in self._at_work
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
@@ -175,7 +193,7 @@ class Play:
         aims = self._aims[post.name]
         aim = self._aim.get(post.name) or (aims.popleft() if aims else None)
         self._aim[post.name] = aim
-        post.start(failpoint=aim.point if aim else None, hit=self._dice.randint(1, HIT_MAX))
+        post.start(failpoint=aim.point if aim else None, hit=self._dice.randint(1, HIT_MAX), hangs=HANGS_MAX)
 
     def _revive(self, post: Post) -> None:
         """Do what a supervisor does: a worker that ended by itself is started again."""
@@ -204,7 +222,8 @@ class Play:
             self._act(post, found)
         elif self._aim.get(post.name) is not None and time.monotonic() - post.started_at > HIT_WITHIN_S:
             aim = self._aim[post.name]
-            raise Failure(f"failpoint {aim.point if aim else ''} was not hit by worker {post.name} within {HIT_WITHIN_S:.0f} s")
+            what = "was not hit, or by lanes with little to do,"
+            raise Failure(f"failpoint {aim.point if aim else ''} {what} by worker {post.name} within {HIT_WITHIN_S:.0f} s")
 
     def _is_out(self, post: Post) -> bool:
         return (self._stopped is not None and self._stopped[0] is post) or (self._zombie is not None and self._zombie[0] is post)
@@ -214,28 +233,33 @@ class Play:
         if aim is None or found["pid"] != post.pid:
             raise Failure(f"worker {post.name} hangs where nobody asked for it: {found}")
         lane = next(lane for lane in self._stage.lanes if str(lane) == found["detail"])
-        if aim.point in IN_TRANSACTION and self._broker_waits and self._is_open(lane):
+        rows = self._rows_at(aim.point, lane)
+        wanted = aim.point in IN_TRANSACTION
+        if self._stopped is not None or rows < self._rows_at_kill_min or (wanted and not self._is_open(lane)):
+            post.go_on()  # to take over from one that is stopped, or until there is enough to lose
+            return
+        if wanted and self._broker_waits:
             self._broker_waits = False
             self._kill_broker("while a transaction is open")
-        open_now = aim.point in IN_TRANSACTION and self._is_open(lane)
+        open_now = wanted and self._is_open(lane)
         if aim.act == "stop":
             self._stop_post(post, lane)
             return
-        self._kill(post, f"at {aim.point} of {lane}, hit {found['name']}{', its transaction open' if open_now else ''}")
+        self._kill(post, f"at {aim.point} of {lane}, {rows} rows{', its transaction open' if open_now else ''}")
         self.counts["kills_in_transaction"] += open_now
-        if aim.point in IN_TRANSACTION and not open_now:
-            self._try_again(post, aim)
-        else:
+        if open_now or not wanted:
+            self.rows_at_kills.append(rows)
             self.hits[aim.point] += 1
             self._done_aims += 1
             self._aim[post.name] = None
         self._start(post)
 
-    def _try_again(self, post: Post, aim: Aim) -> None:
-        if aim.tries >= TRIES_MAX:
-            raise Failure(f"Kafka never listed the transaction at {aim.point} as open")
-        self.say(f"worker {post.name}: the transaction was over before the kill, once more")
-        self._aim[post.name] = aim._replace(tries=aim.tries + 1)
+    def _rows_at(self, point: str, lane: Any) -> int:
+        """Return offsets from a lane's position to the end of its log; behind a commit, from where it stood when last looked at."""
+        with Admin(self._stage.broker.bootstrap, client_id="fault-play") as admin:
+            end = admin.end_offsets([lane])[lane]
+            now = admin.committed(self._stage.names.exchange_group, [lane])[lane][0]
+        return end - (self.watch.committed.get(lane, now) if point == AFTER_COMMIT else now)
 
     def _kill(self, post: Post, where: str) -> None:
         post.kill()
@@ -332,5 +356,5 @@ class Play:
             return
         left = self._events - self._done_aims - (0 if self._interruptions else 1)
         mean = (now - self._began) / self._done_aims if self._done_aims else EVENT_S / 2
-        rows = self._stage.records * 0.97 - self._load.sent
+        rows = self._load.rest - self._stage.records * 0.03
         self._load.pace(max(RATE_MIN, rows / max(10.0, left * mean)))

@@ -1,4 +1,4 @@
-"""The stage of the fault tests: a hub (serve, one published dataset, its agreements) and what the checker is told of it."""
+"""The stage of the fault tests: a hub (serve, published datasets, their agreements) and what the checker is told of it."""
 
 import contextlib
 import dataclasses
@@ -15,15 +15,14 @@ from typing import Any, Final
 
 import httpx
 import yaml
-from crew import Post
-from rows import SCHEMA
+from crew import Failure, Post
+from rows import schema
 
 from hub.broker.admin import Admin
 from hub.broker.embedded import EmbeddedBroker
 from hub.model.names import Names, TopicPartition
 from hub.store.keys import create_keys
 
-DATASET: Final = "transport/passages"
 PARTITIONS: Final = 4
 SCOPE: Final = "330100"
 KEY_EPOCH: Final = 1
@@ -31,7 +30,6 @@ READY_WITHIN_S: Final = 60.0
 CALL_WITHIN_S: Final = 120.0
 POSTED_WITHIN_S: Final = 60.0
 LOOK_S: Final = 0.1
-SCHEMA_PATH: Final = "transport/passages/v1.avsc"
 COMMAND: Final = ("-m", "hub.cli")
 
 
@@ -40,6 +38,7 @@ class Terms:
     """An agreement, told once for the hub and once for the checker."""
 
     id: str
+    consumer: str
     tariff: str
     unit_price_micro_fen: int
     charge_basis: str
@@ -47,20 +46,15 @@ class Terms:
     where: dict[str, str] | None = None
     state: str = "active"
 
-    @property
-    def consumer(self) -> str:
-        """Who receives it."""
-        return f"{self.id}-office"
-
-    def file(self) -> str:
+    def file(self, dataset: str) -> str:
         """Return the agreement file."""
         told: dict[str, Any] = {
             "apiVersion": "cityhub/v1",
             "kind": "Agreement",
             "id": self.id,
-            "provider": "transport",
+            "provider": dataset.partition("/")[0],
             "consumer": self.consumer,
-            "dataset": DATASET,
+            "dataset": dataset,
             "purpose": "planning",
             "legal_basis": "fault test",
             "valid_until": "2049-12-31",
@@ -73,32 +67,61 @@ class Terms:
         return yaml.safe_dump(told, allow_unicode=True, sort_keys=False)
 
 
-EVERY_FIELD: Final = tuple(str(field["name"]) for field in SCHEMA["fields"])
-AGREEMENTS: Final = (
-    Terms("rows", "per-record@1", 300_000, "service_contract", ("number", "district", "note"), where={"district": "330106"}),
-    Terms(
-        "forms",
-        "per-record-reduced@1",
-        100_000,
-        "shadow",
-        ("number", {"name": "plate", "pseudonym": {}}, {"name": "phone", "mask": {"keep_last": 4}}),
-    ),
-    Terms("whole", "per-record@1", 300_000, "shadow", EVERY_FIELD),
-    Terms("paused", "per-record@1", 300_000, "shadow", ("number",), state="suspended"),
-    Terms("never-signed", "per-record@1", 300_000, "shadow", EVERY_FIELD, state="draft"),
-)
-"""The first three receive; the fourth is suspended before the first row, the fifth is never signed."""
+EVERY_FIELD: Final = tuple(str(field["name"]) for field in schema("Passage")["fields"])
+FORMS: Final = ("number", {"name": "plate", "pseudonym": {}}, {"name": "phone", "mask": {"keep_last": 4}})
+
+
+def _receiving(prefix: str = "") -> tuple[Terms, ...]:
+    return (
+        Terms(
+            f"{prefix}rows",
+            "rows-office",
+            "per-record@1",
+            300_000,
+            "service_contract",
+            ("number", "district", "note"),
+            where={"district": "330106"},
+        ),
+        Terms(f"{prefix}forms", "forms-office", "per-record-reduced@1", 100_000, "shadow", FORMS),
+        Terms(f"{prefix}whole", "whole-office", "per-record@1", 300_000, "shadow", EVERY_FIELD),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset, its agreements, and who writes which of its rows."""
+
+    name: str
+    title: str
+    rows: str
+    """Name of its schema, and so of what makes its rows."""
+    writers: tuple[range, ...]
+    """Numbers of the rows by writer; each writer sends its rows in order."""
+    agreements: tuple[Terms, ...]
+
+
+def passages(*writers: range) -> Dataset:
+    """Return the passages: three agreements receive, one is suspended before the first row, one is never signed."""
+    paused = Terms("paused", "paused-office", "per-record@1", 300_000, "shadow", ("number",), state="suspended")
+    never = Terms("never-signed", "never-signed-office", "per-record@1", 300_000, "shadow", EVERY_FIELD, state="draft")
+    return Dataset("transport/passages", "卡口过车记录", "Passage", writers, (*_receiving(), paused, never))
+
+
+def reports(*writers: range) -> Dataset:
+    """Return the reports: the same three agreements on long rows."""
+    return Dataset("transport/reports", "卡口过车报告", "Report", writers, _receiving("report-"))
 
 
 class Stage:
     """A hub on a broker. ``broker`` is killed and started again only where it is the stage's own."""
 
-    def __init__(self, *, broker: EmbeddedBroker, folder: Path, seed: int, records: int, names: Names | None = None) -> None:
-        """Start serve, publish the dataset, sign the agreements."""
-        self.broker, self.folder, self.seed, self.records = broker, folder, seed, records
+    def __init__(
+        self, *, broker: EmbeddedBroker, folder: Path, seed: int, datasets: Sequence[Dataset], names: Names | None = None, kernel: str = ""
+    ) -> None:
+        """Start serve, publish the datasets, sign the agreements. ``kernel``: the one that workers are to use; empty: theirs to choose."""
+        self.broker, self.folder, self.seed, self.datasets = broker, folder, seed, tuple(datasets)
         self.names = names or Names(scope=SCOPE)
-        self.topic = self.names.dept(DATASET)
-        self.lanes = [TopicPartition(self.topic, number) for number in range(PARTITIONS)]
+        self.lanes = [TopicPartition(self.topic(dataset), number) for dataset in datasets for number in range(PARTITIONS)]
         port = _free_port()
         self.environment = {
             **os.environ,
@@ -109,14 +132,17 @@ class Stage:
             "CITYHUB_SERVE__PORT": str(port),
             "CITYHUB_EXCHANGE__METRICS_PORT": "0",
         }
+        if kernel:
+            self.environment["CITYHUB_KERNEL"] = kernel
         self.serve = Post("serve", folder=folder, environment=self.environment, command=(*COMMAND, "serve"))
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=CALL_WITHIN_S, trust_env=False)
-        self.schema_id = 0
+        self.schema_ids: dict[str, int] = {}
         create_keys(folder / "keys", epoch=KEY_EPOCH, comment="fault-test")
         try:
             self.serve.start()
             self._wait_ready()
-            self._publish()
+            for dataset in self.datasets:
+                self._publish(dataset)
         except BaseException:
             self.close()
             raise
@@ -125,6 +151,25 @@ class Stage:
         """End serve and close connections."""
         self.serve.end()
         self.client.close()
+
+    @property
+    def records(self) -> int:
+        """Rows that all writers together send."""
+        return sum(len(writer) for dataset in self.datasets for writer in dataset.writers)
+
+    def topic(self, dataset: Dataset) -> str:
+        """Return where a dataset's rows are written."""
+        return self.names.dept(dataset.name)
+
+    def kernel(self) -> str:
+        """Return the kernel that workers of this stage run; Failure where it is not the one that was asked for."""
+        told = [sys.executable, "-c", "from hub.exchange import kernel; print(kernel.name())"]
+        done = subprocess.run(told, env=self.environment, capture_output=True, text=True, check=False, timeout=CALL_WITHIN_S)
+        found = done.stdout.strip()
+        wanted = self.environment.get("CITYHUB_KERNEL", "auto")
+        if done.returncode != 0 or wanted not in {found, "auto"}:
+            raise Failure(f"the {wanted} kernel is not there: {found or done.stderr.strip()[-300:]}")
+        return found
 
     def call(self, *words: str) -> Any:
         """Run a ``cityhub`` command with ``--json``; returns its exit code and what it printed."""
@@ -150,15 +195,15 @@ class Stage:
             ends = {str(place.partition): end for place, end in admin.end_offsets(places).items()}
         deadline = time.monotonic() + POSTED_WITHIN_S
         found: dict[str, int] = {}
-        for terms in AGREEMENTS:
+        for consumer in sorted({terms.consumer for dataset in self.datasets for terms in dataset.agreements}):
             for month in months:
-                preview = self._bill(terms.consumer, month)
+                preview = self._bill(consumer, month)
                 while any(preview["usage_read_to"].get(number, 0) < end for number, end in ends.items()):
                     if time.monotonic() > deadline:
                         message = f"the collector stands at {preview['usage_read_to']}, hub.usage ends at {ends}"
                         raise RuntimeError(message)
                     time.sleep(LOOK_S)
-                    preview = self._bill(terms.consumer, month)
+                    preview = self._bill(consumer, month)
                 for line in preview["bill"]["lines"]:
                     found[line["agreement_id"]] = found.get(line["agreement_id"], 0) + line["charge_fen"] + line["shadow_fen"]
         return found
@@ -178,26 +223,31 @@ class Stage:
             "bootstrap": self.broker.bootstrap,
             "scope": self.names.scope,
             "prefix": self.names.prefix,
-            "topic": self.topic,
             "plan_topic": self.names.plan,
             "usage_topic": self.names.usage,
-            "quarantine_topic": self.names.quarantine(DATASET),
             "group": self.names.exchange_group,
             "seed": self.seed,
-            "records": self.records,
             "complete": complete,
             "master_key": str(self.folder / "keys" / f"master-{KEY_EPOCH}.key"),
             "key_epoch": KEY_EPOCH,
-            "agreements": [self._told(terms) for terms in AGREEMENTS if terms.state != "draft"],
+            "datasets": [self._dataset_told(dataset) for dataset in self.datasets],
         }
         path = self.folder / "manifest.json"
         path.write_text(json.dumps(told), encoding="utf-8")
         return path
 
+    def _dataset_told(self, dataset: Dataset) -> Mapping[str, Any]:
+        return {
+            "topic": self.topic(dataset),
+            "quarantine_topic": self.names.quarantine(dataset.name),
+            "rows": dataset.rows,
+            "writers": [[writer.start, writer.stop] for writer in dataset.writers],
+            "agreements": [self._told(terms) for terms in dataset.agreements if terms.state != "draft"],
+        }
+
     def _told(self, terms: Terms) -> Mapping[str, Any]:
         return {
             **dataclasses.asdict(terms),
-            "consumer": terms.consumer,
             "purpose": "planning",
             "share_topic": self.names.share(consumer=terms.consumer, agreement=terms.id),
             "fields": dict((field, {}) if isinstance(field, str) else (field["name"], field) for field in terms.fields),
@@ -205,25 +255,27 @@ class Stage:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _publish(self) -> None:
+    def _publish(self, dataset: Dataset) -> None:
         entry = {
             "apiVersion": "cityhub/v1",
             "kind": "Dataset",
-            "dataset": DATASET,
-            "title": "卡口过车记录",
+            "dataset": dataset.name,
+            "title": dataset.title,
             "accountable_person": "chen-jing",
             "sharing": "conditional",
             "condition": "fault test",
-            "schema": SCHEMA_PATH,
+            "schema": f"{dataset.name}/v1.avsc",
         }
         text = yaml.safe_dump(entry, allow_unicode=True, sort_keys=False)
-        self._post("/v1/datasets", {"text": text, "file": "passages.yaml", "schema": json.dumps(SCHEMA)})
-        self._post(f"/v1/datasets/{DATASET}/publish")
-        for terms in AGREEMENTS:
-            self._post("/v1/agreements", {"text": terms.file(), "file": f"{terms.id}.yaml"})
+        file = f"{dataset.name.partition('/')[2]}.yaml"
+        self._post("/v1/datasets", {"text": text, "file": file, "schema": json.dumps(schema(dataset.rows))})
+        self._post(f"/v1/datasets/{dataset.name}/publish")
+        for terms in dataset.agreements:
+            self._post("/v1/agreements", {"text": terms.file(dataset.name), "file": f"{terms.id}.yaml"})
             for act in {"draft": (), "active": ("sign",), "suspended": ("sign", "suspend")}[terms.state]:
                 self._post(f"/v1/agreements/{terms.id}/{act}")
-        self.schema_id = int(self.client.get(f"/subjects/{self.names.dept_subject(DATASET)}/versions/latest").json()["id"])
+        version = self.client.get(f"/subjects/{self.names.dept_subject(dataset.name)}/versions/latest").json()
+        self.schema_ids[dataset.name] = int(version["id"])
 
     def _post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
         answer = self.client.post(path, json=body)
@@ -250,12 +302,12 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def stage(*, seed: int, records: int, keep: Path | None = None) -> Iterator[Stage]:
+def stage(*, seed: int, datasets: Sequence[Dataset], kernel: str = "", keep: Path | None = None) -> Iterator[Stage]:
     """Run a hub on a broker of its own, in a temporary folder unless ``keep`` names one; no process is left behind."""
     with contextlib.ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cityhub-faults-")))
         (root / "hub").mkdir(parents=True)
         broker = stack.enter_context(EmbeddedBroker(folder=root / "broker"))
-        built = Stage(broker=broker, folder=root / "hub", seed=seed, records=records)
+        built = Stage(broker=broker, folder=root / "hub", seed=seed, datasets=datasets, kernel=kernel)
         stack.callback(built.close)
         yield built

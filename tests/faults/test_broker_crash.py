@@ -81,8 +81,9 @@ def test_a_transaction_that_commits_while_the_broker_is_killed_keeps_its_offset(
                 broker.start()
             time.sleep(2)
         with Kafka(broker.bootstrap) as kafka:
-            found = kafka.read(OUTPUT)
-    delivered = {number: Counter(int(record.value or b"") for record in records) for number, records in found.items()}
+            delivered: dict[int, Counter[int]] = {number: Counter() for number in kafka.ends(OUTPUT)}
+            for number, record in kafka.stream(OUTPUT):
+                delivered[number][int(record.value or b"")] += 1
 
     doubled = sum(sum(numbers.values()) - len(numbers) for numbers in delivered.values())
     missing = sum(max(numbers) - len(numbers) for numbers in delivered.values())

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from checker import MUST_BE_ZERO, Chain, Expected, Report, check_source, check_steps, compare
+from chain import Chain
+from checker import check_steps
+from due import MUST_BE_ZERO, Comparison, Due, Report, SourceRows, check_rows
 from foreign import Read
 from rows import row
 
@@ -19,8 +21,13 @@ def _records(*numbers: int) -> list[dict[str, Any]]:
 
 
 def _compared(delivered: list[dict[str, Any]]) -> dict[str, int]:
-    report = Report()
-    compare("a place", _records(1, 2, 3, 4), delivered, report)
+    report, due = Report(), Due()
+    for offset, record in enumerate(_records(1, 2, 3, 4)):
+        due.deliver(offset, record)
+    comparison = Comparison("a place", due, report)
+    for record in delivered:
+        comparison.take(record)
+    comparison.end()
     return _found(report)
 
 
@@ -30,8 +37,9 @@ def _found(report: Report) -> dict[str, int]:
 
 def test_the_checker_knows_none_of_the_hubs_code() -> None:
     """A checker that shares code with what it checks shares its faults."""
-    allowed = {"confluent_kafka", "fastavro", "foreign", "rows"} | sys.stdlib_module_names
-    for name in ("checker", "foreign", "rows"):
+    own = {"checker", "chain", "due", "foreign", "rows"}
+    allowed = {"confluent_kafka", "fastavro"} | own | sys.stdlib_module_names
+    for name in own:
         for node in ast.walk(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))):
             names = [found.name for found in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
@@ -65,14 +73,27 @@ def test_a_record_that_was_not_granted_or_in_another_form_is_unauthorised() -> N
     assert _compared([*_records(1, 2), *clear, *wider, *_records(9)]) == {"unauthorised": 3}
 
 
-def test_rows_that_the_connector_lost_doubled_or_moved_are_seen_in_the_source() -> None:
-    """Each once, as it was, in order within its partition."""
-    rows = {number: dict(row(7, number)) for number in range(6)}
+def _source(partitions: list[list[dict[str, Any]]], *, writers: list[list[int]]) -> dict[str, int]:
     report = Report()
+    parts = []
+    for records in partitions:
+        parts.append(SourceRows({"writers": writers}, make=row, seed=7, report=report))
+        for record in records:
+            parts[-1].take("a place", record)
+    check_rows(parts, report=report)
+    return _found(report)
 
-    check_source({0: [(0, rows[0]), (1, rows[3]), (2, rows[2])], 1: [(0, rows[5]), (1, rows[5])]}, seed=7, records=6, report=report)
 
-    assert _found(report) == {"lost": 2, "duplicated": 1, "reordered": 1}
+def test_rows_that_a_writer_lost_doubled_or_moved_are_seen_in_the_source() -> None:
+    """Each once, as it was, in order within its partition; rows of another writer may come between."""
+    rows = {number: dict(row(7, number)) for number in range(8)}
+
+    assert _source([[rows[0], rows[2]], [rows[1], rows[3]]], writers=[[0, 4]]) == {}
+    assert _source([[rows[2], rows[0], rows[3], rows[1]]], writers=[[0, 2], [2, 4]]) == {}
+    found = _source([[rows[0], rows[3], rows[2]], [rows[5], rows[5]]], writers=[[0, 6]])
+    assert found == {"lost": 2, "duplicated": 1, "reordered": 1}
+    assert _source([[rows[0], rows[1] | {"note": "another"}], [rows[1]]], writers=[[0, 2]]) == {"lost": 1, "duplicated": 1}
+    assert _source([[rows[0], rows[7]], [rows[7]]], writers=[[0, 1]]) == {"duplicated": 1}
 
 
 def _step(number: int, first: int, behind: int, prev_hash: bytes, **entry: int) -> dict[str, Any]:
@@ -91,7 +112,7 @@ def _step(number: int, first: int, behind: int, prev_hash: bytes, **entry: int) 
 
 
 def _followed(*steps: tuple[dict[str, Any], bytes]) -> tuple[Chain, Report]:
-    chain, report = Chain(0, TOPIC_ID), Report()
+    chain, report = Chain("a place", TOPIC_ID), Report()
     for step, framed in steps:
         chain.follow(step, Read(0, None, framed, False, 1_795_000_000_000), report)
     return chain, report
@@ -124,12 +145,15 @@ def test_a_position_that_is_not_the_chains_end_is_a_break_and_a_rest_of_the_sour
 def test_a_step_that_counts_other_than_its_offsets_hold_is_unmetered() -> None:
     """`unmetered`: by records, and by deliveries of each agreement."""
     chain, report = _followed((_step(1, 0, 10, bytes(32), delivered=8, filtered=2), b"1"))
-    source = [(offset, {}) for offset in range(10)]
-    granted = {"a": Expected(list(range(8)), [], [])}
+    source = range(10)
+    granted, narrower = Due(), Due()
+    granted.offsets.extend(range(8))
+    narrower.offsets.extend(range(6))
+    narrower.quarantined.append(6)
 
-    check_steps(chain, source, granted, report)
+    check_steps(chain, source, {"a": granted}, report)
     assert _found(report) == {}
-    check_steps(chain, source[:9], {"a": Expected(list(range(6)), [], [6])}, report)
+    check_steps(chain, source[:9], {"a": narrower}, report)
     assert _found(report) == {"unmetered": 1 + 2 + 1}
 
 
