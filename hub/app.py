@@ -22,6 +22,8 @@ from hub.broker.topics import plan_topic, usage_topic
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
 from hub.exchange.adopt import Adopted, adopt
+from hub.exchange.plan import Plan
+from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.status import LaneStatus, lane_statuses
 from hub.ledger.collector import Collector
 from hub.ledger.rating import Terms
@@ -125,6 +127,21 @@ class Hub:
     def plan_log(self) -> PlanLog:
         """The reader of hub.plan that repair uses."""
         return PlanLog(self.settings.bootstrap, self.names.plan)
+
+    def plans(self) -> dict[str, Plan]:
+        """Return the plan of each published dataset by its topic, compiled from hub.plan as a worker compiles it."""
+        folder = self.settings.keys_folder
+        book = PlanBook(
+            scope=self.names.scope,
+            trust=load_trust_keys(folder),
+            master_keys=load_master_keys(folder),
+            limits=limits_of(self.settings.exchange),
+            alarm=lambda _: None,
+        )
+        for entry in self.plan_log.read_all():
+            book.apply(entry.value or b"", offset=entry.offset)
+        book.compile()
+        return {topic: book.plan(topic) for topic in book.topics}
 
     def terms(self) -> Terms:
         """Return every version of every agreement, as the ledger rates by them."""

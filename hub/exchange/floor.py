@@ -20,11 +20,10 @@ from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
 from hub.exchange.intake import Intake
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
-from hub.exchange.plan import Limits
-from hub.exchange.plan_book import PlanBook
+from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
-from hub.settings import ExchangeSettings, Settings
+from hub.settings import Settings
 from hub.store.keys import load_master_keys, load_trust_keys
 
 STOP_LANES_WITHIN_S: Final = 2.0
@@ -111,7 +110,7 @@ class Floor:
             scope=self._all.scope,
             trust=load_trust_keys(self._all.keys_folder),
             master_keys=load_master_keys(self._all.keys_folder),
-            limits=_limits(self.settings),
+            limits=limits_of(self.settings),
             alarm=self.observer.plan_alarm,
         )
         self._intake = Intake(bootstrap=self._bootstrap, topic=self._names.plan, client=client, book=book, changed=self._plans_changed)
@@ -237,11 +236,3 @@ class Floor:
     def _lane_check(self) -> str | None:
         faults = self.observer.faults
         return None if not faults else f"{len(faults)} lanes stand still: {', '.join(sorted(set(faults.values())))}"
-
-
-def _limits(settings: ExchangeSettings) -> Limits:
-    return Limits(
-        record_bytes_max=settings.record_bytes_max,
-        batch_bytes_max=settings.output_batch_bytes_max,
-        output_codec=settings.output_codec,
-    )

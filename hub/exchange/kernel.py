@@ -6,7 +6,7 @@ Pure: no I/O, no clock. ``hub.exchange.verdict`` holds the values on both sides.
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from hub.exchange import reference
@@ -27,6 +27,11 @@ def run(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> 
 def name() -> str:
     """Return which kernel runs: shown by ``doctor``, the demo and a metric."""
     return _NAME
+
+
+def here() -> Mapping[str, Run]:
+    """Return every kernel that could run here, by name: for those who compare them."""
+    return dict(_chosen(choice) for choice in ("reference", "auto"))
 
 
 def _chosen(choice: str) -> tuple[str, Run]:

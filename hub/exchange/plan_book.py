@@ -19,6 +19,7 @@ from hub.model.lifecycle import State
 from hub.model.pseudonym import check_value
 from hub.model.records import PlanEntry, decode_plan_entry
 from hub.model.signing import verify_entry
+from hub.settings import ExchangeSettings
 
 UNREADABLE: Final = "HUB-PLAN-002"
 
@@ -159,3 +160,12 @@ class PlanBook:
             plan_offset=offset,
             limits=self._limits,
         )
+
+
+def limits_of(settings: ExchangeSettings) -> Limits:
+    """Return the limits that the settings give every plan."""
+    return Limits(
+        record_bytes_max=settings.record_bytes_max,
+        batch_bytes_max=settings.output_batch_bytes_max,
+        output_codec=settings.output_codec,
+    )

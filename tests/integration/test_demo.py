@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hub.exchange import kernel
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "build" / "nycflights13" / "flights.csv"
 RECORDS = 5_000
@@ -120,10 +122,16 @@ def test_demo_delivers_exactly_what_was_reckoned_and_leaves_nothing(tmp_path: Pa
     code = demo.wait()
     assert code == 0, demo.said()
     found = json.loads(demo.printed())
-    assert set(found) == {"records_published", "seconds", "kernel", "conservation", "agreements"}
+    rates = {"crossing_records_per_s", "kernels", "kernel_ratio"}
+    assert set(found) == {"records_published", "seconds", "kernel", "conservation", "agreements"} | rates
     assert found["records_published"] == RECORDS + AIRCRAFT
     assert found["conservation"] is True
-    assert found["kernel"] in {"reference", "native"}
+    measured = {one["name"]: one for one in found["kernels"]}
+    assert set(measured) == set(kernel.here())
+    assert found["kernel"] in measured
+    assert all(one["records"] > 1_000 and one["records_per_s"] > 0 for one in measured.values())
+    assert (found["kernel_ratio"] or 0) > 1 or set(measured) == {"reference"}
+    assert found["crossing_records_per_s"] > 0
     by_id = {one["id"]: one for one in found["agreements"]}
     assert set(by_id) == {"aircraft-research", "delay-cover", "flight-research", "jfk-delays"}
     for one in by_id.values():

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hub.cli.demo.rates import KernelRate
 from hub.ledger.rating import Evidence
 from hub.model.errors import HubError, Problem
 
@@ -31,6 +32,12 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     records_published: int
     seconds: float
     kernel: str
+    """The one that decided what was delivered."""
+    crossing_records_per_s: int
+    """From the first connector's start until every record was decided."""
+    kernels: tuple[KernelRate, ...]
+    kernel_ratio: float | None
+    """How many times as fast as the reference the native kernel is, None where it is not built."""
     conservation: bool
     agreements: tuple[AgreementFigures, ...]
 

@@ -21,6 +21,7 @@ from hub.cli.client import ServeClient
 from hub.cli.demo.crossing import cross, wait_for_ledger
 from hub.cli.demo.figures import DISPOSITIONS, AgreementFigures, BillLine, Figures, compare
 from hub.cli.demo.oracle import Oracle
+from hub.cli.demo.rates import measure_kernels, ratio
 from hub.cli.demo.stage import Stage, month_now
 from hub.cli.demo.walk import Walk, follow
 from hub.cli.output import say
@@ -101,12 +102,17 @@ def play(stage: Stage, *, records: int | None, began: float) -> Outcome:
     with Hub(stage.settings) as hub:
         ledger = ledger_rows(hub)
         bill = bills(hub, agreements, months=sorted({stage.month, month_now()}))
+        say("deciding the same records once more with each kernel that is here …")
+        rates = measure_kernels(stage.bootstrap, hub.plans())
     problems = (*compare(ledger, reckoned, published=published, read_differences=read), *check_problems)
     walk = follow(stage.bootstrap, names=stage.settings.names, reckoned=reckoned, agreement=FOLLOWED)
     figures = Figures(
         records_published=sum(published.values()),
         seconds=round(time.monotonic() - began, 1),
         kernel=kernel.name(),
+        crossing_records_per_s=round(sum(published.values()) / crossing_s),
+        kernels=rates,
+        kernel_ratio=ratio(rates),
         conservation=not check_problems and all(conserved(ledger[one.id], published[one.dataset]) for one in agreements),
         agreements=tuple(figures_of(one, ledger[one.id], reckoned, bill) for one in agreements),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hub.cli.demo.figures import DISPOSITIONS, BillLine
 from hub.cli.demo.play import FOLLOWED, Outcome
+from hub.cli.demo.rates import TO_GET_NATIVE, told
 from hub.cli.demo.stage import Stage
 from hub.cli.demo.walk import Walk
 from hub.cli.output import say, table
@@ -101,7 +102,6 @@ def _metered(walk: Walk, lines: Sequence[BillLine]) -> list[tuple[str, str]]:
 
 def _facts(outcome: Outcome) -> list[tuple[str, str]]:
     figures, check = outcome.figures, outcome.ledger_check
-    speed = figures.records_published / outcome.crossing_s
     checked = (
         f"; three counts agree: {check['metered']:,} metered, {check['posted']:,} posted, {check['delivered']:,} delivered" if check else ""
     )
@@ -110,9 +110,10 @@ def _facts(outcome: Outcome) -> list[tuple[str, str]]:
         ("independent reckoning", "equal: counts and SHA-256 of every body and key, by partition" if not outcome.problems else "DIFFERS"),
         (
             "crossing",
-            f"{figures.records_published:,} records in {outcome.crossing_s:.1f} s, {speed:,.0f} a second",
+            f"{figures.records_published:,} records in {outcome.crossing_s:.1f} s, {figures.crossing_records_per_s:,} a second",
         ),
-        ("kernel", figures.kernel),
+        ("kernel", figures.kernel if figures.kernel_ratio is not None else f"{figures.kernel}; {TO_GET_NATIVE}"),
+        ("in one thread, the same records", told(figures.kernels)),
         ("in all", f"{figures.seconds:.1f} s"),
     ]
 
