@@ -78,6 +78,7 @@ KINDS = st.one_of(
     st.sampled_from(
         _logical("long", "time-micros", "timestamp-millis", "timestamp-micros", "local-timestamp-millis", "local-timestamp-micros")
     ),
+    st.sampled_from([FieldType(base="int"), FieldType(base="long")]),
     st.sampled_from(_logical("string", "uuid")),
     st.sampled_from([FieldType(base="float"), FieldType(base="double"), FieldType(base="boolean")]),
     st.builds(lambda count: FieldType(base="enum", symbols=(*SYMBOLS, *(f"S{place}" for place in range(count)))), st.integers(0, 120)),

@@ -118,6 +118,18 @@ def forms(kind: str, texts: Sequence[str]) -> list[str | None]:
     return found
 
 
+def test_a_kernel_that_is_wrong_would_be_seen() -> None:
+    """The comparison can fail: each of these specs says another thing than its condition or grant."""
+    kind = FieldType(base="long")
+    condition, grant = Condition("value", "gteq", 10), Grant("value", "bucket", parameters=Bucket(width=10))
+    values = values_of(kind, 1, around=(10,), count=VALUES)
+    wrong_test = specs.test_spec(Condition("value", "gt", 10), kind)
+    wrong_change = specs.change_spec(Leaf(Grant("value", "bucket", parameters=Bucket(width=11)), None), kind)
+
+    assert native.holds(json.dumps(wrong_test), values) != told(condition, kind, values)
+    assert native.changed(json.dumps(wrong_change), values) != made(grant, kind, values)
+
+
 PARTS = (
     *"0123456789Xx+-()·.•‧ \t\n\r\x0b\x1c\x1f\x85\xa0\u2003\u3000\u2011\u2212\u30fb\uff0d０Ｘｘ＋（）",
     *("86", "+86", "0086", "13800138000", "粤B", "浙A12345", "張", "张三", "ß", "ı", "ſ", "ﬁ", "O\xa8"),

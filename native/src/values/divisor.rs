@@ -1,7 +1,8 @@
 //! Division by a number that is known when the plan is compiled: a product and a shift in place of the processor's division.
 //!
 //! Dividends lie below 2^63, so a multiplier of 64 bits is exact: with 2^s the least power of two that is no less than the
-//! divisor d, m = ceil(2^(63+s) / d) < 2^64, and floor(m n / 2^(63+s)) = floor(n / d) for every n below 2^63.
+//! divisor d, m = ceil(2^(63+s) / d) < 2^64, and floor(m n / 2^(63+s)) = floor(n / d) for every n below 2^63. With 2n in the
+//! place of n that is the high word of the product, shifted by s.
 //! Source: T. Granlund and P. Montgomery, Division by Invariant Integers using Multiplication, 1994, theorem 4.2.
 
 /// A divisor above zero.
@@ -20,8 +21,7 @@ impl Divisor {
         }
         let shift = 64 - (number as u64 - 1).leading_zeros();
         let multiplier = (1u128 << (63 + shift)).div_ceil(number as u128);
-        // Of one, 2^63: it fits as well.
-        Some(Divisor { number, multiplier: multiplier as u64, shift: 63 + shift })
+        Some(Divisor { number, multiplier: multiplier as u64, shift })
     }
 
     /// The divisor itself.
@@ -35,8 +35,8 @@ impl Divisor {
     pub fn quotient(&self, number: i64) -> i64 {
         // Of a negative number, floor(n / d) is the complement of floor(!n / d).
         let sign = number >> 63;
-        let product = u128::from(self.multiplier) * u128::from((number ^ sign) as u64);
-        (product >> self.shift) as i64 ^ sign
+        let product = u128::from(self.multiplier) * u128::from(((number ^ sign) as u64) << 1);
+        ((product >> 64) as u64 >> self.shift) as i64 ^ sign
     }
 
     /// The quotient, rounded down, and what is left: at least zero and below the divisor.

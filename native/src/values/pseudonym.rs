@@ -195,7 +195,7 @@ impl Stage {
         }
     }
 
-    /// Answers every job as `run` does, one at a time: what a processor without the instructions does.
+    /// Answers every job as `run` does, one at a time: so it is done on a processor without SHA instructions.
     pub fn run_portably(&mut self, keys: &[MacKey]) {
         self.found.resize(self.jobs.len(), [0; 32]);
         (0..self.jobs.len()).for_each(|place| self.run_alone(place, keys));
