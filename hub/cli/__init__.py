@@ -42,7 +42,7 @@ NOUNS: Final = (
     Noun("down", "Stop what `cityhub up --background` started.", alone=True),
     Noun("doctor", "Check this machine and this hub, and say what is not protected.", alone=True),
     Noun("serve", "Run registry, catalogue, agreements, API and ledger collector.", alone=True),
-    Noun("worker", "Run one worker of the exchange.", alone=True),
+    Noun("worker", "Run workers of the exchange.", alone=True),
     Noun("connector", "Move a department's files or tables in and out."),
     Noun("dataset", "Publish and look at entries of the catalogue."),
     Noun("schema", "Register and look at schemas."),

@@ -132,7 +132,7 @@ class Child:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call, no lock taken
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call, no lock taken
             )
         self._mark = mark_of(self._process.pid)
 
@@ -175,7 +175,7 @@ class Child:
         return HubError("HUB-UP-002", f"{message}{tail_of(self.log)}", f"`{self.log}` has the rest; `cityhub doctor` looks for causes")
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Let the kernel send SIGTERM to the child when its parent is killed (Linux; elsewhere the next `up` stops it)."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -1,6 +1,6 @@
 """The worker: a Faust app whose one agent gives each chunk to the lane of its partition.
 
-``cityhub worker`` runs it; ``faust -A hub.exchange.worker worker`` works too. Settings come from ``cityhub.yaml`` and the
+``cityhub worker`` runs it; ``faust -A hub.exchange.worker --loop uvloop worker`` works too. Settings come from ``cityhub.yaml`` and the
 environment. Faust's own commits and exactly-once stay off for data topics, its web server is off (it would listen on all
 interfaces), and it declares no topic.
 """
@@ -9,6 +9,7 @@ import asyncio
 from typing import Any, Final, NoReturn
 
 import faust
+import mode.loop
 
 from hub.exchange.floor import Floor
 from hub.exchange.transport import ChunkSchema
@@ -94,7 +95,8 @@ async def serve_new_datasets(app: ExchangeApp) -> None:
 
 
 def execute() -> NoReturn:
-    """Run the worker until SIGTERM or SIGINT; exits 0 with no transaction open."""
+    """Run the worker on uvloop until SIGTERM or SIGINT; exits 0 with no transaction open."""
+    mode.loop.use("uvloop")
     worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None  # it writes escape codes for a terminal between the lines of the log
     worker.execute_from_commandline()
