@@ -33,8 +33,8 @@ impl IdentifierKind {
     }
 }
 
-/// Room for the forms that a text passes through, used again for each.
-#[derive(Clone, Debug, Default)]
+/// Room for the forms that a text passes through, used again for each. Holds personal values: never shown.
+#[derive(Default)]
 pub struct Forms {
     normalised: String,
     form: Vec<u8>,

@@ -2,12 +2,6 @@
 
 use super::{short, write};
 
-/// Tells whether every byte is ASCII.
-#[inline]
-pub fn is_ascii(text: &[u8]) -> bool {
-    text.is_ascii()
-}
-
 /// Writes `text` with `*` for every character but the kept ones; all of it where the kept parts would cover it.
 #[inline]
 pub fn mask(text: &[u8], keep_first: usize, keep_last: usize, out: &mut Vec<u8>) {
@@ -71,7 +65,7 @@ fn below(bytes: usize) -> u128 {
 
 #[inline(never)]
 fn mask_long(text: &[u8], keep_first: usize, keep_last: usize, out: &mut Vec<u8>) {
-    if !is_ascii(text) {
+    if !text.is_ascii() {
         return mask_characters(text, keep_first, keep_last, out);
     }
     let length = text.len();
@@ -110,7 +104,7 @@ pub fn prefix(text: &[u8], characters: usize, out: &mut Vec<u8>) {
 #[inline]
 fn behind(text: &[u8], characters: usize) -> usize {
     let ahead = characters.min(text.len());
-    if is_ascii(&text[..ahead]) {
+    if text[..ahead].is_ascii() {
         return ahead;
     }
     let mut left = characters;
