@@ -13,7 +13,20 @@ from aiokafka.errors import RequestTimedOutError
 from kernel_kit import LANE, SCOPE, TOPIC_ID
 
 from hub.broker.batches import read_records
-from hub.broker.protocol import EndTxn, InitProducerId, ListOffsets, Metadata, OffsetFetch, Produce, TxnOffsetCommit
+from hub.broker.protocol import (
+    Appended,
+    EndTxn,
+    InitProducerId,
+    ListOffsets,
+    Metadata,
+    OffsetAnswer,
+    OffsetFetch,
+    Produce,
+    ProduceAnswer,
+    ProducerAnswer,
+    Request,
+    TxnOffsetCommit,
+)
 from hub.broker.transactions import Coordinators
 from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
 from hub.exchange.lane import Lane
@@ -56,7 +69,7 @@ class TinyKafka:
 
     async def send(self, _node: int, wrapped: Any, **_: Any) -> Any:
         """Answer a request."""
-        request = wrapped.prepare({})
+        request = wrapped if isinstance(wrapped, Request) else wrapped.prepare({})
         kind = type(request).__name__
         self.asked.append(kind)
         scripted = self.answers.get(kind) or [0]
@@ -97,23 +110,22 @@ class TinyKafka:
         if code == 0:
             self._open, self._pending = [], None
             self.epoch += 1
-        return SimpleNamespace(error_code=code, producer_id=7, producer_epoch=self.epoch)
+        return ProducerAnswer(code, 7, self.epoch)
 
     def _TxnOffsetCommit(self, request: TxnOffsetCommit, code: int) -> Any:  # noqa: N802 - named for the request
-        topic, rows, _ = request.topics[0]
         code = code or (FENCED if request.producer_epoch != self.epoch else 0)
         if code == 0:
-            self._pending = (rows[0][1], rows[0][3])
-        return SimpleNamespace(topics=[(topic, [(rows[0][0], code, {})], {})])
+            self._pending = (request.offset, request.metadata)
+        return OffsetAnswer(code)
 
     def _Produce(self, request: Produce, code: int) -> Any:  # noqa: N802 - named for the request
-        answers: list[Any] = []
-        for topic, batches in request._topics.items():
+        rows: list[Appended] = []
+        for topic, batches in request.topics.items():
             found = code or self.refusing.get(topic, 0 if topic in self.topics else UNKNOWN_TOPIC)
             if found == 0:
                 self._open += [(topic, partition, bytes(data)) for partition, data in batches]
-            answers.append((topic, [(partition, found, 0, self.append_ms) for partition, _ in batches], {}))
-        return SimpleNamespace(topics=answers)
+            rows += [Appended(topic, partition, found, 0, self.append_ms) for partition, _ in batches]
+        return ProduceAnswer(tuple(rows))
 
     def _EndTxn(self, request: EndTxn, code: int) -> Any:  # noqa: N802 - named for the request
         if code == 0:
@@ -122,7 +134,7 @@ class TinyKafka:
                 self.offset = self._pending or self.offset
             self._open, self._pending = [], None
             self.epoch += 1
-        return SimpleNamespace(error_code=code, producer_id=7, producer_epoch=self.epoch)
+        return ProducerAnswer(code, 7, self.epoch)
 
     def _OffsetFetch(self, _request: OffsetFetch, code: int) -> Any:  # noqa: N802 - named for the request
         rows: list[Any] = [] if self.offset is None else [(LANE.partition, self.offset[0], -1, self.offset[1], 0, {})]

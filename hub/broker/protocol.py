@@ -1,7 +1,9 @@
-"""Requests of Kafka's current transaction protocol, as structures of aiokafka's protocol module.
+"""Requests of Kafka's current transaction protocol, and a few of its others, each of one fixed version.
 
-aiokafka 0.14 speaks TxnOffsetCommit v0, EndTxn v0 and Metadata v5; exactly-once lanes need the versions below (KIP-447,
-KIP-516, KIP-890). This is the one file that knows these layouts; ``tests/contract`` holds the private API that it touches.
+aiokafka 0.14 speaks TxnOffsetCommit v0, EndTxn v0 and Metadata v5; exactly-once lanes need the versions below (KIP-447, KIP-516,
+KIP-890). What a step asks stands here in compact form, written and read by hand: it is asked thousands of times a second, and
+aiokafka's schemas cost ten times as much. What is asked now and then stands as such a schema. This is the one file that knows
+these layouts; ``tests/contract`` holds the private API that it touches.
 Source: the message definitions of Apache Kafka 4.x, ``clients/src/main/resources/common/message``.
 """
 
@@ -9,7 +11,7 @@ import struct
 import uuid
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeAlias
 
 from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -24,14 +26,234 @@ from aiokafka.protocol.types import (
     Schema,
     String,
     TaggedFields,
-    UnsignedVarInt32,
 )
 
+from hub.broker.compact import NO_TAGS, NULL, after_tags, read_length, read_text, text, varint
+
+Data: TypeAlias = bytes | bytearray | memoryview
+"""What is sent without a copy: these, and whatever else has the buffer protocol."""
+
 _TEXT = CompactString("utf-8")
+_PRODUCER: Final = struct.Struct(">qh")
+_ANSWER_CODE: Final = struct.Struct(">ih")
+_ANSWER_PRODUCER: Final = struct.Struct(">ihqh")
+_ANSWER_BATCH: Final = struct.Struct(">ihqqq")
+_ALL_REPLICAS: Final = -1
+
+
+class Answer(Protocol):
+    """The type of an answer to a ``Request``."""
+
+    @classmethod
+    def read(cls, frame: memoryview) -> Self:
+        """Read the body of an answer; IndexError, ValueError or struct.error where it is none."""
+
+
+class Request:
+    """A request of one flexible version, in compact form."""
+
+    API_KEY: ClassVar[int]
+    API_VERSION: ClassVar[int]
+    RESPONSE_TYPE: ClassVar[type[Answer]]
+
+    def parts(self) -> list[Data]:
+        """Return the body as buffers in their order."""
+        raise NotImplementedError
+
+
+class ProducerAnswer(NamedTuple):
+    """Answer to InitProducerId and EndTxn: whoever has the id goes on with this producer id and epoch."""
+
+    error_code: int
+    producer_id: int
+    producer_epoch: int
+
+    @classmethod
+    def read(cls, frame: memoryview) -> Self:
+        """Read a body."""
+        return cls(*_ANSWER_PRODUCER.unpack_from(frame)[1:])
+
+
+class InitProducerId(Request):
+    """Take a transactional id over: fences its owner and ends its transaction."""
+
+    API_KEY = 22
+    API_VERSION = 4
+    RESPONSE_TYPE = ProducerAnswer
+
+    def __init__(self, *, transactional_id: str, timeout_ms: int) -> None:
+        """Nobody's producer id is named: whoever asks becomes the owner."""
+        self.transactional_id = transactional_id
+        self.timeout_ms = timeout_ms
+
+    def parts(self) -> list[Data]:
+        """Return the body."""
+        return [text(self.transactional_id) + struct.pack(">i", self.timeout_ms) + _PRODUCER.pack(-1, -1) + NO_TAGS]
+
+
+class EndTxn(Request):
+    """Commit or abort; from version 5 the answer carries the epoch of the next transaction (KIP-890)."""
+
+    API_KEY = 26
+    API_VERSION = 5
+    RESPONSE_TYPE = ProducerAnswer
+
+    def __init__(self, *, transactional_id: str, producer_id: int, producer_epoch: int, committed: bool) -> None:
+        """End the transaction of this producer."""
+        self.transactional_id = transactional_id
+        self.producer_id = producer_id
+        self.producer_epoch = producer_epoch
+        self.committed = committed
+
+    def parts(self) -> list[Data]:
+        """Return the body."""
+        producer = _PRODUCER.pack(self.producer_id, self.producer_epoch)
+        return [text(self.transactional_id) + producer + (b"\1" if self.committed else b"\0") + NO_TAGS]
+
+
+class OffsetAnswer(NamedTuple):
+    """Answer to TxnOffsetCommit of one partition."""
+
+    error_code: int
+
+    @classmethod
+    def read(cls, frame: memoryview) -> Self:
+        """Read a body."""
+        _, at = read_length(frame, 4)
+        _, at = read_text(frame, at)
+        _, at = read_length(frame, at)
+        return cls(_ANSWER_CODE.unpack_from(frame, at)[1])
+
+
+class TxnOffsetCommit(Request):
+    """Commit one offset inside the transaction, with generation and member (KIP-447); version 5 adds the group implicitly."""
+
+    API_KEY = 28
+    API_VERSION = 5
+    RESPONSE_TYPE = OffsetAnswer
+
+    def __init__(  # noqa: PLR0913 - what the protocol asks for, by name
+        self,
+        *,
+        transactional_id: str,
+        group: str,
+        producer_id: int,
+        producer_epoch: int,
+        generation: int,
+        member: str,
+        topic: str,
+        partition: int,
+        offset: int,
+        metadata: str,
+    ) -> None:
+        """Commit ``offset`` of one partition, as ``member`` of the group's ``generation``."""
+        self.transactional_id = transactional_id
+        self.group = group
+        self.producer_id = producer_id
+        self.producer_epoch = producer_epoch
+        self.generation = generation
+        self.member = member
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.metadata = metadata
+
+    def parts(self) -> list[Data]:
+        """Return the body."""
+        return [
+            b"".join(
+                (
+                    text(self.transactional_id),
+                    text(self.group),
+                    struct.pack(">qhi", self.producer_id, self.producer_epoch, self.generation),
+                    text(self.member),
+                    NULL,  # no static instance
+                    varint(2),
+                    text(self.topic),
+                    varint(2),
+                    struct.pack(">iqi", self.partition, self.offset, -1),
+                    text(self.metadata),
+                    NO_TAGS * 3,
+                )
+            )
+        ]
+
+
+class Appended(NamedTuple):
+    """What a broker answered for one batch."""
+
+    topic: str
+    partition: int
+    code: int
+    base_offset: int
+    append_ms: int
+    """-1 where the topic is not stamped by the broker."""
+
+
+class ProduceAnswer(NamedTuple):
+    """Answer to Produce."""
+
+    rows: tuple[Appended, ...]
+
+    @classmethod
+    def read(cls, frame: memoryview) -> Self:
+        """Read a body."""
+        topics, at = read_length(frame, 0)
+        rows: list[Appended] = []
+        for _ in range(topics):
+            topic, at = read_text(frame, at)
+            partitions, at = read_length(frame, at)
+            for _ in range(partitions):
+                partition, code, base_offset, append_ms, _ = _ANSWER_BATCH.unpack_from(frame, at)
+                rows.append(Appended(topic, partition, code, base_offset, append_ms))
+                at = _after_errors(frame, at + _ANSWER_BATCH.size)
+            at = after_tags(frame, at)
+        return cls(tuple(rows))
+
+
+def _after_errors(frame: memoryview, at: int) -> int:
+    """Return where a batch's row ends: its errors by record, its message (both may quote a record) and its tags are not read."""
+    errors, at = read_length(frame, at)
+    for _ in range(errors):
+        size, at = read_length(frame, at + 4)
+        at = after_tags(frame, at + size)
+    size, at = read_length(frame, at)
+    return after_tags(frame, at + size)
+
+
+class Produce(Request):
+    """Produce prebuilt batches, acks of all replicas; from version 12 partitions join the transaction implicitly.
+
+    The batches are parts of their own: nothing is joined, however large they are.
+    """
+
+    API_KEY = 0
+    API_VERSION = 12
+    RESPONSE_TYPE = ProduceAnswer
+
+    def __init__(self, *, transactional_id: str | None, timeout_ms: int, topics: Mapping[str, Sequence[tuple[int, Data]]]) -> None:
+        """Keep the batches; ``topics`` maps a topic to (partition, record batch), one batch for a partition."""
+        self.transactional_id = transactional_id
+        self.timeout_ms = timeout_ms
+        self.topics = topics
+
+    def parts(self) -> list[Data]:
+        """Return the body: what stands between two batches is one part."""
+        out: list[Data] = []
+        between = [text(self.transactional_id), struct.pack(">hi", _ALL_REPLICAS, self.timeout_ms), varint(len(self.topics) + 1)]
+        for topic, partitions in self.topics.items():
+            between += (text(topic), varint(len(partitions) + 1))
+            for partition, data in partitions:
+                between += (struct.pack(">i", partition), varint(len(data) + 1))
+                out += (b"".join(between), data)
+                between = [NO_TAGS]
+            between.append(NO_TAGS)
+        between.append(NO_TAGS)
+        return [*out, b"".join(between)]
 
 
 class FixedVersion:
-    """A request of one version, where aiokafka expects a builder that negotiates."""
+    """A request of one version in aiokafka's schemas, where aiokafka expects a builder that negotiates."""
 
     def __init__(self, request: RequestStruct) -> None:
         """Wrap ``request``."""
@@ -50,171 +272,6 @@ class _Uuid:
     @classmethod
     def decode(cls, source: BytesIO) -> uuid.UUID:
         return uuid.UUID(bytes=source.read(16))
-
-
-class InitProducerIdResponse(Response):
-    """Answer to InitProducerId."""
-
-    API_KEY = 22
-    API_VERSION = 4
-    SCHEMA = Schema(
-        ("throttle_ms", Int32), ("error_code", Int16), ("producer_id", Int64), ("producer_epoch", Int16), ("tags", TaggedFields)
-    )
-
-
-class InitProducerId(RequestStruct):
-    """Take a transactional id over: fences its owner and ends its transaction."""
-
-    API_KEY = 22
-    API_VERSION = 4
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = InitProducerIdResponse
-    SCHEMA = Schema(
-        ("transactional_id", _TEXT), ("timeout_ms", Int32), ("producer_id", Int64), ("producer_epoch", Int16), ("tags", TaggedFields)
-    )
-
-
-class EndTxnResponse(Response):
-    """Answer to EndTxn."""
-
-    API_KEY = 26
-    API_VERSION = 5
-    SCHEMA = Schema(
-        ("throttle_ms", Int32), ("error_code", Int16), ("producer_id", Int64), ("producer_epoch", Int16), ("tags", TaggedFields)
-    )
-
-
-class EndTxn(RequestStruct):
-    """Commit or abort; from version 5 the answer carries the epoch of the next transaction (KIP-890)."""
-
-    API_KEY = 26
-    API_VERSION = 5
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = EndTxnResponse
-    SCHEMA = Schema(
-        ("transactional_id", _TEXT), ("producer_id", Int64), ("producer_epoch", Int16), ("committed", Boolean), ("tags", TaggedFields)
-    )
-
-
-class TxnOffsetCommitResponse(Response):
-    """Answer to TxnOffsetCommit."""
-
-    API_KEY = 28
-    API_VERSION = 5
-    SCHEMA = Schema(
-        ("throttle_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", _TEXT),
-                ("partitions", CompactArray(("partition", Int32), ("error_code", Int16), ("tags", TaggedFields))),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class TxnOffsetCommit(RequestStruct):
-    """Commit offsets inside the transaction, with generation and member (KIP-447); version 5 adds the group implicitly."""
-
-    API_KEY = 28
-    API_VERSION = 5
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = TxnOffsetCommitResponse
-    SCHEMA = Schema(
-        ("transactional_id", _TEXT),
-        ("group", _TEXT),
-        ("producer_id", Int64),
-        ("producer_epoch", Int16),
-        ("generation", Int32),
-        ("member", _TEXT),
-        ("instance", _TEXT),
-        (
-            "topics",
-            CompactArray(
-                ("name", _TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", _TEXT), ("tags", TaggedFields)
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class ProduceResponse(Response):
-    """Answer to Produce."""
-
-    API_KEY = 0
-    API_VERSION = 12
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(
-                ("name", _TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("error_code", Int16),
-                        ("base_offset", Int64),
-                        ("append_ms", Int64),
-                        ("log_start_offset", Int64),
-                        ("record_errors", CompactArray(("index", Int32), ("message", _TEXT), ("tags", TaggedFields))),
-                        ("message", _TEXT),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("throttle_ms", Int32),
-        ("tags", TaggedFields),
-    )
-
-
-class Produce(RequestStruct):
-    """Produce prebuilt batches, acks of all replicas; from version 12 partitions join the transaction implicitly.
-
-    Encoded with one join of the parts, where aiokafka's own request copies the batches about six times.
-    """
-
-    API_KEY = 0
-    API_VERSION = 12
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = ProduceResponse
-    SCHEMA = Schema(("transactional_id", _TEXT), ("topics", Int32))
-
-    def __init__(
-        self, *, transactional_id: str | None, timeout_ms: int, topics: Mapping[str, Sequence[tuple[int, bytes | bytearray]]]
-    ) -> None:
-        """Keep the parts; ``topics`` maps a topic to (partition, record batch)."""
-        self._transactional_id = transactional_id
-        self._timeout_ms = timeout_ms
-        self._topics = topics
-
-    def encode(self) -> bytes:
-        """Return the body."""
-        length = UnsignedVarInt32.encode
-        out: list[bytes | bytearray] = [_TEXT.encode(self._transactional_id), struct.pack(">hi", -1, self._timeout_ms)]
-        out.append(length(len(self._topics) + 1))
-        for topic, partitions in self._topics.items():
-            out.append(_TEXT.encode(topic))
-            out.append(length(len(partitions) + 1))
-            for partition, data in partitions:
-                out += (struct.pack(">i", partition), length(len(data) + 1), data, b"\0")
-            out.append(b"\0")
-        out.append(b"\0")
-        return b"".join(out)
-
-    def __repr__(self) -> str:
-        """Return the shape only: a debug log must not hold records."""
-        return f"Produce(topics={len(self._topics)})"
 
 
 class OffsetFetchResponse(Response):

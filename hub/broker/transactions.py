@@ -5,9 +5,9 @@ Theory of operation (KIP-890, KIP-447; measured in the studies behind the design
 * ``initialise`` is InitProducerId until it answers 0. It fences whoever had the id and ends that one's transaction. Only 0 is
   a fence: on 51 the owner may still go on.
 * ``commit_offset`` goes first and alone: it meets the markers of the last transaction (51, 19) with 200 bytes.
-* ``produce`` sends every batch of the step in one request per broker and returns the latest append time. Retries keep their
-  sequence numbers. A topic that is gone or refuses is definite and named; everything else that is not understood means that
-  the transaction is lost: initialise again and read the position.
+* ``produce`` sends every batch of the step in one request per broker and returns the latest append time. A batch that can be
+  stamped in place is never copied. Retries keep their sequence numbers. A topic that is gone or refuses is definite and named;
+  everything else that is not understood means that the transaction is lost: initialise again and read the position.
 * ``end`` bumps the epoch (EndTxn v5), so that a late request of this transaction can never reach the next.
 
 Every retry loop ends before the transaction times out at the broker. Never ``end`` after ``Fenced``.
@@ -18,13 +18,14 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka import errors as kafka_errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from hub.broker.batches import stamp
+from hub.broker.connection import Client
 from hub.broker.protocol import (
     EndTxn,
     FixedVersion,
@@ -32,6 +33,7 @@ from hub.broker.protocol import (
     ListOffsets,
     OffsetFetch,
     Produce,
+    ProduceAnswer,
     TxnOffsetCommit,
     describe,
 )
@@ -58,12 +60,22 @@ EARLIEST: Final = -2
 LATEST: Final = -1
 
 
+class Stampable(Protocol):
+    """A record batch in memory of its own, which takes its producer's numbers in place; it has the buffer protocol."""
+
+    def stamp(self, producer_id: int, epoch: int, sequence: int, transactional: bool) -> None:  # noqa: FBT001 - the native type's
+        """Set producer id, epoch, base sequence and the transactional bit, and make the CRC anew."""
+
+    def __len__(self) -> int:
+        """Return the size of the batch."""
+
+
 class Output(NamedTuple):
     """A record batch for one partition, not stamped yet."""
 
     topic: str
     partition: int
-    data: bytes
+    data: bytes | Stampable
     records: int
 
 
@@ -92,7 +104,7 @@ class Undeliverable(Exception):  # noqa: N818 - a state
 
 async def open_client(bootstrap: str, *, client_id: str) -> AIOKafkaClient:
     """Return a connected client; HUB-BROKER-001 when no broker answers."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    client = Client(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await client.bootstrap()
     except kafka_errors.KafkaError as error:
@@ -117,7 +129,7 @@ class Coordinators:
                 if node is None:
                     node = await self._client.coordinator_lookup(kind, key)
                     self._nodes[kind, key] = node
-                return await self._client.send(node, FixedVersion(request), group=ConnectionGroup.COORDINATION)
+                return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
             except kafka_errors.KafkaError as error:
                 self.forget(kind, key)
                 if time.monotonic() > deadline:
@@ -134,13 +146,23 @@ class Coordinators:
 class Transaction:
     """One transactional id: begin by ``initialise``, then any number of offset commits, produces and ends."""
 
-    def __init__(self, client: AIOKafkaClient, coordinators: Coordinators, *, transactional_id: str, group: str, timeout_ms: int) -> None:
-        """Nothing is sent yet."""
+    def __init__(
+        self,
+        client: AIOKafkaClient,
+        coordinators: Coordinators,
+        *,
+        transactional_id: str,
+        group: str,
+        timeout_ms: int,
+        line: Any = ConnectionGroup.DEFAULT,
+    ) -> None:
+        """Nothing is sent yet. ``line`` names the connection to each broker that batches are produced on."""
         self._client = client
         self._coordinators = coordinators
         self._id = transactional_id
         self._group = group
         self._timeout_ms = timeout_ms
+        self._line = line
         self._producer_id = -1
         self._epoch = -1
         self._sequences: dict[tuple[str, int], int] = {}
@@ -151,20 +173,26 @@ class Transaction:
     async def initialise(self) -> None:
         """Own the id: fence whoever had it and end that one's transaction. Returns when that is done."""
         deadline = time.monotonic() + max(self._timeout_ms, 30_000) / 1000
-        request = InitProducerId(self._id, self._timeout_ms, -1, -1, {})
-        answer = await self._coordinate(CoordinationType.TRANSACTION, self._id, request, lambda found: found.error_code, deadline=deadline)
+        request = InitProducerId(transactional_id=self._id, timeout_ms=self._timeout_ms)
+        answer = await self._coordinate(CoordinationType.TRANSACTION, self._id, request, deadline=deadline)
         self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
         self._sequences.clear()
 
     async def commit_offset(self, partition: TopicPartition, offset: int, metadata: str, *, generation: int = -1, member: str = "") -> None:
         """Commit one source offset with its metadata inside the transaction, as a member of the group."""
-        row: tuple[Any, ...] = (partition.partition, offset, -1, metadata, {})
         request = TxnOffsetCommit(
-            self._id, self._group, self._producer_id, self._epoch, generation, member, None, [(partition.topic, [row], {})], {}
+            transactional_id=self._id,
+            group=self._group,
+            producer_id=self._producer_id,
+            producer_epoch=self._epoch,
+            generation=generation,
+            member=member,
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=offset,
+            metadata=metadata,
         )
-        await self._coordinate(
-            CoordinationType.GROUP, self._group, request, lambda found: found.topics[0][1][0][1], deadline=self._deadline()
-        )
+        await self._coordinate(CoordinationType.GROUP, self._group, request, deadline=self._deadline())
 
     async def produce(self, outputs: Sequence[Output]) -> int:
         """Send every output, several per partition in their order; returns the latest append time in milliseconds."""
@@ -184,25 +212,26 @@ class Transaction:
 
     async def end(self, *, commit: bool) -> None:
         """Commit or abort; the id is ready for the next transaction afterwards."""
-        request = EndTxn(self._id, self._producer_id, self._epoch, commit, {})
-        answer = await self._coordinate(
-            CoordinationType.TRANSACTION, self._id, request, lambda found: found.error_code, deadline=self._deadline()
-        )
+        request = EndTxn(transactional_id=self._id, producer_id=self._producer_id, producer_epoch=self._epoch, committed=commit)
+        answer = await self._coordinate(CoordinationType.TRANSACTION, self._id, request, deadline=self._deadline())
         self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
         self._sequences.clear()
 
-    def _stamp(self, output: Output) -> bytearray:
+    def _stamp(self, output: Output) -> Any:
         place = (output.topic, output.partition)
         sequence = self._sequences.get(place, 0)
         self._sequences[place] = sequence + output.records
-        return stamp(output.data, producer_id=self._producer_id, epoch=self._epoch, sequence=sequence, transactional=True)
+        if isinstance(output.data, bytes):
+            return stamp(output.data, producer_id=self._producer_id, epoch=self._epoch, sequence=sequence, transactional=True)
+        output.data.stamp(self._producer_id, self._epoch, sequence, True)
+        return output.data
 
-    async def _coordinate(self, kind: Any, key: str, request: Any, code_of: Callable[[Any], int], *, deadline: float) -> Any:
+    async def _coordinate(self, kind: Any, key: str, request: Any, *, deadline: float) -> Any:
         """Send until the answer's code is 0; Fenced or Lost otherwise."""
         pause = 0.002
         while True:
             answer = await self._coordinators.send(kind, key, request, deadline=deadline)
-            code = code_of(answer)
+            code = answer.error_code
             if code == 0:
                 return answer
             if code in FENCED:
@@ -218,7 +247,7 @@ class Transaction:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.05)
 
-    async def _send(self, items: list[tuple[str, int, bytearray]]) -> int:
+    async def _send(self, items: list[tuple[str, int, Any]]) -> int:
         """Send at most one batch per partition until each is acknowledged; returns the latest append time."""
         deadline = self._deadline()
         unknown_until = time.monotonic() + UNKNOWN_TOPIC_FOR_S
@@ -243,37 +272,27 @@ class Transaction:
             await asyncio.sleep(0.02)
         return append_ms
 
-    def _by_leader(self, items: list[tuple[str, int, bytearray]]) -> dict[int | None, list[tuple[str, int, bytearray]]]:
-        found: dict[int | None, list[tuple[str, int, bytearray]]] = defaultdict(list)
+    def _by_leader(self, items: list[tuple[str, int, Any]]) -> dict[int | None, list[tuple[str, int, Any]]]:
+        found: dict[int | None, list[tuple[str, int, Any]]] = defaultdict(list)
         for item in items:
             leader = self._client.cluster.leader_for_partition(KafkaPartition(item[0], item[1]))
             found[leader].append(item)
         return found
 
-    async def _send_to(self, node: int | None, items: list[tuple[str, int, bytearray]]) -> tuple[int, dict[tuple[str, int], int]]:
+    async def _send_to(self, node: int | None, items: list[tuple[str, int, Any]]) -> tuple[int, dict[tuple[str, int], int]]:
         """Return the latest append time and the codes of the partitions that have to go again."""
         if node is None or node < 0:
             return -1, {item[:2]: UNKNOWN_TOPIC if node is None else NO_LEADER for item in items}
-        topics: dict[str, list[tuple[int, bytes | bytearray]]] = defaultdict(list)
+        topics: dict[str, list[tuple[int, Any]]] = defaultdict(list)
         for topic, partition, data in items:
             topics[topic].append((partition, data))
         request = Produce(transactional_id=self._id, timeout_ms=REQUEST_TIMEOUT_MS, topics=topics)
         try:
-            answer = await self._client.send(node, FixedVersion(request))
+            answer: ProduceAnswer = await self._client.send(node, request, group=self._line)
         except kafka_errors.KafkaError:
             return -1, {item[:2]: NO_LEADER for item in items}
-        return _read_produce(answer)
-
-
-def _read_produce(answer: Any) -> tuple[int, dict[tuple[str, int], int]]:
-    append_ms, failed = -1, {}
-    for topic, partitions, _ in answer.topics:
-        for partition, code, _, appended, *_ in partitions:
-            if code == 0:
-                append_ms = max(append_ms, appended)
-            else:
-                failed[topic, partition] = code
-    return append_ms, failed
+        append_ms = max((row.append_ms for row in answer.rows if row.code == 0), default=-1)
+        return append_ms, {(row.topic, row.partition): row.code for row in answer.rows if row.code != 0}
 
 
 def _raise_definite(codes: Mapping[tuple[str, int], int], *, gone: Collection[tuple[str, int]]) -> None:
@@ -301,7 +320,7 @@ async def fence(
 async def committed_offset(coordinators: Coordinators, *, group: str, partition: TopicPartition) -> tuple[int, str] | None:
     """Return the committed offset and its metadata as they stand, None where there is none."""
     deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
-    request = OffsetFetch(group, [(partition.topic, [partition.partition], {})], False, {})
+    request = FixedVersion(OffsetFetch(group, [(partition.topic, [partition.partition], {})], False, {}))
     while True:
         answer = await coordinators.send(CoordinationType.GROUP, group, request, deadline=deadline)
         rows = answer.topics[0][1] if answer.topics else []
@@ -356,10 +375,10 @@ async def append(client: AIOKafkaClient, *, topic: str, partition: int, data: by
         if leader not in {None, -1}:
             request = Produce(transactional_id=None, timeout_ms=REQUEST_TIMEOUT_MS, topics={topic: [(partition, data)]})
             try:
-                answer = await client.send(leader, FixedVersion(request))
-                _, code, offset, *_ = answer.topics[0][1][0]
+                answer: ProduceAnswer = await client.send(leader, request)
+                code = answer.rows[0].code
                 if code == 0:
-                    return int(offset)
+                    return answer.rows[0].base_offset
             except kafka_errors.KafkaError:
                 code = NO_LEADER
         if time.monotonic() > deadline or code not in STALE | BUSY:

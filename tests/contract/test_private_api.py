@@ -1,11 +1,13 @@
 """The private API of faust and aiokafka that the hub touches, under exact pins: this fails first when a pin moves."""
 
+import asyncio
 import inspect
 from importlib.metadata import entry_points, version
 
 import faust
 import pytest
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection, AIOKafkaProtocol
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.consumer import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -100,3 +102,24 @@ def test_requests_of_one_version_are_accepted_by_the_client() -> None:
     )
     assert {"FLEXIBLE_VERSION", "build_request_header", "parse_response_header"} <= set(dir(RequestStruct))
     assert ConnectionGroup.COORDINATION == 1
+
+
+def test_a_connection_is_what_its_class_can_be_changed_of() -> None:
+    """``hub.broker.connection`` takes a connection over once it is open: reading and asking are its own from then on."""
+    source = inspect.getsource(AIOKafkaConnection)
+    for name in ("_requests", "_read_task", "_protocol", "_writer", "_last_action", "_client_id"):
+        assert f"self.{name}" in source
+    assert "(correlation_id, request_struct, fut)" in source
+    assert list(inspect.signature(AIOKafkaConnection.close).parameters) == ["self", "reason", "exc"]
+    assert list(inspect.signature(AIOKafkaConnection._handle_frame).parameters) == ["self", "resp"]
+    assert issubclass(AIOKafkaProtocol, asyncio.streams.FlowControlMixin)
+    assert "self._paused = False" in inspect.getsource(asyncio.streams.FlowControlMixin.__init__)
+
+
+def test_the_client_keeps_its_connections_by_node_and_group() -> None:
+    """Any group that can be hashed is a connection of its own; a new one is given to nobody before ``_get_conn`` returns."""
+    source = inspect.getsource(AIOKafkaClient._get_conn)
+    assert "conn_id = (node_id, group)" in source
+    assert source.rstrip().endswith("return self._conns[conn_id]")
+    assert list(inspect.signature(AIOKafkaClient._get_conn).parameters) == ["self", "node_id", "group", "no_hint"]
+    assert "_request_timeout_ms" in inspect.getsource(AIOKafkaClient.__init__)
