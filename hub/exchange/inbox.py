@@ -10,10 +10,12 @@ import contextlib
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from hub.broker.transactions import EARLIEST, list_offset
 from hub.exchange.context import LaneContext
+from hub.exchange.transport import split
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 
@@ -29,6 +31,19 @@ class Taken(NamedTuple):
     gaps: int
     lost: int
     """Offsets at the beginning that retention took before they were read."""
+
+    def cut(self, offset: int) -> tuple["Taken", tuple[Chunk, ...]]:
+        """Return what lies below ``offset``, and the chunks that hold the rest."""
+        if offset >= self.next_offset:
+            return self, ()
+        below = [chunk for chunk in self.chunks if chunk.next_offset <= offset]
+        gaps = sum(chunk.gaps for chunk in below)
+        rest = self.chunks[len(below) :]
+        if rest[0].first_offset < offset:
+            gaps_below, later = split(rest[0], offset)
+            below.append(rest[0])
+            gaps, rest = gaps + gaps_below, (later, *rest[1:])
+        return Taken(tuple(below), self.first_offset, offset, gaps, self.lost), rest
 
 
 class Inbox:
@@ -78,6 +93,11 @@ class Inbox:
                 self._paused = True
                 self._context.flow.pause(self._partition)
         self._arrived.set()
+
+    def give_back(self, chunks: Sequence[Chunk]) -> None:
+        """Put chunks that were drained, and not decided, before all others."""
+        if self._open:
+            self._queue.extendleft(reversed(chunks))
 
     async def drain(self, position: int) -> Taken | None:
         """Return chunks from ``position`` on, of at most ``step_ms`` and ``step_bytes_max``; None when closed."""

@@ -140,10 +140,12 @@ class Lane:
         now_ms = self._context.clock.now_ms()
         for _ in range(RERUNS_MAX):
             decision = await self._decide(position, taken, now_ms=now_ms)
-            step = step_of(self.partition, position, taken, plan=decision.plan, verdict=decision.verdict, context=self._context)
+            part, rest = taken.cut(decision.verdict.next_offset)
+            step = step_of(self.partition, position, part, plan=decision.plan, verdict=decision.verdict, context=self._context)
             append_ms = await self._write(step)
             if append_ms is not None and self._holds(decision, append_ms):
                 await self._commit()
+                self._inbox.give_back(rest)
                 self.next_offset = step.position.offset
                 self._context.observer.step_committed(step.usage, plan=decision.plan, seconds=time.monotonic() - began)
                 self._context.observer.quarantined(self.partition.topic, step.rejects)

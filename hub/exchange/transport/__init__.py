@@ -5,5 +5,6 @@ private API on the consuming side; does not own offsets (lanes do) nor what is i
 """
 
 from hub.exchange.transport.consumer import ChunkSchema, Lanes, Transport
+from hub.exchange.transport.fetch import split
 
-__all__ = ["ChunkSchema", "Lanes", "Transport"]
+__all__ = ["ChunkSchema", "Lanes", "Transport", "split"]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 
 from hub.broker.batches import BatchHeader, headers, offset_deltas
@@ -103,6 +104,28 @@ def read_chunk(partition: TopicPartition, data: bytes, *, aborted: Sequence[tupl
     return Chunk(partition=partition, data=_joined(data, kept), first_offset=fetch_offset, next_offset=expected, gaps=gaps)
 
 
+def split(chunk: Chunk, offset: int) -> tuple[int, Chunk]:
+    """Return the gaps of ``chunk`` below ``offset``, and the rest from there on: a kernel may end a step inside a chunk.
+
+    Both are counted from headers, as ``read_chunk`` counts; deltas are walked only where the batch that is cut may be compacted.
+    """
+    gaps, expected, begin = 0, chunk.first_offset, len(chunk.data)
+    for start, end, header in headers(chunk.data):
+        last = header.base_offset + header.last_offset_delta
+        if last < chunk.first_offset:
+            continue
+        if last >= offset:
+            begin = start
+            if header.base_offset < offset:
+                gaps += max(0, header.base_offset - expected) + _gaps_below(header, chunk.data[start:end], expected, offset)
+                expected = offset
+            break
+        gaps += max(0, header.base_offset - expected) + _gaps_inside(header, chunk.data[start:end], chunk.first_offset)
+        expected = last + 1
+    gaps += offset - expected
+    return gaps, msgspec.structs.replace(chunk, data=chunk.data[begin:], first_offset=offset, gaps=chunk.gaps - gaps)
+
+
 def _joined(data: bytes, kept: Sequence[tuple[int, int]]) -> bytes:
     """Return the kept spans back to back; the bytes themselves where nothing is left out."""
     unbroken = all(before[1] == after[0] for before, after in pairwise(kept))
@@ -167,6 +190,19 @@ def _gaps_inside(header: BatchHeader, batch: bytes, fetch_offset: int) -> int:
     except ValueError:
         return 0
     return span - cut - sum(1 for delta in deltas if delta >= cut)
+
+
+def _gaps_below(header: BatchHeader, batch: bytes, fetch_offset: int, offset: int) -> int:
+    """Return offsets of a kept batch, from ``fetch_offset`` on and below ``offset``, that hold no record."""
+    first = max(0, fetch_offset - header.base_offset)
+    cut = offset - header.base_offset
+    if not 0 <= header.records < header.last_offset_delta + 1:
+        return 0
+    try:
+        deltas = offset_deltas(batch)
+    except ValueError:
+        return 0
+    return cut - first - sum(1 for delta in deltas if first <= delta < cut)
 
 
 def chunk_fetcher(is_data: Callable[[str], bool]) -> type[Any]:

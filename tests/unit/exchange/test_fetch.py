@@ -2,8 +2,12 @@
 
 import struct
 
-from hub.broker.batches import build_batches, stamp
-from hub.exchange.transport.fetch import read_chunk
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.broker.batches import build_batches, headers, read_records, stamp
+from hub.exchange.transport.fetch import read_chunk, split
 from hub.model.names import TopicPartition
 
 LANE = TopicPartition("dept.transport.flights", 0)
@@ -92,3 +96,44 @@ def test_a_batch_that_claims_more_records_than_offsets_has_no_negative_gaps() ->
     chunk = read_chunk(LANE, _batch(0, 5, claimed=1_000_000), aborted=[], fetch_offset=0)
     assert chunk is not None
     assert chunk.gaps == 0
+
+
+@st.composite
+def _layouts(draw: st.DrawFn) -> tuple[list[int], bytes, int]:
+    """Draw offsets with records, their message set in batches (some compacted, with offsets left out between them), and its end."""
+    offsets: list[int] = []
+    data, base = b"", draw(st.integers(0, 3))
+    for _ in range(draw(st.integers(1, 4))):
+        deltas = draw(st.lists(st.integers(0, 9), min_size=1, max_size=6, unique=True).map(sorted))
+        last = draw(st.integers(deltas[-1], 10))
+        builder = DefaultRecordBatchBuilder(2, draw(st.sampled_from([0, 1])), 0, -1, -1, -1, 10_000)
+        for delta in deltas:
+            builder.append(delta, timestamp=1, key=None, value=b"v", headers=[])
+        batch = bytearray(builder.build())
+        struct.pack_into(">q", batch, 0, base)
+        struct.pack_into(">i", batch, 23, last)
+        data += bytes(stamp(bytes(batch), producer_id=-1, epoch=-1, sequence=-1, transactional=False))
+        offsets += [base + delta for delta in deltas]
+        base += last + 1 + draw(st.sampled_from([0, 0, 2]))
+    return offsets, data, base
+
+
+@settings(deadline=None)
+@given(layout=_layouts(), draw=st.data())
+def test_a_chunk_may_be_split_anywhere_and_no_gap_is_lost_or_doubled(layout: tuple[list[int], bytes, int], draw: st.DataObject) -> None:
+    """A kernel may end its step inside a chunk: against a count of the offsets themselves, inside batches and between them."""
+    offsets, data, end = layout
+    first = draw.draw(st.integers(0, offsets[-1]))
+    chunk = read_chunk(LANE, data, aborted=[], fetch_offset=first)
+    assert chunk is not None
+    offset = draw.draw(st.integers(first + 1, chunk.next_offset))
+
+    gaps, rest = split(chunk, offset)
+
+    records_below = sum(first <= place < offset for place in offsets)
+    assert gaps == offset - first - records_below
+    assert rest.gaps == chunk.next_offset - offset - sum(place >= offset for place in offsets)
+    assert (rest.first_offset, rest.next_offset) == (offset, chunk.next_offset)
+    read = [row.offset for begin, stop, _ in headers(rest.data) for row in read_records(rest.data[begin:stop])]
+    assert [place for place in read if place >= offset] == [place for place in offsets if place >= offset]
+    assert end >= chunk.next_offset

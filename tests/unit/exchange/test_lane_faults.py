@@ -50,6 +50,19 @@ def test_a_step_is_delivered_and_metered_once() -> None:
     assert [(step.first_offset, step.next_offset) for step in rig.kafka.usage()] == [(100, 103)]
 
 
+def test_a_step_that_the_kernel_ends_early_is_followed_by_the_rest_without_asking_the_broker_again() -> None:
+    """A small batch may hold gigabytes: each step takes its bound of them, and the chain has no hole."""
+    plan = plan_of(terms("parking", "plate"), step_plain_bytes_max=10_000)
+    rig = LaneRig(plan, append_ms=NOW)
+    rig.give_when_sought(_chunk(900))
+    asyncio.run(_run(rig, lambda: rig.lane.next_offset == 1000))
+    spans = [(step.first_offset, step.next_offset, step.records) for step in rig.kafka.usage()]
+    assert len(spans) > 2
+    assert [first for first, _, _ in spans] == [100, *(end for _, end, _ in spans[:-1])]
+    assert sum(records for _, _, records in spans) == rig.kafka.delivered(SHARE) == 900
+    assert rig.flow.sought == [100]
+
+
 def test_an_abort_that_may_not_have_happened_is_never_followed_by_a_commit() -> None:
     """The first try of a step stands in the open transaction: committing the second commits both, twice delivered and billed."""
     rig = LaneRig(plan_of(terms("parking", "plate", valid_from_ms=1)), append_ms=NOW)
