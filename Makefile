@@ -1,10 +1,11 @@
 # Every door of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format golden faults faults-controls revocation revocation-controls native lock clean
+.PHONY: help setup demo up test check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-full lock clean
 SHELL := bash
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
 PYTHON_RUN := CITYHUB_LOG_STRICT=1 $(BIN)/python
+BENCH_RUN := PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m benchmarks
 
 help: ## list the doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,15 @@ revocation: setup ## 100 suspensions under load: how fast, and nothing delivered
 revocation-controls: setup ## the same check on a serve that leaves the fence out, and on one that answers too early: each must be caught
 	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control no-fence
 	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control early-answer
+
+bench: setup ## the whole product beside a Go loop, Faust and two Python loops, every run checked: at most 25 minutes; writes docs/bench.md
+	$(BENCH_RUN) standard --docs docs $(ARGS)
+
+bench-quick: setup ## two minutes of it: ours and the Go loop at five agreements
+	$(BENCH_RUN) quick $(ARGS)
+
+bench-full: setup ## record sizes, many agreements, two workers, TLS, quiet datasets, ten million records; writes docs/bench-full.md
+	$(BENCH_RUN) full --docs docs $(ARGS)
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, with hashes and without the name of a host
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet 'uv==0.13.9'

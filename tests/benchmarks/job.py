@@ -9,7 +9,7 @@ import dataclasses
 import json
 import random
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import yaml
 
@@ -82,6 +82,18 @@ GRANTED: Final = ("citizen_id", "full_name", "district", "vehicle", "speed_kmh",
 KEY_IDENTIFIER: Final = "sensor"
 
 
+class Row(Protocol):
+    """What a rule of the job looks at."""
+
+    @property
+    def age(self) -> int:
+        """Years."""
+
+    @property
+    def district(self) -> str:
+        """Where it was seen."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Terms:
     """What one consumer may have: told once for the hub, for the peers and for the oracle."""
@@ -99,9 +111,9 @@ class Terms:
         """Who receives."""
         return f"consumer-{self.number:02}"
 
-    def admits(self, age: int, district: str) -> bool:
+    def admits(self, one: Row) -> bool:
         """Tell whether a row may cross."""
-        return age >= AGE_MIN and district in self.districts
+        return one.age >= AGE_MIN and one.district in self.districts
 
     def file(self, dataset: str) -> str:
         """Return the agreement file."""

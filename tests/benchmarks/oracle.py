@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import fastavro
 
-from benchmarks.job import GRANTED, KEEP_FIRST, KEEP_LAST, SCHEMA, Terms
-from benchmarks.records import Observation, Source, prefix_counts, value_of
+from benchmarks.job import GRANTED, KEEP_FIRST, KEEP_LAST, SCHEMA
+from benchmarks.records import Grantee, Observation, Source, value_of
 from hub.model.framing import HEADER_BYTES, frame_header
 
 PEER_SCHEMA: Final[dict[str, Any]] = {
@@ -27,20 +27,9 @@ PEER_SCHEMA: Final[dict[str, Any]] = {
 HASH_BYTES: Final = 16
 
 
-def expected_counts(source: Source, agreements: Sequence[Terms]) -> dict[str, int]:
+def expected_counts(source: Source, agreements: Sequence[Grantee]) -> dict[str, int]:
     """Return by agreement id how many records of ``source`` are delivered."""
-    seen: dict[tuple[int, str], int] = defaultdict(int)
-    for base in source.partitions:
-        for one in base:
-            seen[one.age, one.district] += 1
-    return {
-        who.id: source.copies * sum(count for (age, district), count in seen.items() if who.admits(age, district)) for who in agreements
-    }
-
-
-def expected_by_partition(source: Source, who: Terms) -> list[int]:
-    """Return by source partition how many records are delivered to ``who``."""
-    return [source.copies * prefix_counts(base, who.admits)[-1] for base in source.partitions]
+    return {who.id: sum(source.delivered(who)) for who in agreements}
 
 
 def places_by_key(source: Source, partition: int) -> dict[bytes, list[int]]:

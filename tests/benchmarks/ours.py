@@ -8,18 +8,25 @@ import contextlib
 import datetime as dt
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from benchmarks import machine, sample, usage
 from benchmarks.figures import OURS, Line, Run
-from benchmarks.job import Terms
-from benchmarks.records import Source
-from benchmarks.town import Failed, Ground, Town, town
+from benchmarks.records import Grantee, Source
+from benchmarks.town import LANE_STARTED, Failed, Ground, Town, town
 
 WORKER: Final = ("-m", "hub.cli", "worker")
-LANE_STARTED: Final = "lane started"
+PLAIN_WORKER: Final = ("-m", "benchmarks.plain_worker")
+"""The same worker with transactions off."""
 COMMIT_MS: Final = 20.0
 """The last commit is answered at most so long after the last append; what is used in between is counted."""
+
+
+class Agreed(Grantee, Protocol):
+    """Who receives, and the agreement's file."""
+
+    def file(self, dataset: str) -> str:
+        """Return the agreement file."""
 
 
 class Topic(NamedTuple):
@@ -47,7 +54,7 @@ class Timed(NamedTuple):
 def run(
     ground: Ground,
     topic: Topic,
-    agreements: Sequence[Terms],
+    agreements: Sequence[Agreed],
     *,
     round_number: int,
     exact: bool = True,

@@ -206,11 +206,7 @@ def _wanted(
     for partition, key, places in keys:
         rows = list(rows_of(source, partition, places))
         for who in agreements:
-            made = [
-                oracle.deliver(value, schema_id=SCHEMA_IDS_FROM + who.number, key=_key(who))
-                for one, value in rows
-                if who.admits(one.age, one.district)
-            ]
+            made = [oracle.deliver(value, schema_id=SCHEMA_IDS_FROM + who.number, key=_key(who)) for one, value in rows if who.admits(one)]
             wanted[who.id, key] = made
             count += len(made)
         if count >= enough:

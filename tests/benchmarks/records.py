@@ -11,8 +11,8 @@ import io
 import itertools
 import random
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import cramjam
 import fastavro
@@ -68,6 +68,17 @@ class Batch(NamedTuple):
     """Keys and values in it."""
 
 
+class Grantee(Protocol):
+    """Who receives some of the rows. Whether a row crosses may not depend on what differs between its copies."""
+
+    @property
+    def id(self) -> str:
+        """Id of the agreement."""
+
+    def admits(self, one: Observation) -> bool:
+        """Tell whether a row may cross."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """All records of one source topic."""
@@ -76,6 +87,7 @@ class Source:
     schema_id: int
     partitions: Sequence[Sequence[Observation]]
     """Base observations by partition, in order."""
+    _admitted: dict[tuple[str, int], list[int]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def copies(self) -> int:
@@ -101,6 +113,18 @@ class Source:
         """Return key and value at an offset."""
         one, copy = self.at(partition, offset)
         return one.key, value_of(one, copy, number=offset)
+
+    def admitted(self, who: Grantee, partition: int) -> list[int]:
+        """Return for each place of a partition's base how many before it ``who`` receives, and at the end how many of all."""
+        found = self._admitted.get((who.id, partition))
+        if found is None:
+            found = list(itertools.accumulate((who.admits(one) for one in self.partitions[partition]), initial=0))
+            self._admitted[who.id, partition] = found
+        return found
+
+    def delivered(self, who: Grantee) -> list[int]:
+        """Return by partition how many records ``who`` receives."""
+        return [self.copies * self.admitted(who, partition)[-1] for partition in range(len(self.partitions))]
 
     def batches(self, codec: str, *, timestamp_ms: int, batch_bytes: int = BATCH_BYTES) -> Iterator[tuple[int, list[Batch]]]:
         """Yield (partition, batches), copy after copy, so that little is in memory at once."""
@@ -150,11 +174,6 @@ def build(rows: Iterator[tuple[bytes, bytes]], *, codec: str, timestamp_ms: int,
     if count:
         out.append(Batch(_compressed(bytes(builder.build()), codec), count, plain))
     return out
-
-
-def prefix_counts(base: Sequence[Observation], admits: Callable[[int, str], bool]) -> list[int]:
-    """Return for each place of ``base`` how many before it are admitted, and at the end how many of all."""
-    return list(itertools.accumulate((admits(one.age, one.district) for one in base), initial=0))
 
 
 def _builder(batch_bytes: int) -> DefaultRecordBatchBuilder:

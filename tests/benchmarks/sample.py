@@ -5,17 +5,18 @@ stand in each share topic in that order, at exactly the place where the oracle's
 window also shows that nothing before it is missing or doubled.
 """
 
+import bisect
 import math
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
-from benchmarks.job import PARTITIONS, Terms
-from benchmarks.records import Source, build, prefix_counts
+from benchmarks.job import PARTITIONS
+from benchmarks.records import Grantee, Source, build
 from benchmarks.town import KEY_EPOCH, Failed, Town
 from benchmarks.usage import CONSUME, CONSUME_WITHIN_S, READ_WITHIN_S, Metered, by_lane, markers_before, read_topic, reader
 from hub.broker.batches import read_records
@@ -95,7 +96,7 @@ def decide(plan: Plan, source: Source, window: Window) -> dict[str, list[Row]]:
 
 
 def check_sample(
-    here: Town, source: Source, agreements: Sequence[Terms], metered: Sequence[Metered], *, topic: str, seed: int, markers: bool = True
+    here: Town, source: Source, agreements: Sequence[Grantee], metered: Sequence[Metered], *, topic: str, seed: int, markers: bool = True
 ) -> int:
     """Compare windows of a run with the reference; returns how many records were compared. Failed at the first difference.
 
@@ -125,11 +126,11 @@ def check_sample(
     return compared
 
 
-def index_of(source: Source, who: Terms, partition: int, offset: int) -> int:
+def index_of(source: Source, who: Grantee, partition: int, offset: int) -> int:
     """Return how many records of a partition before ``offset`` are delivered to ``who``."""
-    prefix = prefix_counts(source.partitions[partition], who.admits)
-    copy, place = divmod(offset, len(prefix) - 1)
-    return copy * prefix[-1] + prefix[place]
+    admitted = source.admitted(who, partition)
+    copy, place = divmod(offset, len(admitted) - 1)
+    return copy * admitted[-1] + admitted[place]
 
 
 def read_windows(consumer: Consumer, partition: int, begins: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, list[Row]]:
@@ -151,20 +152,15 @@ def read_windows(consumer: Consumer, partition: int, begins: Mapping[str, int], 
     return found
 
 
-def _read_from_begin(consumer: Consumer, source: Source, who: Terms, window: Window, share: str, wanted: Sequence[Row]) -> list[Row]:
+def _read_from_begin(consumer: Consumer, source: Source, who: Grantee, window: Window, share: str, wanted: Sequence[Row]) -> list[Row]:
     """Read the same records by counting from the beginning: steps that were aborted take offsets too, and leave no usage step."""
     index = index_of(source, who, window.partition, window.begin)
     found = read_windows(consumer, window.partition, {share: 0}, {share: index + len(wanted)})
     return found[share][index:]
 
 
-def _first_offset(source: Source, who: Terms, window: Window) -> int:
-    """Return the offset of the first record of a window that is delivered to ``who``."""
-    return next(_admitted(source, who, window), window.end)
-
-
-def _admitted(source: Source, who: Terms, window: Window) -> Iterator[int]:
-    for offset in range(window.begin, window.end):
-        one, _ = source.at(window.partition, offset)
-        if who.admits(one.age, one.district):
-            yield offset
+def _first_offset(source: Source, who: Grantee, window: Window) -> int:
+    """Return the offset of the first record of a window that is delivered to ``who``; its end where none is."""
+    before = index_of(source, who, window.partition, window.begin)
+    found = bisect.bisect_right(range(window.begin, window.end + 1), before, key=lambda at: index_of(source, who, window.partition, at))
+    return min(window.begin + found - 1, window.end)

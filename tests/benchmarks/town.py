@@ -39,6 +39,8 @@ LIBRDKAFKA_LOG_LEVEL: Final = 2
 """Critical things alone."""
 LOOK_S: Final = 0.05
 DONE_LOOK_S: Final = 0.2
+LANE_STARTED: Final = "lane started"
+"""What a worker's log says of each lane."""
 STILL_FOR_S: Final = 60.0
 """A worker whose lanes do not move for so long has failed."""
 KEPT_VARIABLES: Final = ("CITYHUB_KAFKA_LIBS", "CITYHUB_KERNEL")
@@ -168,6 +170,14 @@ class Town:
     def tail(self, name: str) -> str:
         """Return the end of a log."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-1500:]
+
+    def wait_lanes(self, count: int) -> None:
+        """Return once so many lanes of the worker have started."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while sum(line.get("event") == LANE_STARTED for line in self.log("worker")) < count:
+            if time.monotonic() > deadline:
+                raise Failed(f"{self.name}: the worker does not start {count} lanes\n{self.tail('worker')}")
+            time.sleep(LOOK_S)
 
     def wait_done(self, topic: str, worker: subprocess.Popen[bytes]) -> None:
         """Return once every lane stands at the end of its log; Failed where none moves for a minute or the worker has ended."""

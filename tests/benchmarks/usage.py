@@ -2,16 +2,15 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from benchmarks.figures import percentile
-from benchmarks.job import PARTITIONS, Terms
-from benchmarks.oracle import expected_by_partition
-from benchmarks.records import Source
+from benchmarks.job import PARTITIONS
+from benchmarks.records import Grantee, Source
 from benchmarks.town import LIBRDKAFKA_LOG_LEVEL, Failed
 from hub.model.records import decode_usage_step
 from hub.model.usage import UsageStep
@@ -72,17 +71,13 @@ def read_usage(bootstrap: str, topic: str) -> list[Metered]:
     return [Metered(message.timestamp()[1], decode_usage_step(message.value())) for message in read_topic(bootstrap, topic)]
 
 
-def check_usage(metered: Sequence[Metered], source: Source, agreements: Sequence[Terms], *, topic: str) -> int:
+def check_usage(metered: Sequence[Metered], source: Source, agreements: Sequence[Grantee], *, topic: str) -> int:
     """Hold the meter against the oracle, partition by partition and agreement by agreement; returns the deliveries.
 
     Failed at the first that differs, where a chain has a hole, or where anything is neither delivered nor filtered.
     """
-    expected = {who.id: expected_by_partition(source, who) for who in agreements}
-    return check_counts(metered, [source.count(number) for number in range(PARTITIONS)], expected, topic=topic)
-
-
-def check_counts(metered: Sequence[Metered], counts: Sequence[int], expected: Mapping[str, Sequence[int]], *, topic: str) -> int:
-    """Do the same for any expectation: records by partition, deliveries by agreement and partition."""
+    counts = [source.count(number) for number in range(PARTITIONS)]
+    expected = {who.id: source.delivered(who) for who in agreements}
     delivered: dict[tuple[str, int], int] = defaultdict(int)
     for partition, steps in by_lane(metered, topic).items():
         at = 0

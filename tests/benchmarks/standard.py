@@ -1,0 +1,142 @@
+"""What ``make bench`` and ``make bench-quick`` run: the job in rounds, then latency, stages and a drawn plan of ours."""
+
+import argparse
+import datetime as dt
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import drawn, latency, machine, ours, stages
+from benchmarks.contest import Contest, Entry, Story, capped
+from benchmarks.figures import OURS, Line, summarise
+from benchmarks.job import terms
+from benchmarks.peer_runs import AIOKAFKA, CONFLUENT, FAUST, GO
+from benchmarks.report import MAIN_N, Report
+from benchmarks.town import Ground, ground
+from hub.exchange import kernel
+
+LARGE: Final = 2_000_000
+MIDDLE: Final = 600_000
+"""N=20 delivers eight records for each that is read."""
+SMALL: Final = 200_000
+TINY: Final = 20_000
+"""For stock Faust: some seconds."""
+QUICK: Final = 400_000
+LOADS: Final = (0.25, 0.5, 0.75)
+FOLDER: Final = "bench"
+
+
+def quick(asked: argparse.Namespace, say: Story) -> Report:
+    """Ours and the Go loop at N=5, uncompressed, and ours with lz4: two minutes."""
+    records = asked.records or QUICK
+    entries = [Entry(OURS, MAIN_N, records), Entry(GO.name, MAIN_N, records), Entry(OURS, MAIN_N, records, "lz4")]
+    with ground(asked.out / FOLDER, cores=machine.cores()) as here:
+        contest = Contest(here, say=say, work=asked.out)
+        contest.prepare(entries)
+        rounds = contest.rounds(entries, rounds=asked.rounds or 2, within_s=asked.minutes * 60)
+        return Report(
+            title="cityhub, quick benchmark",
+            conditions=conditions(here, contest),
+            runs=contest.runs,
+            rounds=rounds,
+            failures=contest.failures,
+            go_missing=missing(contest),
+        )
+
+
+def standard(asked: argparse.Namespace, say: Story) -> Report:
+    """Run the whole table."""
+    entries = standard_entries(asked.records or LARGE)
+    with ground(asked.out / FOLDER, cores=machine.cores()) as here:
+        contest = Contest(here, say=say, work=asked.out)
+        contest.prepare(entries)
+        drawn_line = draw_one(here, contest, seed=asked.seed, say=say, records=asked.records or LARGE)
+        say("kernel, stage by stage")
+        found_stages = stages.measure(here, contest.topic(capped(asked.records or LARGE), "none"), terms(MAIN_N))
+        reserve_s = 0 if asked.no_latency else len(LOADS) * (latency.WARM_S + latency.MEASURED_S + 15)
+        rounds = contest.rounds(entries, rounds=asked.rounds or 3, within_s=asked.minutes * 60 - reserve_s)
+        rows = [] if asked.no_latency else latencies(here, contest, say=say)
+        return Report(
+            title="cityhub, benchmark",
+            conditions=conditions(here, contest),
+            runs=contest.runs,
+            rounds=rounds,
+            failures=contest.failures,
+            go_missing=missing(contest),
+            latency=rows,
+            stages=found_stages,
+            extra={"drawn_plan": drawn_line},
+        )
+
+
+def standard_entries(large: int) -> list[Entry]:
+    """Return the lines of the table."""
+    middle = min(MIDDLE, large)
+    mine = [Entry(OURS, n, middle if n == 20 else large, codec, exact=True) for codec in ("none", "lz4", "zstd") for n in (1, MAIN_N, 20)]
+    go = [Entry(GO.name, n, middle if n == 20 else large) for n in (1, MAIN_N, 20)]
+    others = [Entry(CONFLUENT.name, MAIN_N, SMALL), Entry(AIOKAFKA.name, MAIN_N, SMALL), Entry(FAUST.name, MAIN_N, TINY)]
+    return [*mine, Entry(OURS, MAIN_N, large, exact=False), *go, Entry(GO.name, MAIN_N, large, "lz4"), *others]
+
+
+def draw_one(here: Ground, contest: Contest, *, seed: int | None, say: Story, records: int) -> Mapping[str, Any]:
+    """Run ours once on agreements drawn from a seed, which is told; returns what was drawn."""
+    chosen = seed if seed is not None else int(dt.datetime.now(tz=dt.UTC).strftime("%Y%m%d"))
+    topic = contest.topic(capped(records), "none")
+    agreements = drawn.draw(chosen, MAIN_N, topic.source.partitions[0])
+    say(f"{OURS} on a plan drawn from seed {chosen}")
+    contest.runs.append(ours.run(here, topic, agreements, round_number=0, variant=f"plan of seed {chosen}"))
+    return {"seed": chosen, "agreements": [{"key": one.key, "rows": one.rows, "fields": one.fields} for one in agreements]}
+
+
+def latencies(here: Ground, contest: Contest, *, say: Story) -> list[Mapping[str, Any]]:
+    """Return latency at shares of the median throughput of the main line."""
+    main = summarise(contest.runs)[Line(OURS, MAIN_N, "none", exact=True)]
+    most = main.of(lambda run: run.records_per_s).median
+    rows = []
+    for load in LOADS:
+        say(f"latency at {load:.0%} of {most:,.0f} records/s")
+        rows.append(latency.measure(here, terms(MAIN_N), records_per_s=load * most, load=load))
+    return rows
+
+
+def missing(contest: Contest) -> str:
+    """Return why there is no Go loop, empty where there is one."""
+    return "" if contest.go is not None else contest.go_version
+
+
+def conditions(here: Ground, contest: Contest) -> dict[str, Any]:
+    """Return under which conditions the figures were found."""
+    found = machine.processor()
+    jars = sorted(here.broker.libs.glob("kafka_2.13-*.jar"))
+    pinned = "contender and broker on a core of their own each" if here.cores.pinned else "nothing pinned: one core"
+    return {
+        "commit": commit(),
+        "date": dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d"),
+        "processor": found["model"],
+        "cores": found["cores"],
+        "placement": pinned,
+        "sha_instructions": "yes" if found["sha_instructions"] else "no",
+        "kernel": kernel.name(),
+        "broker": f"Kafka {jars[0].stem.rpartition('-')[2]}, embedded, one node" if jars else "Kafka",
+        "settings": "default",
+        "python": found["python"],
+        "linux": found["kernel"],
+        "go": contest.go_version if contest.go is not None else "none",
+    }
+
+
+def commit() -> str:
+    """Return the commit that is measured, with a mark where files differ from it."""
+    here = Path(__file__).resolve().parent
+    try:
+        name = _git(here, "rev-parse", "--short=10", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{name} and changes" if changed else name
+
+
+def _git(folder: Path, *words: str) -> str:
+    command: Sequence[str] = ["git", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,0 +1,81 @@
+"""The report: every number that is shown is one that was found, the table is Markdown, the picture is well-formed XML."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from bench_runs import OURS_LINE, PEER_LINE, run
+from benchmarks.figures import OURS, Line
+from benchmarks.report import Report, drawing, markdown, targets, write
+
+CONDITIONS = {"commit": "abc", "date": "2026-11-24", "processor": "A <fast> one", "broker": "Kafka", "kernel": "native"}
+
+
+@pytest.fixture
+def report() -> Report:
+    """Return a report of two rounds of ours and the Go loop, and one with transactions off."""
+    runs = [run(line, number, cost) for number in (0, 1) for line, cost in ((OURS_LINE, 0.3 + number / 10), (PEER_LINE, 1.5))]
+    runs += [run(OURS_LINE._replace(exact=False), 0, 0.25), run(OURS_LINE._replace(variant="plan of seed 7"), 0, 0.5)]
+    latency = [{"load": 0.5, "records_per_s": 500_000, "p50_ms": 90.0, "p99_ms": 500.0, "worker_cores": 0.5}]
+    return Report(title="t", conditions=CONDITIONS, runs=runs, rounds=2, latency=latency, failures={Line("faust", 5): "it <broke>"})
+
+
+def test_the_table_has_a_line_for_each_contender(report: Report) -> None:
+    """What ran is shown, with who it was."""
+    text = markdown(report)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert any("cityhub, exactly once " in line and "0.35 (0.3–0.4)" in line for line in lines)
+    assert any("Go: franz-go" in line and "4.4 (3.8–5.0)" in line for line in lines)
+    assert any("transactions off" in line for line in lines)
+    assert any("plan of seed 7" in line for line in lines)
+    assert len({line.count("|") for line in lines if "cityhub, exactly once" in line}) == 1
+
+
+def test_a_peer_that_failed_has_no_number_and_is_named(report: Report) -> None:
+    """A line that is silently missing would look as if it was never meant to be there."""
+    assert "Faust, stock agent at N=5, none, has no number: it <broke>" in markdown(report)
+    assert report.as_json()["no_number"] == [{"who": "faust", "n": 5, "codec": "none", "why": "it <broke>"}]
+
+
+def test_no_ratio_is_claimed_without_the_go_loop(report: Report) -> None:
+    """The table says why it is not there."""
+    alone = Report(title="t", conditions=CONDITIONS, runs=[run(OURS_LINE, 0, 0.3)], rounds=1, go_missing="no Go toolchain on the path")
+    assert "no Go toolchain on the path" in markdown(alone)
+    assert not [asked for asked, _, _ in targets(alone) if "×" in asked]
+
+
+def test_targets_are_judged_on_medians(report: Report) -> None:
+    """Met and missed ones are both shown."""
+    found = {asked: met for asked, _, met in targets(report)}
+    assert found["N=5 none: at most 0.35 µs a delivery"] is True
+    assert found["N=5 none: at least 4 × Go: franz-go + hamba/avro"] is True
+    assert found["half load: p50 at most 150 ms, p99 at most 400 ms"] is False
+    assert "**no**" in markdown(report)
+
+
+def test_the_picture_is_well_formed_and_tells_every_bar(report: Report) -> None:
+    """Names of processors may hold what XML does not."""
+    drawn = drawing(report)
+    assert drawn is not None
+    root = ET.fromstring(drawn)  # noqa: S314 - our own
+    words = " ".join(element.text or "" for element in root.iter())
+    assert "cityhub, N=5" in words
+    assert "Go, N=5" in words
+    assert "A <fast> one" in words
+    assert len([element for element in root.iter() if element.get("class") in {"ours", "peer"}]) == 4
+
+
+def test_there_is_no_picture_of_nothing() -> None:
+    """A quick run of one line has none."""
+    assert drawing(Report(title="t", conditions=CONDITIONS, runs=[run(PEER_LINE, 0, 1.0)], rounds=1)) is None
+
+
+def test_files_are_written_where_they_belong(report: Report, tmp_path: Path) -> None:
+    """The docs hold no JSON."""
+    write(report, folder=tmp_path / "build", name="bench", docs=tmp_path / "docs")
+    assert sorted(path.name for path in (tmp_path / "build").iterdir()) == ["bench.json", "bench.md", "bench.svg"]
+    assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["bench.md", "bench.svg"]
+    found = json.loads((tmp_path / "build" / "bench.json").read_text())
+    assert [row["who"] for row in found["rows"]] == [OURS, OURS, "go", OURS]
+    assert "![" in (tmp_path / "docs" / "bench.md").read_text()
