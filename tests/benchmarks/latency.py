@@ -22,7 +22,7 @@ from benchmarks.figures import weighted_percentile
 from benchmarks.job import PARTITIONS, Terms, dataset
 from benchmarks.records import Batch, Observation, Source, build, make_source
 from benchmarks.town import Failed, Ground, town
-from hub.broker.protocol import FixedVersion, Produce
+from hub.broker.protocol import Produce
 from hub.broker.transactions import open_client
 
 TICK_S: Final = 0.01
@@ -141,11 +141,11 @@ async def _produce(bootstrap: str, topic: str, pattern: Pattern, *, seconds: flo
             batches, granted = pattern.ticks[tick % PATTERN_TICKS], pattern.granted[tick % PATTERN_TICKS]
             topics = {topic: [(partition, batch.data) for partition, batch in enumerate(batches)]}
             request = Produce(transactional_id=None, timeout_ms=5_000, topics=topics)
-            answers.append(asyncio.create_task(client.send(leader, FixedVersion(request))))
+            answers.append(asyncio.create_task(client.send(leader, request)))
             for partition, count in enumerate(granted):
                 sent[partition].append(Sent(began_ms + due_s * 1000, count))
         for answer in await asyncio.gather(*answers):
-            codes = {row[1] for row in answer.topics[0][1]}
+            codes = {row.code for row in answer.rows}
             if codes != {0}:
                 raise Failed(f"the open-loop producer was answered {sorted(codes)}")
         return sent
@@ -159,8 +159,7 @@ def _reader(ground: Ground, topic: str) -> Iterator[Any]:
     out, err = ground.folder / "reader.out", ground.folder / "reader.err"
     out.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.latency_reader", ground.broker.bootstrap, topic]
-    environment = {**ground.environment, "PYTHONPATH": ":".join(path for path in sys.path if path)}
-    process = machine.start(command, chosen=ground.cores.broker, environment=environment, folder=ground.folder, out=out, err=err)
+    process = machine.start(command, chosen=ground.cores.broker, environment=ground.environment, folder=ground.folder, out=out, err=err)
     try:
         deadline = time.monotonic() + ARRIVED_WITHIN_S
         while not out.read_text(encoding="utf-8").startswith("ready"):

@@ -87,7 +87,7 @@ class Source:
     schema_id: int
     partitions: Sequence[Sequence[Observation]]
     """Base observations by partition, in order."""
-    _admitted: dict[tuple[str, int], list[int]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _admitted: dict[tuple[Grantee, int], list[int]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def copies(self) -> int:
@@ -116,10 +116,10 @@ class Source:
 
     def admitted(self, who: Grantee, partition: int) -> list[int]:
         """Return for each place of a partition's base how many before it ``who`` receives, and at the end how many of all."""
-        found = self._admitted.get((who.id, partition))
+        found = self._admitted.get((who, partition))
         if found is None:
             found = list(itertools.accumulate((who.admits(one) for one in self.partitions[partition]), initial=0))
-            self._admitted[who.id, partition] = found
+            self._admitted[who, partition] = found
         return found
 
     def delivered(self, who: Grantee) -> list[int]:

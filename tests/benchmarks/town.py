@@ -66,7 +66,8 @@ class Ground:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every process of a run, without settings of another hub."""
-        return {key: value for key, value in os.environ.items() if not key.startswith("CITYHUB_") or key in KEPT_VARIABLES}
+        own = {key: value for key, value in os.environ.items() if not key.startswith("CITYHUB_") or key in KEPT_VARIABLES}
+        return {**own, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
     @property
     def broker_pid(self) -> int:
