@@ -25,11 +25,24 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TlsSettings(_Section):
+    """TLS to an outside cluster: PEM files."""
+
+    ca: Path | None = None
+    """Certificates that sign the brokers'; None: those that the system trusts."""
+    certificate: Path | None = None
+    """This process's own certificate, with those between it and the signer's; None: the brokers ask for none."""
+    key: Path | None = None
+    """Its private key, without a password; None: it stands in the certificate's file."""
+
+
 class BrokerSettings(_Section):
     """Where Kafka is."""
 
     bootstrap: str | None = None
     """``host:port`` of an outside cluster; None: the embedded broker."""
+    tls: TlsSettings | None = None
+    """Set to speak TLS; the embedded broker is on 127.0.0.1 and speaks plain."""
     port: int = 19092
     """Embedded broker's client port; 0: a free one, kept in the state folder."""
     controller_port: int = 19093

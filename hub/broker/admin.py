@@ -29,6 +29,7 @@ from kafka.errors import (
 from kafka.net.compat import KafkaNetClient
 from kafka.protocol.consumer import IsolationLevel
 
+from hub.broker.security import security
 from hub.broker.topics import TopicSpec
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
@@ -323,6 +324,7 @@ def _connect(bootstrap: str, *, client_id: str, within_ms: int) -> Any:
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             reconnect_backoff_max_ms=ANSWER_WITHIN_MS,
             kafka_client=remembered,
+            **security(bootstrap),
         )
     except KafkaError as error:
         for client in made:

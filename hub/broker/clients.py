@@ -1,9 +1,11 @@
 """Settings of kafka-python's clients, in one place: read committed, nothing committed by itself, every wait bounded.
 
-What the security of a later issue asks for (TLS, SASL) belongs into ``_common``: then every client has it.
+TLS is the cluster's: see ``security``.
 """
 
 from typing import Any, Final
+
+from hub.broker.security import security
 
 REQUEST_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_MS: Final = 10_000
@@ -53,4 +55,4 @@ def _common(bootstrap: str, *, client_id: str) -> dict[str, Any]:
         "reconnect_backoff_max_ms": RECONNECT_BACKOFF_MAX_MS,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
-    }
+    } | security(bootstrap)

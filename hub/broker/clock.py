@@ -6,6 +6,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from hub.broker.admin import ANSWER_WITHIN_MS, REQUEST_TIMEOUT_MS
+from hub.broker.security import security
 from hub.model.errors import HubError
 
 
@@ -21,6 +22,7 @@ def skew_ms(bootstrap: str) -> int:
             client_id="cityhub-clock",
             bootstrap_timeout_ms=ANSWER_WITHIN_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
+            **security(bootstrap),
         )
         client.describe_metadata_quorum()
         before_ms = time.time() * 1000

@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -66,7 +66,7 @@ _BIND_FAILED: Final = re.compile(r"failed to bind to [^:]*:(\d+)")
 class EmbeddedBroker:
     """One Kafka node on a folder of its own. A context manager: running inside the ``with``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a fact about one node, all but one with a default
         self,
         *,
         folder: Path,
@@ -77,8 +77,12 @@ class EmbeddedBroker:
         start_timeout_s: float = 60.0,
         free_bytes_min: int = FREE_BYTES_MIN,
         java_options: Sequence[str] = (),
+        more: Mapping[str, str] | None = None,
     ) -> None:
-        """Nothing runs yet. Port 0 is a free one, kept in the folder for the next start."""
+        """Nothing runs yet. Port 0 is a free one, kept in the folder for the next start.
+
+        ``more`` are properties beside and above its own, such as a further listener.
+        """
         self.folder = folder.absolute()
         self.libs = (libs or Path(os.environ.get("CITYHUB_KAFKA_LIBS", _LIBS_OF_CHECKOUT))).absolute()
         self._wanted = (port, controller_port)
@@ -86,6 +90,7 @@ class EmbeddedBroker:
         self._start_timeout_s = start_timeout_s
         self._free_bytes_min = free_bytes_min
         self._java_options = tuple(java_options)
+        self._more = dict(more or {})
         self._lock = FolderLock(self.folder / "broker.lock")
         self._java: _Java | None = None
         self._log_begin = 0
@@ -168,7 +173,9 @@ class EmbeddedBroker:
             self._format(java, controller_port)
         if aftermath.crashed(self.folder / "kafka" / "data"):
             self._fence_predecessor(java, controller_port)
-        _write(self.folder / "server.properties", properties(port=self._port, controller_port=controller_port, home="kafka"))
+        _write(
+            self.folder / "server.properties", properties(port=self._port, controller_port=controller_port, home="kafka", more=self._more)
+        )
         archive = self.libs / ARCHIVE_NAME
         options = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() and not self._java_options else self._java_options
         self._java = self._run(java, ["kafka.Kafka", "server.properties"], heap_mb=self._heap_mb, options=options)

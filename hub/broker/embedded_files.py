@@ -6,6 +6,7 @@ Every path is relative to the folder of the broker, in which Java runs: Kafka re
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from hub.broker.ports import HOST
@@ -57,9 +58,15 @@ FENCING_LOG_CONFIGURATION: Final = """\
 FENCING_SESSION_MS: Final = 100
 
 
-def properties(*, port: int, controller_port: int, home: str) -> str:
-    """Return server.properties of a single node (KRaft, broker and controller in one) whose logs stand under ``home``."""
-    lines: Mapping[str, object] = {
+_LISTS: Final = ("listeners", "advertised.listeners", "listener.security.protocol.map")
+
+
+def properties(*, port: int, controller_port: int, home: str, more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return server.properties of a single node (KRaft, broker and controller in one) whose logs stand under ``home``.
+
+    What ``more`` says is added, and stands above the rest; a listener more is added by its own three lines.
+    """
+    lines: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
@@ -84,6 +91,8 @@ def properties(*, port: int, controller_port: int, home: str) -> str:
         "broker.heartbeat.interval.ms": HEARTBEAT_INTERVAL_MS,
         "log.cleaner.dedupe.buffer.size": CLEANER_BYTES,
     }
+    for name, value in more.items():
+        lines[name] = f"{lines[name]},{value}" if name in _LISTS else value
     return _text(lines)
 
 

@@ -11,6 +11,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
+from hub.broker.security import security
 from hub.model.errors import HubError
 
 READ_TIMEOUT_MS: Final = 15_000
@@ -51,6 +52,7 @@ class PlanLog:
                 request_timeout_ms=READ_TIMEOUT_MS,
                 bootstrap_timeout_ms=READ_TIMEOUT_MS,
                 metrics_enabled=False,
+                **security(bootstrap),
             )
         )
         self._consumer.assign([self._partition])

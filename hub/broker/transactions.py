@@ -37,6 +37,7 @@ from hub.broker.protocol import (
     TxnOffsetCommit,
     describe,
 )
+from hub.broker.security import security
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 
@@ -104,7 +105,7 @@ class Undeliverable(Exception):  # noqa: N818 - a state
 
 async def open_client(bootstrap: str, *, client_id: str) -> AIOKafkaClient:
     """Return a connected client; HUB-BROKER-001 when no broker answers."""
-    client = Client(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    client = Client(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS, **security(bootstrap))
     try:
         await client.bootstrap()
     except kafka_errors.KafkaError as error:

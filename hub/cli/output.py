@@ -47,7 +47,12 @@ class Session:
         """The settings; HUB-CONF-001 and HUB-CONF-002 list every fault."""
         from hub.settings import load_settings  # noqa: PLC0415 - 0.3 s that --help need not pay
 
-        return load_settings(file=self.config, state=self.state)
+        found = load_settings(file=self.config, state=self.state)
+        if found.broker.tls is not None:
+            from hub.broker.security import secure  # noqa: PLC0415 - as above
+
+            secure(found)
+        return found
 
     @property
     def flags(self) -> list[str]:

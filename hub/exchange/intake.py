@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 import aiokafka
 from aiokafka.client import AIOKafkaClient
 
+from hub.broker.security import security
 from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset, topic_ids
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook
@@ -74,6 +75,7 @@ class Intake:
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            **security(self._bootstrap),
         )
         await self._consumer.start()
         first = await list_offset(self._client, self._partition, at=EARLIEST)

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 import faust
 import mode.loop
 
+from hub.broker.security import context, secure
 from hub.exchange.floor import Floor
 from hub.exchange.transport import ChunkSchema
 from hub.observe.health import HealthServer
@@ -46,6 +47,8 @@ class ExchangeApp(faust.App):
 def create_app(settings: Settings) -> ExchangeApp:
     """Return the app for ``settings``; nothing is connected until it starts."""
     exchange = settings.exchange
+    secure(settings)
+    tls = context(settings.bootstrap)
     made = ExchangeApp(
         settings.names.exchange_group,
         broker=f"cityhub://{settings.bootstrap}",
@@ -60,6 +63,7 @@ def create_app(settings: Settings) -> ExchangeApp:
         broker_session_timeout=exchange.session_timeout_s,
         broker_heartbeat_interval=exchange.heartbeat_interval_s,
         broker_request_timeout=REQUEST_TIMEOUT_S,
+        broker_credentials=None if tls is None else faust.SSLCredentials(tls),
         consumer_max_fetch_size=exchange.fetch_bytes_max,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
