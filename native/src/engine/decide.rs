@@ -2,6 +2,7 @@
 
 use super::block::{Block, Source};
 use super::clock::Stage;
+use super::emit::{FRAMING_BYTES, Fragment, Many, Pseudonym, Rows};
 use super::macs::Macs;
 use super::outcome::{Kept, Outcome, Row};
 use super::{ROOM_BYTES_MAX, Run};
@@ -10,17 +11,16 @@ use crate::limits::BLOCK_RECORDS;
 use crate::program::{KeyRule, Program, Share, Writer};
 use crate::reject::Reject;
 use crate::rule::{View, Word, rows};
-use crate::values::{Forms, PSEUDONYM_BYTES};
+use crate::values::Forms;
 use crate::wire::{BatchBuilder, Codec};
-
-/// Zigzag of the length of a pseudonym.
-const PSEUDONYM_LENGTH: u8 = 2 * PSEUDONYM_BYTES as u8;
 
 /// Where a fragment of a record stands in the arena.
 #[derive(Clone, Copy, Default)]
-struct Made {
-    start: usize,
-    length: usize,
+pub struct Made {
+    /// Its first byte.
+    pub start: u32,
+    /// Its bytes; more than an output may have where it is too large for any.
+    pub length: u32,
 }
 
 /// Rooms of the stages.
@@ -29,6 +29,8 @@ pub struct Rooms {
     truths: Vec<Word>,
     /// By agreement with a right: records that it gets where nothing fails, those without value among them.
     taken: Vec<u64>,
+    /// Keys that are no UTF-8, where an agreement with a right asks for the key.
+    keys_without_text: u64,
     /// By fragment: records that need it, and those for which it failed.
     needed: Vec<u64>,
     failed: Vec<u64>,
@@ -66,12 +68,19 @@ impl<const TIMED: bool> Run<'_, TIMED> {
                     Source::Held(place) => &self.held_plain[place],
                 };
             }
+            let (mut keys, mut weights): ([&[u8]; BLOCK_RECORDS], _) = ([&[]; BLOCK_RECORDS], [0; BLOCK_RECORDS]);
+            for (row, (record, source)) in self.block.records.iter().zip(&sources).enumerate().take(BLOCK_RECORDS) {
+                keys[row] = record.key.of(source).unwrap_or_default();
+                weights[row] = record.key.bytes() + record.value.bytes();
+            }
             let view = View { sources: &sources[..self.block.records.len()], slots: &self.block.slots, stride: self.block.stride };
             let mut decision = Decision {
                 program: self.program,
                 writer: &self.program.writers[self.block.writer.unwrap_or(self.program.nobody())],
                 block: self.block,
                 view,
+                keys: &keys,
+                weights: &weights,
                 active: &self.active,
                 rooms: self.rooms,
                 outcome: &mut self.outcome,
@@ -114,6 +123,9 @@ struct Decision<'a> {
     writer: &'a Writer,
     block: &'a Block,
     view: View<'a>,
+    /// By record: its key, empty where there is none; and the bytes of key and value.
+    keys: &'a [&'a [u8]; BLOCK_RECORDS],
+    weights: &'a [usize; BLOCK_RECORDS],
     active: &'a [usize],
     rooms: &'a mut Rooms,
     outcome: &'a mut Outcome,
@@ -130,6 +142,8 @@ impl Decision<'_> {
         if block.valued != 0 && !self.active.is_empty() && !self.writer.rules.is_empty() {
             self.writer.rules.decide(&self.view, block.valued, &mut rooms.truths);
         }
+        let asked = self.active.iter().any(|agreement| self.program.agreements[*agreement].key != KeyRule::Drop);
+        rooms.keys_without_text = if asked { keys_without_text(block, self.keys) } else { 0 };
         for agreement in self.active {
             let tally = &mut self.outcome.tallies[*agreement];
             let of_value = match &self.writer.shares[*agreement] {
@@ -183,7 +197,7 @@ impl Decision<'_> {
                         rooms.codes.push((place, row, code));
                     }
                 }
-                rooms.made[place * BLOCK_RECORDS + row] = Made { start, length };
+                rooms.made[place * BLOCK_RECORDS + row] = Made { start: start as u32, length: length as u32 };
             }
         }
     }
@@ -214,9 +228,8 @@ impl Decision<'_> {
         if taken == 0 {
             return 0;
         }
-        let share = self.writer.shares[agreement].as_ref();
-        let (framing, pieces) = share.map_or(([0; 5], [].as_slice()), |share| (share.framing, &share.pieces));
         let key_rule = self.program.agreements[agreement].key;
+        let pieces = self.writer.shares[agreement].as_ref().map_or([].as_slice(), |share| &share.pieces);
         let failed = self.failed(key_rule, pieces) & taken;
         for row in rows(failed) {
             let code = self.code(key_rule, pieces, row);
@@ -224,47 +237,46 @@ impl Decision<'_> {
         }
         let limits = &self.program.limits;
         let builder = builder.get_or_insert_with(|| BatchBuilder::new(maker.codec, maker.now_ms, limits.batch_bytes_max));
+        let Rooms { made, arena, macs, rejects, .. } = &mut *self.rooms;
+        let (macs, arena) = (&*macs, arena.as_slice());
+        let rows = Rows {
+            good: taken & !failed,
+            valued: self.block.valued,
+            keyed: if key_rule == KeyRule::Drop { 0 } else { self.block.keyed },
+            keys: self.keys,
+            weights: self.weights,
+            pseudonym: if let KeyRule::Pseudonym(pair) = key_rule { Some((macs, pair)) } else { None },
+            framing: self.writer.shares[agreement].as_ref().map_or([0; FRAMING_BYTES], |share| share.framing),
+            most: limits.record_bytes_max,
+        };
+        let fragment = |fragment: usize| Fragment::of(fragment, made, arena);
+        let emitted = match *pieces {
+            [Piece::Fragment(only)] => rows.emit(&fragment(only), builder),
+            [Piece::Pseudonym { pair, nullable: false, .. }, Piece::Fragment(then)] => {
+                rows.emit(&(Pseudonym { pair, macs }, fragment(then)), builder)
+            }
+            [Piece::Fragment(first), Piece::Pseudonym { pair, nullable: false, .. }] => {
+                rows.emit(&(fragment(first), Pseudonym { pair, macs }), builder)
+            }
+            [Piece::Fragment(first), Piece::Pseudonym { pair, nullable: false, .. }, Piece::Fragment(then)] => {
+                rows.emit(&(fragment(first), (Pseudonym { pair, macs }, fragment(then))), builder)
+            }
+            _ => rows.emit(&Many { pieces, view: &self.view, made, arena, macs }, builder),
+        };
+        rejects.extend(self::rows(emitted.too_large).map(|row| (row, agreement, Reject::OutputTooLarge)));
         let tally = &mut self.outcome.tallies[agreement];
-        let rooms = &mut *self.rooms;
-        let mut bytes = 0;
-        for row in rows(taken & !failed) {
-            let (record, source) = (&self.block.records[row], self.view.sources[row]);
-            let key = match key_rule {
-                KeyRule::Drop => None,
-                KeyRule::Keep => record.key.of(source),
-                KeyRule::Pseudonym(pair) if self.block.keyed >> row & 1 == 1 => Some(rooms.macs.found(pair, row).as_slice()),
-                KeyRule::Pseudonym(_) => None,
-            };
-            let valued = self.block.valued >> row & 1 == 1;
-            let length =
-                if valued { framing.len() + pieces.iter().map(|piece| length(piece, &self.view, rooms, row)).sum::<usize>() } else { 0 };
-            let size = length + key.map_or(0, <[u8]>::len);
-            if size > limits.record_bytes_max {
-                rooms.rejects.push((row, agreement, Reject::OutputTooLarge));
-                continue;
-            }
-            builder.begin(key, valued.then_some(length));
-            if valued {
-                builder.put(&framing);
-                for piece in pieces {
-                    put(piece, &self.view, rooms, row, builder);
-                }
-            }
-            builder.end();
-            tally.delivered += 1;
-            tally.bytes_source += (record.key.bytes() + record.value.bytes()) as i64;
-            tally.bytes_delivered += size as i64;
-            bytes += size as u64;
-        }
-        bytes
+        tally.delivered += emitted.records;
+        tally.bytes_source += emitted.source_bytes as i64;
+        tally.bytes_delivered += emitted.bytes as i64;
+        emitted.bytes as u64
     }
 
     /// Records that a key or a piece failed for.
     fn failed(&self, key_rule: KeyRule, pieces: &[Piece]) -> u64 {
         let of_key = match key_rule {
             KeyRule::Drop => 0,
-            KeyRule::Keep => self.keys_without_text(),
-            KeyRule::Pseudonym(pair) => self.keys_without_text() | self.rooms.macs.failed(pair, self.writer),
+            KeyRule::Keep => self.rooms.keys_without_text,
+            KeyRule::Pseudonym(pair) => self.rooms.keys_without_text | self.rooms.macs.failed(pair, self.writer),
         };
         let of_value = pieces.iter().fold(0, |failed, piece| failed | self.failed_piece(piece));
         of_key & self.block.keyed | of_value & self.block.valued
@@ -277,19 +289,11 @@ impl Decision<'_> {
         }
     }
 
-    /// Keys that are no UTF-8: a key with a declared identifier kind is text.
-    fn keys_without_text(&self) -> u64 {
-        rows(self.block.keyed).fold(0, |word, row| {
-            let key = self.block.records[row].key.of(self.view.sources[row]).unwrap_or_default();
-            word | u64::from(std::str::from_utf8(key).is_err()) << row
-        })
-    }
-
     /// Why a record failed: the key first, then the first piece.
     #[cold]
     fn code(&self, key_rule: KeyRule, pieces: &[Piece], row: usize) -> Reject {
         let is = |word: u64| word >> row & 1 == 1;
-        if key_rule != KeyRule::Drop && is(self.block.keyed) && is(self.keys_without_text()) {
+        if key_rule != KeyRule::Drop && is(self.rooms.keys_without_text) {
             return Reject::ValueInvalid;
         }
         if let KeyRule::Pseudonym(pair) = key_rule
@@ -333,34 +337,11 @@ impl Decision<'_> {
     }
 }
 
-/// Bytes of a piece of a record for which nothing failed.
-#[inline(always)]
-fn length(piece: &Piece, view: &View, rooms: &Rooms, row: usize) -> usize {
-    match piece {
-        Piece::Fragment(fragment) => rooms.made[fragment * BLOCK_RECORDS + row].length,
-        Piece::Pseudonym { slot, nullable, .. } => {
-            usize::from(*nullable) + if view.at(row, *slot).1.null == 1 { 0 } else { 1 + PSEUDONYM_BYTES }
-        }
-    }
-}
-
-#[inline(always)]
-fn put(piece: &Piece, view: &View, rooms: &Rooms, row: usize, builder: &mut BatchBuilder) {
-    builder.hint();
-    match piece {
-        Piece::Fragment(fragment) => {
-            let made = rooms.made[fragment * BLOCK_RECORDS + row];
-            builder.put(&rooms.arena[made.start..made.start + made.length]);
-        }
-        Piece::Pseudonym { pair, slot, nullable } => {
-            let (source, at) = view.at(row, *slot);
-            if *nullable {
-                builder.put(&source[at.start as usize..at.start as usize + 1]);
-            }
-            if at.null == 0 {
-                builder.put(&[PSEUDONYM_LENGTH]);
-                builder.put(rooms.macs.found(*pair, row));
-            }
-        }
-    }
+/// Keys that are no UTF-8: a key with a declared identifier kind is text.
+#[inline(never)]
+fn keys_without_text(block: &Block, keys: &[&[u8]; BLOCK_RECORDS]) -> u64 {
+    rows(block.keyed).fold(0, |word, row| {
+        let key = keys[row % BLOCK_RECORDS];
+        word | u64::from(!key.is_ascii() && std::str::from_utf8(key).is_err()) << row
+    })
 }

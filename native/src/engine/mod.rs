@@ -8,6 +8,7 @@
 mod block;
 mod clock;
 mod decide;
+mod emit;
 mod macs;
 mod outcome;
 
@@ -19,6 +20,7 @@ pub use outcome::{Kept, Outcome, Row, Tally};
 use block::{Block, Record, Source, Span};
 use clock::Clock;
 use decide::Rooms;
+use emit::FRAMING_BYTES;
 
 use crate::limits::{BLOCK_PLAIN_BYTES, BLOCK_RECORDS};
 use crate::program::Program;
@@ -31,8 +33,6 @@ const HELD_MAX: usize = 16;
 const ROOM_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// States that wait for the next step.
 const WAITING_MAX: usize = 8;
-/// Before a value's body: zero, and its schema id.
-const FRAMING_BYTES: usize = 5;
 
 /// One fetched message set, and the offset below which nothing of it counts.
 #[derive(Clone, Copy)]

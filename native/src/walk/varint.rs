@@ -50,25 +50,6 @@ pub fn block(data: &[u8], at: usize) -> (u64, usize) {
     (count.unsigned_abs(), begin)
 }
 
-/// Position behind a number in its shortest form, found in one load where eight bytes can be read.
-#[inline(always)]
-pub fn skip(data: &[u8], at: usize) -> Option<usize> {
-    const MORE: u64 = 0x8080_8080_8080_8080;
-    let first = *data.get(at)?;
-    if first < 0x80 {
-        return Some(at + 1);
-    }
-    if let Some(eight) = data.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*eight);
-        let ends = !word & MORE;
-        if ends != 0 {
-            let last = ends.trailing_zeros() as usize / 8;
-            return if (word >> (8 * last)) as u8 == 0 { None } else { Some(at + last + 1) };
-        }
-    }
-    read(data, at).ok().map(|(_, behind)| behind)
-}
-
 /// Appends a number in its shortest form.
 #[inline]
 pub fn put(out: &mut Vec<u8>, number: i64) {
@@ -91,14 +72,11 @@ mod tests {
             put(&mut out, number);
             assert_eq!(read(&out, 0), Ok((number, out.len())));
             assert_eq!(trusted(&out, 0), (number, out.len()));
-            assert_eq!(skip(&out, 0), Some(out.len()));
             let mut longer = out.clone();
             let last = longer.len() - 1;
             longer[last] |= 0x80;
             longer.push(0);
             assert!(read(&longer, 0).is_err());
-            longer.extend([0; 16]);
-            assert_eq!(skip(&longer, 0), None);
         }
     }
 
