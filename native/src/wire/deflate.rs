@@ -1,9 +1,9 @@
-//! Compression of a batch's records, each codec at its quickest level, in forms that every client reads.
+//! Compression of a whole batch's records, each codec at its quickest level, in forms that every client reads. Lz4 has a way of its own.
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 use zstd::zstd_safe::{CCtx, CParameter};
 
-use super::{Codec, lz4};
+use super::Codec;
 
 const GZIP_LEVEL: u32 = 1;
 const GZIP_WINDOW_BITS: u8 = 15;
@@ -25,10 +25,9 @@ impl Compressors {
     /// Compresses `plain` to the beginning of `out`; None where `out` is too short for it, so that it does not pay.
     pub fn compress(&mut self, codec: Codec, plain: &[u8], out: &mut [u8]) -> Option<usize> {
         match codec {
-            Codec::None => None,
+            Codec::None | Codec::Lz4 => None,
             Codec::Gzip => self.gzip(plain, out),
             Codec::Snappy => self.snappy(plain, out),
-            Codec::Lz4 => lz4::encode_frame(plain, out),
             Codec::Zstd => self.zstd(plain, out),
         }
     }

@@ -1,8 +1,10 @@
-//! LZ4: frames as Kafka's clients write them, and blocks.
+//! LZ4: frames as Kafka's clients write them, and the blocks in them.
 //!
 //! Libraries differ, by version and processor, in which broken blocks they take. What is taken here is what `hub.broker.lz4_frames`
 //! takes: matches within the block (or, where blocks depend on each other, the frame), literals to the very end of each block,
 //! nothing behind the end mark. Checksums inside are passed over: the batch's own CRC has covered them.
+//!
+//! Both directions copy short pieces in whole words, which is why buffers have some room behind the last byte.
 
 use super::Unreadable;
 use super::inflate::grow;
@@ -15,8 +17,13 @@ const BLOCK_CHECKSUM: u8 = 0x10;
 const CONTENT_SIZE: u8 = 0x08;
 const CONTENT_CHECKSUM: u8 = 0x04;
 const RESERVED_OR_DICTIONARY: u8 = 0x03;
-const STORED: u32 = 0x8000_0000;
-const MATCH_MIN: usize = 4;
+pub(super) const STORED: u32 = 0x8000_0000;
+pub(super) const MATCH_MIN: usize = 4;
+/// Room behind the last byte of a buffer that is decompressed into.
+const SLACK: usize = 2 * WIDE;
+const WIDE: usize = 16;
+/// A byte of a block adds at most so many to what it decompresses to.
+const GROWTH_MAX: usize = 255;
 
 /// Decompresses one frame into `plain` and returns its length.
 pub(super) fn decode_frame(body: &[u8], bytes_max: usize, plain: &mut Vec<u8>) -> Result<usize, Unreadable> {
@@ -35,7 +42,9 @@ pub(super) fn decode_frame(body: &[u8], bytes_max: usize, plain: &mut Vec<u8>) -
         let decoded = if head & STORED != 0 {
             store(block, most, plain, len)
         } else {
-            decode_block(block, if form.independent { len } else { 0 }, most, plain, len)
+            let limit = len + most;
+            grow(plain, limit.min(len + GROWTH_MAX * block.len()) + SLACK);
+            decode_block(block, plain, Place { floor: if form.independent { len } else { 0 }, start: len, limit })
         };
         len += match decoded {
             Err(Unreadable::TooLarge) if most == form.block_bytes_max => return Err(Unreadable::CodecCorrupt),
@@ -92,69 +101,102 @@ fn store(block: &[u8], most: usize, plain: &mut Vec<u8>, at: usize) -> Result<us
     Ok(block.len())
 }
 
-/// Decompresses one block to `plain[at..]`, at most `most` bytes; matches reach back to `floor` at most.
-fn decode_block(block: &[u8], floor: usize, most: usize, plain: &mut Vec<u8>, at: usize) -> Result<usize, Unreadable> {
+/// Where a block goes: from `start` to `limit` at most, with matches that reach back to `floor` at most.
+struct Place {
+    floor: usize,
+    start: usize,
+    limit: usize,
+}
+
+/// Decompresses one block into `out`, which has room for all that it can become, and slack.
+fn decode_block(block: &[u8], out: &mut [u8], place: Place) -> Result<usize, Unreadable> {
     const CORRUPT: Unreadable = Unreadable::CodecCorrupt;
-    let (mut read, mut write, limit) = (0, at, at + most);
+    let (mut read, mut write) = (0, place.start);
     loop {
         let token = *block.get(read).ok_or(CORRUPT)?;
         read += 1;
-        let literals = run_length(block, &mut read, token >> 4).ok_or(CORRUPT)?;
-        let from = block.get(read..).and_then(|rest| rest.get(..literals)).ok_or(CORRUPT)?;
-        if literals > limit - write {
-            return Err(Unreadable::TooLarge);
+        let mut length = usize::from(token >> 4);
+        if length == 15 {
+            length = long_run(block, &mut read).ok_or(CORRUPT)?;
         }
-        if plain.len() < write + literals {
-            grow(plain, (2 * (write + literals)).min(limit));
-        }
-        plain[write..write + literals].copy_from_slice(from);
-        (read, write) = (read + literals, write + literals);
-        if read == block.len() {
-            return Ok(write - at);
-        }
-        let distance = block.get(read..).and_then(|rest| rest.first_chunk::<2>()).ok_or(CORRUPT)?;
-        let distance = usize::from(u16::from_le_bytes(*distance));
-        read += 2;
-        let length = run_length(block, &mut read, token & 0x0f).ok_or(CORRUPT)? + MATCH_MIN;
-        if distance == 0 || distance > write - floor {
+        if length > block.len() - read {
             return Err(CORRUPT);
         }
-        if length > limit - write {
+        if length > place.limit - write {
             return Err(Unreadable::TooLarge);
         }
-        if plain.len() < write + length {
-            grow(plain, (2 * (write + length)).min(limit));
+        if length <= WIDE
+            && let (Some(from), Some(to)) = (chunk::<WIDE>(block, read), chunk_mut::<WIDE>(out, write))
+        {
+            *to = *from;
+        } else {
+            out[write..write + length].copy_from_slice(&block[read..read + length]);
         }
-        repeat(plain, write, distance, length);
+        (read, write) = (read + length, write + length);
+        if read == block.len() {
+            return Ok(write - place.start);
+        }
+        let distance = usize::from(u16::from_le_bytes(*chunk::<2>(block, read).ok_or(CORRUPT)?));
+        read += 2;
+        length = usize::from(token & 15) + MATCH_MIN;
+        if length == 15 + MATCH_MIN {
+            length = long_run(block, &mut read).ok_or(CORRUPT)? + MATCH_MIN;
+        }
+        if distance == 0 || distance > write - place.floor {
+            return Err(CORRUPT);
+        }
+        if length > place.limit - write {
+            return Err(Unreadable::TooLarge);
+        }
+        repeat(out, write, distance, length);
         write += length;
     }
 }
 
 /// Copies `length` bytes from `distance` before `at`, where the copy may run into itself.
-fn repeat(plain: &mut [u8], at: usize, distance: usize, length: usize) {
+#[inline(always)]
+fn repeat(out: &mut [u8], at: usize, distance: usize, length: usize) {
     let start = at - distance;
+    if distance >= WIDE && length <= 2 * WIDE && at + 2 * WIDE <= out.len() {
+        for piece in [0, WIDE] {
+            if let Some(&words) = chunk::<WIDE>(out, start + piece)
+                && let Some(to) = chunk_mut::<WIDE>(out, at + piece)
+            {
+                *to = words;
+            }
+        }
+        return;
+    }
     let mut copied = 0;
     while copied < length {
         let part = (distance + copied).min(length - copied);
-        plain.copy_within(start..start + part, at + copied);
+        out.copy_within(start..start + part, at + copied);
         copied += part;
     }
 }
 
-/// A length of four bits, and where they are all set the bytes behind that add to it.
-fn run_length(block: &[u8], read: &mut usize, bits: u8) -> Option<usize> {
-    let mut length = usize::from(bits);
-    if bits == 15 {
-        loop {
-            let more = *block.get(*read)?;
-            *read += 1;
-            length += usize::from(more);
-            if more != 255 {
-                break;
-            }
+/// A length whose four bits are all set, so that the bytes behind add to it.
+#[inline]
+fn long_run(block: &[u8], read: &mut usize) -> Option<usize> {
+    let mut length = 15;
+    loop {
+        let more = *block.get(*read)?;
+        *read += 1;
+        length += usize::from(more);
+        if more != 255 {
+            return Some(length);
         }
     }
-    Some(length)
+}
+
+#[inline(always)]
+pub(super) fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
+    bytes.get(at..)?.first_chunk()
+}
+
+#[inline(always)]
+pub(super) fn chunk_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
+    bytes.get_mut(at..)?.first_chunk_mut()
 }
 
 /// XXH32 with seed 0 of fewer than 16 bytes: the check byte of a frame's header is its second.
@@ -173,42 +215,26 @@ fn xxh32_short(bytes: &[u8]) -> u32 {
     hash ^ hash >> 16
 }
 
-/// The header of the frames that are written: blocks of at most 64 KiB, independent, no checksums (the batch has its CRC).
-pub(super) const FRAME_HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
-/// Plain bytes of a written block at most.
-pub(super) const BLOCK_BYTES_MAX: usize = 64 * 1024;
-
-/// Compresses `plain` as one frame to the beginning of `out` and returns its length, or None where `out` is too short.
-pub(super) fn encode_frame(plain: &[u8], out: &mut [u8]) -> Option<usize> {
-    out.get_mut(..FRAME_HEADER.len())?.copy_from_slice(&FRAME_HEADER);
-    let mut at = FRAME_HEADER.len();
-    for block in plain.chunks(BLOCK_BYTES_MAX) {
-        let (head, room) = out.get_mut(at..)?.split_first_chunk_mut::<4>()?;
-        let stored = block.len();
-        let len = match lz4_flex::block::compress_into(block, room) {
-            Ok(len) if len < stored => {
-                *head = (len as u32).to_le_bytes();
-                len
-            }
-            _ => {
-                room.get_mut(..stored)?.copy_from_slice(block);
-                *head = (stored as u32 | STORED).to_le_bytes();
-                stored
-            }
-        };
-        at += 4 + len;
-    }
-    out.get_mut(at..at + 4)?.fill(0);
-    Some(at + 4)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::lz4_encode::FRAME_HEADER;
     use super::*;
 
     #[test]
     fn the_check_byte_of_every_written_header_is_right() {
         assert_eq!((xxh32_short(&FRAME_HEADER[4..6]) >> 8) as u8, FRAME_HEADER[6]);
         assert_eq!((xxh32_short(&[0x60, 0x70]) >> 8) as u8, 0x73);
+    }
+
+    #[test]
+    fn a_copy_that_runs_into_itself_repeats_its_beginning() {
+        for distance in 1..70 {
+            for length in 4..100 {
+                let mut out: Vec<u8> = (0..240).map(|at| at as u8).collect();
+                let expected: Vec<u8> = (0..length).map(|at| (100 - distance + at % distance) as u8).collect();
+                repeat(&mut out, 100, distance, length);
+                assert_eq!(&out[100..100 + length], expected, "{distance} {length}");
+            }
+        }
     }
 }

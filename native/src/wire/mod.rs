@@ -10,6 +10,7 @@ mod header;
 mod inflate;
 pub mod limits;
 mod lz4;
+mod lz4_encode;
 mod pool;
 mod read;
 mod varint;

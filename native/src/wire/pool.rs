@@ -32,6 +32,11 @@ impl PooledBuffer {
         buffer
     }
 
+    /// A buffer without memory.
+    pub(super) fn empty() -> PooledBuffer {
+        PooledBuffer { bytes: Box::default(), len: 0 }
+    }
+
     /// An empty buffer with room for at least `room` bytes.
     pub(super) fn with_room(room: usize) -> PooledBuffer {
         let size = shelf_of(room);
