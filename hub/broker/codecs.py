@@ -1,8 +1,8 @@
 """Compressing for consumers, and decompressing what producers compressed, never to more than a bound.
 
 A batch of one megabyte may claim to be gigabytes: whatever the bytes, ``Undecodable`` is raised and nothing else.
-gzip is in the standard library; snappy, zstd and the writing of lz4 need the package ``cramjam``. Without it such a batch is refused by
-name. Which streams are taken depends on no library's leniency: frames are checked here, or read here whole (lz4).
+gzip is in the standard library; zstd, and the writing of snappy and lz4, need the package ``cramjam``. Without it such a batch is refused
+by name. Which streams are taken depends on no library's leniency: frames are checked here, or read here whole (snappy, lz4).
 What is written is what every client reads: snappy in blocks behind Java's header, lz4 as a frame of independent blocks.
 """
 
@@ -12,17 +12,20 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from hub.broker.lz4_frames import MAGIC, STORED, CorruptLz4, Lz4TooLarge, decode_frame
-from hub.broker.zstd_frames import CorruptZstd, plain_bytes_bound
+from hub.broker import lz4_frames, snappy_blocks
+from hub.broker.lz4_frames import MAGIC, STORED
+from hub.broker.snappy_blocks import XERIAL
+from hub.broker.stream_faults import CorruptStream, StreamTooLarge
+from hub.broker.zstd_frames import frame_of
 
 NAMES: Final[Mapping[int, str]] = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 """Codecs by their number in the attributes of a record batch."""
 _GZIP: Final = 31
 _GZIP_LEVEL: Final = 1
+GZIP_MEMBERS_MAX: Final = 16
+"""A stream of more members is not read: clients write one, and each costs more than its bytes."""
 _ZSTD_LEVEL: Final = 1
-_XERIAL: Final = b"\x82SNAPPY\0"
-_XERIAL_HEADER: Final = _XERIAL + struct.pack(">ii", 1, 1)
-_XERIAL_HEADER_BYTES: Final = 16
+_XERIAL_HEADER: Final = XERIAL + struct.pack(">ii", 1, 1)
 _XERIAL_BLOCK_BYTES: Final = 32 * 1024
 _LZ4_HEADERS: Final = (
     (64 * 1024, MAGIC + bytes.fromhex("604082")),
@@ -45,7 +48,7 @@ class Undecodable(ValueError):  # noqa: N818 - what the bytes are
 
 def available() -> frozenset[int]:
     """Return the codecs that can be read here."""
-    return frozenset(NAMES) if _cramjam() is not None else frozenset({0, 1, 3})
+    return frozenset(NAMES) if _cramjam() is not None else frozenset({0, 1, 2, 3})
 
 
 def compress(codec: int, plain: bytes) -> bytes:
@@ -92,7 +95,12 @@ def decompress(codec: int, compressed: bytes, *, bytes_max: int) -> bytes:
         raise Undecodable("codec-unknown", codec)
     if codec and not compressed:
         raise Undecodable("codec-corrupt", codec)
-    return decode(codec, compressed, bytes_max)
+    try:
+        return decode(codec, compressed, bytes_max)
+    except CorruptStream:
+        raise Undecodable("codec-corrupt", codec) from None
+    except StreamTooLarge:
+        raise Undecodable("too-large", codec) from None
 
 
 def _plain(codec: int, compressed: bytes, bytes_max: int) -> bytes:
@@ -104,7 +112,7 @@ def _plain(codec: int, compressed: bytes, bytes_max: int) -> bytes:
 def _gzip(codec: int, compressed: bytes, bytes_max: int) -> bytes:
     out: list[bytes] = []
     rest, left = compressed, bytes_max
-    while rest:
+    for _ in range(GZIP_MEMBERS_MAX):
         stream = zlib.decompressobj(_GZIP)
         try:
             part = stream.decompress(rest, left + 1)
@@ -117,63 +125,25 @@ def _gzip(codec: int, compressed: bytes, bytes_max: int) -> bytes:
             raise Undecodable("codec-corrupt", codec)
         out.append(part)
         rest = stream.unused_data
-    return b"".join(out)
-
-
-def _lz4(codec: int, compressed: bytes, bytes_max: int) -> bytes:
-    try:
-        return decode_frame(compressed, bytes_max=bytes_max)
-    except CorruptLz4:
-        raise Undecodable("codec-corrupt", codec) from None
-    except Lz4TooLarge:
-        raise Undecodable("too-large", codec) from None
+        if not rest:
+            return b"".join(out)
+    raise Undecodable("codec-corrupt", codec)
 
 
 def _zstd(codec: int, compressed: bytes, bytes_max: int) -> bytes:
     """Decompress into a buffer of what the frame's blocks can hold: the size that it claims is not believed."""
     library = _needed(codec)
+    bound, content_bytes = frame_of(compressed)
+    buffer = bytearray(min(bound, bytes_max) or 1)
     try:
-        bound = plain_bytes_bound(compressed)
-        buffer = bytearray(min(bound, bytes_max) or 1)
-        return bytes(memoryview(buffer)[: library.zstd.decompress_into(compressed, buffer)])
-    except CorruptZstd:
-        raise Undecodable("codec-corrupt", codec) from None
+        size = library.zstd.decompress_into(compressed, buffer)
     except (library.DecompressionError, OSError, ValueError) as error:
-        too_large = str(error) == _TOO_SMALL and bound > bytes_max
-        raise Undecodable("too-large" if too_large else "codec-corrupt", codec) from None
-
-
-def _snappy(codec: int, compressed: bytes, bytes_max: int) -> bytes:
-    """Decompress raw snappy, or blocks of it behind the header that Java's library writes."""
-    if not compressed.startswith(_XERIAL):
-        return _snappy_block(codec, compressed, bytes_max)
-    if len(compressed) < _XERIAL_HEADER_BYTES:
-        raise Undecodable("codec-corrupt", codec)
-    out: list[bytes] = []
-    position, left = _XERIAL_HEADER_BYTES, bytes_max
-    while position < len(compressed):
-        try:
-            (size,) = struct.unpack_from(">i", compressed, position)
-        except struct.error:
-            raise Undecodable("codec-corrupt", codec) from None
-        position += 4
-        if not 0 <= size <= len(compressed) - position:
-            raise Undecodable("codec-corrupt", codec)
-        out.append(_snappy_block(codec, compressed[position : position + size], left))
-        left -= len(out[-1])
-        position += size
-    return b"".join(out)
-
-
-def _snappy_block(codec: int, block: bytes, bytes_max: int) -> bytes:
-    library = _needed(codec)
-    try:
-        size = library.snappy.decompress_raw_len(block)
-        if size > bytes_max:
-            raise Undecodable("too-large", codec)
-        return bytes(library.snappy.decompress_raw(block))
-    except (library.DecompressionError, OSError):
-        raise Undecodable("codec-corrupt", codec) from None
+        if str(error) == _TOO_SMALL and bound > bytes_max:
+            raise StreamTooLarge from None
+        raise CorruptStream from None
+    if content_bytes not in {None, size}:
+        raise CorruptStream
+    return bytes(memoryview(buffer)[:size])
 
 
 def _needed(codec: int) -> Any:
@@ -197,4 +167,10 @@ _ENCODERS: Final[Mapping[int, Callable[[int, bytes], bytes]]] = {
     3: _to_lz4,
     4: _to_zstd,
 }
-_DECODERS: Final[Mapping[int, Callable[[int, bytes, int], bytes]]] = {0: _plain, 1: _gzip, 2: _snappy, 3: _lz4, 4: _zstd}
+_DECODERS: Final[Mapping[int, Callable[[int, bytes, int], bytes]]] = {
+    0: _plain,
+    1: _gzip,
+    2: lambda _, compressed, bytes_max: snappy_blocks.decode(compressed, bytes_max=bytes_max),
+    3: lambda _, compressed, bytes_max: lz4_frames.decode_frame(compressed, bytes_max=bytes_max),
+    4: _zstd,
+}

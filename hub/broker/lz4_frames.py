@@ -9,6 +9,8 @@ batch has covered them.
 import struct
 from typing import Final
 
+from hub.broker.stream_faults import CorruptStream, StreamTooLarge
+
 MAGIC: Final = bytes.fromhex("04224d18")
 STORED: Final = 0x80000000
 """Set in the size of a block that stands as it is."""
@@ -26,20 +28,12 @@ _LONG: Final = 15
 _WORD: Final = struct.Struct("<I")
 
 
-class CorruptLz4(ValueError):  # noqa: N818 - what the bytes are
-    """The bytes are no such frame."""
-
-
-class Lz4TooLarge(ValueError):  # noqa: N818 - what the bytes are
-    """The frame decompresses to more than the bound."""
-
-
 def decode_frame(body: bytes, *, bytes_max: int) -> bytes:
-    """Return what the one frame of ``body`` holds; CorruptLz4 or Lz4TooLarge where that cannot be."""
+    """Return what the one frame of ``body`` holds; CorruptStream or StreamTooLarge where that cannot be."""
     try:
         return bytes(_decode_frame(body, bytes_max))
     except (IndexError, struct.error):
-        raise CorruptLz4 from None
+        raise CorruptStream from None
 
 
 def _decode_frame(body: bytes, bytes_max: int) -> bytearray:
@@ -52,22 +46,22 @@ def _decode_frame(body: bytes, bytes_max: int) -> bytearray:
             break
         end = at + (head & ~STORED)
         if end > len(body):
-            raise CorruptLz4
+            raise CorruptStream
         block, at = body[at:end], end + (4 if flags & _BLOCK_CHECKSUM else 0)
         most = min(block_max, bytes_max - len(out))
         try:
             if not head & STORED:
                 _decode_block(block, out, floor=len(out) if flags & _INDEPENDENT else 0, limit=len(out) + most)
             elif len(block) > most:
-                raise Lz4TooLarge
+                raise StreamTooLarge
             else:
                 out += block
-        except Lz4TooLarge:
+        except StreamTooLarge:
             if most == block_max:
-                raise CorruptLz4 from None
+                raise CorruptStream from None
             raise
     if len(body) - at != (4 if flags & _CONTENT_CHECKSUM else 0) or content_size not in {None, len(out)}:
-        raise CorruptLz4
+        raise CorruptStream
     return out
 
 
@@ -75,15 +69,15 @@ def _header(body: bytes) -> tuple[int, int, int | None, int]:
     """Return flags, the most bytes of a block, the size of all where it is told, and where the blocks begin."""
     flags, sizes = body[4], body[5]
     if not body.startswith(MAGIC) or flags & _VERSION_BITS != _VERSION_1 or flags & _RESERVED_OR_DICTIONARY:
-        raise CorruptLz4
+        raise CorruptStream
     if sizes & _SIZES_RESERVED or sizes < _SIZES_MIN:
-        raise CorruptLz4
+        raise CorruptStream
     at, size = 6, None
     if flags & _CONTENT_SIZE:
         (size,) = struct.unpack_from("<Q", body, at)
         at += 8
     if body[at] != xxh32(body[4:at]) >> 8 & 0xFF:
-        raise CorruptLz4
+        raise CorruptStream
     return flags, 1 << (8 + 2 * (sizes >> 4)), size, at + 1
 
 
@@ -98,9 +92,9 @@ def _decode_block(block: bytes, out: bytearray, *, floor: int, limit: int) -> No
         end = at + length
         written += length
         if end > size:
-            raise CorruptLz4
+            raise CorruptStream
         if written > limit:
-            raise Lz4TooLarge
+            raise StreamTooLarge
         out += block[at:end]
         if end == size:
             return
@@ -113,9 +107,9 @@ def _decode_block(block: bytes, out: bytearray, *, floor: int, limit: int) -> No
         start = written - distance
         written += length
         if not distance or start < floor:
-            raise CorruptLz4
+            raise CorruptStream
         if written > limit:
-            raise Lz4TooLarge
+            raise StreamTooLarge
         out += out[start : start + length] if distance >= length else (out[start:] * (length // distance + 1))[:length]
 
 

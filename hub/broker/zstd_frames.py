@@ -1,10 +1,12 @@
 """The outer form of a zstd frame (RFC 8878, 3.1.1): what it asks for is known before a byte is decompressed.
 
-Taken is exactly one frame, as Kafka's clients write it, with a window of at most eight megabytes and no block over what the format
-allows. What stands inside the blocks is the library's affair.
+Taken is exactly one frame, as Kafka's clients write it, with a window of at most eight megabytes, no block over what the format
+allows, and as many bytes as it says, where it says so. What stands inside the blocks is the library's affair.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
+
+from hub.broker.stream_faults import CorruptStream
 
 WINDOW_LOG_MAX: Final = 23
 _MAGIC: Final = bytes.fromhex("28b52ffd")
@@ -17,26 +19,34 @@ _DICTIONARY_BYTES: Final = (0, 1, 2, 4)
 _SIZE_BYTES: Final = (0, 2, 4, 8)
 
 
-class CorruptZstd(ValueError):  # noqa: N818 - what the bytes are
-    """The bytes are not exactly one such frame."""
+class ZstdFrame(NamedTuple):
+    """What the outer form of a frame says."""
+
+    bound: int
+    """The most bytes that it can decompress to, by its blocks."""
+    content_bytes: int | None
+    """The bytes that it says it decompresses to; never more than ``bound``."""
 
 
-def plain_bytes_bound(body: bytes) -> int:
-    """Return the most bytes that the one frame of ``body`` can decompress to, by its blocks."""
+def frame_of(body: bytes) -> ZstdFrame:
+    """Return what the one frame of ``body`` says of itself; CorruptStream where there is no such frame, or one that cannot be true."""
     try:
-        window, at = _header(body)
+        window, content_bytes, at = _header(body)
         if window > 1 << WINDOW_LOG_MAX:
-            raise CorruptZstd
-        return _blocks_bound(body, at, min(window, _BLOCK_BYTES_MAX), 4 if body[4] & _CHECKSUM else 0)
+            raise CorruptStream
+        bound = _blocks_bound(body, at, min(window, _BLOCK_BYTES_MAX), 4 if body[4] & _CHECKSUM else 0)
     except IndexError:
-        raise CorruptZstd from None
+        raise CorruptStream from None
+    if content_bytes is not None and content_bytes > bound:
+        raise CorruptStream
+    return ZstdFrame(bound, content_bytes)
 
 
-def _header(body: bytes) -> tuple[int, int]:
-    """Return the window and where the blocks begin."""
+def _header(body: bytes) -> tuple[int, int | None, int]:
+    """Return the window, the size where it is told, and where the blocks begin."""
     descriptor = body[4]
     if not body.startswith(_MAGIC) or descriptor & _RESERVED:
-        raise CorruptZstd
+        raise CorruptStream
     at, window = 5, 0
     single = descriptor & _SINGLE_SEGMENT
     if not single:
@@ -46,10 +56,11 @@ def _header(body: bytes) -> tuple[int, int]:
     at += _DICTIONARY_BYTES[descriptor & 3]
     size_bytes = _SIZE_BYTES[descriptor >> 6] or (1 if single else 0)
     if at + size_bytes > len(body):
-        raise CorruptZstd
-    if single:
-        window = int.from_bytes(body[at : at + size_bytes], "little") + (256 if size_bytes == 2 else 0)
-    return window, at + size_bytes
+        raise CorruptStream
+    content_bytes = None
+    if size_bytes:
+        content_bytes = int.from_bytes(body[at : at + size_bytes], "little") + (256 if size_bytes == 2 else 0)
+    return (content_bytes if single and content_bytes is not None else window), content_bytes, at + size_bytes
 
 
 def _blocks_bound(body: bytes, at: int, block_max: int, checksum_bytes: int) -> int:
@@ -58,9 +69,9 @@ def _blocks_bound(body: bytes, at: int, block_max: int, checksum_bytes: int) -> 
         head = body[at] | body[at + 1] << 8 | body[at + 2] << 16
         size, kind, is_last = head >> 3, head >> 1 & 3, bool(head & 1)
         if size > block_max or kind not in {_RAW, _RLE, _COMPRESSED}:
-            raise CorruptZstd
+            raise CorruptStream
         bound += block_max if kind == _COMPRESSED else size
         at += 3 + (1 if kind == _RLE else size)
     if at + checksum_bytes != len(body):
-        raise CorruptZstd
+        raise CorruptStream
     return bound

@@ -3,8 +3,9 @@
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
-use super::limits::{PLAIN_BYTES_MAX, ZSTD_WINDOW_LOG_MAX};
-use super::{Codec, Unreadable, lz4, zstd_frame};
+use super::limits::{GZIP_MEMBERS_MAX, PLAIN_BYTES_MAX, ZSTD_WINDOW_LOG_MAX};
+use super::zstd_frame::ZstdFrame;
+use super::{Codec, Unreadable, lz4};
 
 const FIRST_GUESS_BYTES: usize = 64 * 1024;
 const XERIAL: &[u8] = b"\x82SNAPPY\0";
@@ -45,12 +46,12 @@ impl Inflaters {
         Ok(&self.plain[..len])
     }
 
-    /// One or more members back to back, each whole.
+    /// One member, or some back to back, each whole.
     fn gzip(&mut self, body: &[u8]) -> Result<usize, Unreadable> {
         let stream = self.gzip.get_or_insert_with(|| Decompress::new_gzip(GZIP_WINDOW_BITS));
         grow(&mut self.plain, FIRST_GUESS_BYTES.max(4 * body.len()).min(PLAIN_BYTES_MAX + 1));
         let (mut rest, mut len) = (body, 0);
-        while !rest.is_empty() {
+        for _ in 0..GZIP_MEMBERS_MAX {
             *stream = Decompress::new_gzip(GZIP_WINDOW_BITS);
             loop {
                 let (taken, given) = (stream.total_in(), stream.total_out());
@@ -72,8 +73,11 @@ impl Inflaters {
                     _ => return Err(Unreadable::CodecCorrupt),
                 }
             }
+            if rest.is_empty() {
+                return Ok(len);
+            }
         }
-        Ok(len)
+        Err(Unreadable::CodecCorrupt)
     }
 
     /// One raw block, or blocks of it behind the header that Java's library writes.
@@ -106,8 +110,8 @@ impl Inflaters {
 
     /// One frame, its outer form checked first. What a frame says about its size is believed only as far as its blocks can hold it.
     fn zstd(&mut self, body: &[u8]) -> Result<usize, Unreadable> {
-        let bound = zstd_frame::plain_bytes_bound(body).ok_or(Unreadable::CodecCorrupt)?;
-        let room = bound.min(PLAIN_BYTES_MAX as u64) as usize + 1;
+        let frame = ZstdFrame::of(body).ok_or(Unreadable::CodecCorrupt)?;
+        let room = frame.bound.min(PLAIN_BYTES_MAX as u64) as usize + 1;
         grow(&mut self.plain, room);
         let context = match &mut self.zstd {
             Some(context) => context,
@@ -128,7 +132,8 @@ impl Inflaters {
                 return Err(Unreadable::TooLarge);
             }
             if left == 0 {
-                return if taken == body.len() { Ok(len) } else { Err(Unreadable::CodecCorrupt) };
+                let whole = taken == body.len() && frame.content_bytes.is_none_or(|size| size == len as u64);
+                return if whole { Ok(len) } else { Err(Unreadable::CodecCorrupt) };
             }
             if read + written == 0 && out_max == room && in_max == body.len() {
                 return Err(Unreadable::CodecCorrupt);

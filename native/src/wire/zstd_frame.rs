@@ -1,7 +1,7 @@
 //! The outer form of a zstd frame (RFC 8878, 3.1.1): what it asks for is known before a byte is decompressed.
 //!
-//! Taken is exactly one frame, as every Kafka client writes it, with a window of at most [`ZSTD_WINDOW_LOG_MAX`] and no block over
-//! what the format allows. Skippable frames, dictionaries' absence and what stands inside blocks are the library's affair.
+//! Taken is exactly one frame, as every Kafka client writes it, with a window of at most [`ZSTD_WINDOW_LOG_MAX`], no block over what
+//! the format allows, and as many bytes as it says, where it says so. What stands inside the blocks is the library's affair.
 
 use super::limits::ZSTD_WINDOW_LOG_MAX;
 
@@ -14,36 +14,53 @@ const RAW: u32 = 0;
 const RLE: u32 = 1;
 const COMPRESSED: u32 = 2;
 
-/// The most bytes that the one frame of `body` can decompress to, by its blocks; None where `body` is not exactly one frame.
-pub fn plain_bytes_bound(body: &[u8]) -> Option<u64> {
-    let rest = body.strip_prefix(&MAGIC)?;
-    let (&descriptor, mut rest) = rest.split_first()?;
-    if descriptor & RESERVED != 0 {
-        return None;
+/// What the outer form of a frame says.
+pub(super) struct ZstdFrame {
+    /// The most bytes that it can decompress to, by its blocks.
+    pub bound: u64,
+    /// The bytes that it says it decompresses to; never more than `bound`.
+    pub content_bytes: Option<u64>,
+}
+
+impl ZstdFrame {
+    /// What the one frame of `body` says of itself; None where there is no such frame, or one that cannot be true.
+    pub fn of(body: &[u8]) -> Option<ZstdFrame> {
+        let rest = body.strip_prefix(&MAGIC)?;
+        let (&descriptor, mut rest) = rest.split_first()?;
+        if descriptor & RESERVED != 0 {
+            return None;
+        }
+        let single = descriptor & SINGLE_SEGMENT != 0;
+        let mut window = 0;
+        if !single {
+            let (&byte, behind) = rest.split_first()?;
+            let base = 1u64 << (10 + u32::from(byte >> 3));
+            window = base + base / 8 * u64::from(byte & 7);
+            rest = behind;
+        }
+        rest = rest.get([0, 1, 2, 4][usize::from(descriptor & 3)]..)?;
+        let size_bytes = match descriptor >> 6 {
+            0 => usize::from(single),
+            exponent => 1 << exponent,
+        };
+        let (size, rest) = rest.split_at_checked(size_bytes)?;
+        let content_bytes = (size_bytes > 0).then(|| content_bytes(size));
+        if single {
+            window = content_bytes?;
+        }
+        if window > 1 << ZSTD_WINDOW_LOG_MAX {
+            return None;
+        }
+        let bound = blocks_bound(rest, window.min(BLOCK_BYTES_MAX), descriptor & CHECKSUM != 0)?;
+        content_bytes.is_none_or(|size| size <= bound).then_some(ZstdFrame { bound, content_bytes })
     }
-    let single = descriptor & SINGLE_SEGMENT != 0;
-    let mut window = 0;
-    if !single {
-        let (&byte, behind) = rest.split_first()?;
-        let base = 1u64 << (10 + u32::from(byte >> 3));
-        window = base + base / 8 * u64::from(byte & 7);
-        rest = behind;
-    }
-    rest = rest.get([0, 1, 2, 4][usize::from(descriptor & 3)]..)?;
-    let size_bytes = match descriptor >> 6 {
-        0 => usize::from(single),
-        exponent => 1 << exponent,
-    };
-    let (size, rest) = rest.split_at_checked(size_bytes)?;
-    if single {
-        let mut bytes = [0; 8];
-        bytes[..size_bytes].copy_from_slice(size);
-        window = u64::from_le_bytes(bytes) + if size_bytes == 2 { 256 } else { 0 };
-    }
-    if window > 1 << ZSTD_WINDOW_LOG_MAX {
-        return None;
-    }
-    blocks_bound(rest, window.min(BLOCK_BYTES_MAX), descriptor & CHECKSUM != 0)
+}
+
+/// One, two, four or eight bytes; two count from 256.
+fn content_bytes(size: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..size.len()].copy_from_slice(size);
+    u64::from_le_bytes(bytes) + if size.len() == 2 { 256 } else { 0 }
 }
 
 fn blocks_bound(mut rest: &[u8], block_max: u64, checksum: bool) -> Option<u64> {
