@@ -207,7 +207,7 @@ class EmbeddedBroker:
         shutil.rmtree(draft, ignore_errors=True)
         _write(self.folder / "format.properties", properties(port=self._port, controller_port=controller_port, home=draft.name))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "format.properties"]
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}", "-c", "format.properties"]
         formatting = self._java = self._run(java, tool, heap_mb=FORMAT_HEAP_MB)
         status = formatting.wait(within_s=self._start_timeout_s)
         if status != 0 or not draft.exists():
