@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks import loading, ours, peer_runs
+from benchmarks import ours, peer_runs
 from benchmarks.figures import OURS, Line, Run
 from benchmarks.job import SEED, dataset, terms
-from benchmarks.records import BASE, Source, make_source
-from benchmarks.town import Failed, Ground, town
+from benchmarks.town import Failed, Ground
 from hub.exchange import kernel
 
 REFERENCE_RECORDS_MAX: Final = 20_000
@@ -82,11 +81,8 @@ class Contest:
         if (records, codec) not in self._topics:
             self._say(f"loading {records:,} records, {codec}")
             name = dataset(codec, size=f"-{records // 1000}k")
-            with town(self._ground, name="loading") as here:
-                topic, schema_id = here.publish(name)
-            source = self._source(records, schema_id)
-            loading.load(self._ground.broker.bootstrap, topic, source, codec=codec)
-            self._topics[records, codec] = ours.Topic(name, topic, codec, source)
+            like = max((topic.source for topic in self._topics.values()), key=lambda source: source.records, default=None)
+            self._topics[records, codec] = ours.make_topic(self._ground, name, records, codec=codec, like=like)
         return self._topics[records, codec]
 
     def rounds(self, entries: Sequence[Entry], *, rounds: int, within_s: float) -> int:
@@ -126,13 +122,6 @@ class Contest:
 
     def _can_run(self, entry: Entry) -> bool:
         return self.go is not None or entry.who not in {peer_runs.GO.name, peer_runs.GO_EOS.name}
-
-    def _source(self, records: int, schema_id: int) -> Source:
-        """Return the records: those of a larger topic where there is one with as many base observations."""
-        for topic in self._topics.values():
-            if topic.source.schema_id == schema_id and min(topic.source.records, records) >= BASE:
-                return Source(records, schema_id, topic.source.partitions)
-        return make_source(records, schema_id=schema_id)
 
 
 def capped(records: int) -> int:

@@ -1,11 +1,213 @@
-"""What ``make bench-full`` runs beside the job: how ours holds at other sizes and in other settings."""
+"""What ``make bench-full`` runs beside the job: how ours holds at other sizes, in other settings, with more workers and for long."""
 
 import argparse
+import importlib.util
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from benchmarks.contest import Story
-from benchmarks.report import Report
+from tls import authority, listener, signed
+
+from benchmarks import machine, ours
+from benchmarks.contest import Contest, Story, capped
+from benchmarks.figures import Run, summarise
+from benchmarks.job import PROVIDER, narrow_schema, terms, wide_schema
+from benchmarks.records import BASE, JOB_SHAPE, Shape
+from benchmarks.report import MAIN_N, Report, table
+from benchmarks.standard import FOLDER, LARGE, conditions
+from benchmarks.town import Failed, Ground, ground
+from hub.broker.ports import HOST
+
+ROUNDS: Final = 2
+LONG: Final = 10_000_000
+MANY_N: Final = (1, 5, 10, 20, 50)
+MANY_RECORDS: Final = 400_000
+FLAT_MB: Final = 40.0
+"""So much more may a worker hold in the last quarter of a long run than in the second."""
+SECOND_WORKER_MAX: Final = 1.1
+"""Processor time of a delivery with two workers over that with one."""
+
+
+class Size(NamedTuple):
+    """A record size: shape, records of a run, and how many of them are made one by one."""
+
+    title: str
+    shape: Shape
+    records: int
+    base: int
+
+
+SIZES: Final = (
+    Size("50 B", Shape("narrow", narrow_schema(), plain=True), 2_000_000, BASE),
+    Size("154 B", JOB_SHAPE, 2_000_000, BASE),
+    Size("500 B", Shape("wide", wide_schema(), remarks=344), 800_000, BASE),
+    Size("2 kB", Shape("wide", wide_schema(), remarks=1_844), 400_000, 50_000),
+    Size("10 kB", Shape("wide", wide_schema(), remarks=9_844), 100_000, 20_000),
+)
+
+
+class Part:
+    """What the parts share, and what they found."""
+
+    def __init__(self, here: Ground, *, say: Story, rounds: int, guarded: Mapping[str, str], most: int) -> None:
+        """``guarded`` is the environment of a worker that speaks TLS; no topic gets more than ``most`` records. Nothing is found yet."""
+        self.here, self.say, self.rounds, self.guarded, self._most = here, say, rounds, guarded, most
+        self.runs: list[Run] = []
+        self.notes: list[str] = []
+        self.facts: dict[str, Any] = {}
+
+    @contextmanager
+    def topic(self, name: str, records: int, *, shape: Shape = JOB_SHAPE, base: int = BASE) -> Iterator[ours.Topic]:
+        """Give a loaded topic inside the block; it is deleted behind it."""
+        count = capped(min(records, self._most))
+        self.say(f"loading {count:,} records")
+        made = ours.make_topic(self.here, f"{PROVIDER}/{name}", count, codec="none", shape=shape, base=min(base, count))
+        yield made
+        self.here.clear()
+        self.here.admin.delete_topics([made.name])
+
+    def each_round(self, what: str) -> Iterator[int]:
+        """Yield the numbers of the rounds, telling of each."""
+        for number in range(self.rounds):
+            self.say(f"{what}, round {number + 1} of {self.rounds}")
+            yield number
 
 
 def full(asked: argparse.Namespace, say: Story) -> Report:
-    """Run the parts."""
+    """Run the parts, or those that were asked for."""
+    wanted: Sequence[str] = asked.only or tuple(PARTS)
+    for name in wanted:
+        if name not in PARTS:
+            raise Failed(f"there is no part `{name}`; there are {', '.join(PARTS)}")
+    folder: Path = (asked.out / FOLDER).absolute()
+    certificates = folder.with_name(f"{FOLDER}-certificates")
+    certificates.mkdir(parents=True, exist_ok=True)
+    guarded, properties = _guarded(certificates)
+    with ground(folder, cores=machine.cores(), more=properties) as here:
+        part = Part(here, say=say, rounds=asked.rounds or ROUNDS, guarded=guarded, most=asked.records or LONG)
+        for name in wanted:
+            say(f"part `{name}`")
+            PARTS[name](part)
+        where = conditions(here, Contest(here, say=say, work=asked.out))
+        return Report(
+            title="cityhub at other sizes and in other settings",
+            conditions={key: value for key, value in where.items() if key != "go"},
+            runs=part.runs,
+            rounds=part.rounds,
+            extra=part.facts,
+            notes=part.notes,
+        )
+
+
+def sizes(part: Part) -> None:
+    """Measure record sizes at N=5, of a record that has nothing but the job's fields to one that is mostly remarks."""
+    for size in SIZES:
+        title = f"records of {size.title}"
+        with part.topic(f"sized-{size.title.replace(' ', '').lower()}", size.records, shape=size.shape, base=size.base) as topic:
+            for number in part.each_round(title):
+                part.runs.append(ours.run(part.here, topic, terms(MAIN_N), round_number=number, variant=title))
+
+
+def agreements(part: Part) -> None:
+    """Measure numbers of agreements up to 50."""
+    with part.topic("many", MANY_RECORDS) as topic:
+        for n in MANY_N:
+            for number in part.each_round(f"N={n}"):
+                part.runs.append(ours.run(part.here, topic, terms(n), round_number=number, variant="number of agreements"))
+
+
+def tls(part: Part) -> None:
+    """Speak TLS to the broker, certificates shown by both sides, and beside it speak plain."""
+    with part.topic("guarded", LARGE) as topic:
+        for variant, environment in (("plain", {}), ("TLS", part.guarded)):
+            for number in part.each_round(variant):
+                found = ours.run(part.here, topic, terms(MAIN_N), round_number=number, variant=variant, environment=environment)
+                part.runs.append(found)
+
+
+def long(part: Part) -> None:
+    """Deliver ten million records in one go, memory over time; then one and two workers on all cores, once they share the lanes."""
+    with part.topic("long", LONG) as topic:
+        part.say(f"{topic.source.records:,} records in one go")
+        found, timed = ours.timed_run(part.here, topic, terms(MAIN_N), round_number=0, variant="ten million records in one go")
+        part.runs.append(found)
+        _tell_memory(part, timed)
+        _workers(part, topic)
+
+
+def quiet(part: Part) -> None:
+    """Serve 200 quiet datasets with one worker."""
+    if importlib.util.find_spec("benchmarks.quiet") is None:
+        raise Failed("benchmarks.quiet is not there")
     raise NotImplementedError
+
+
+PARTS: Final[Mapping[str, Callable[[Part], None]]] = {"sizes": sizes, "agreements": agreements, "tls": tls, "long": long, "quiet": quiet}
+
+
+def _workers(part: Part, topic: ours.Topic) -> None:
+    """Compare two workers with one, both on all cores and beside the broker: there are no further cores to give them."""
+    everywhere = frozenset().union(part.here.cores.contender, part.here.cores.broker)
+    shared = Ground(folder=part.here.folder, broker=part.here.broker, cores=machine.Cores(everywhere, everywhere))
+    machine.pin(part.here.broker_pid, everywhere)
+    members: dict[str, Sequence[tuple[float, int]]] = {}
+    try:
+        for count in (1, 2):
+            variant = f"{count} worker{'s' if count > 1 else ''}, settled"
+            for number in part.each_round(variant):
+                command = (*ours.WORKER, "--processes", str(count))
+                found, timed = ours.timed_run(
+                    shared, topic, terms(MAIN_N), round_number=number, variant=variant, command=command, settled=True
+                )
+                part.runs.append(found)
+                members[variant] = timed.members
+    finally:
+        machine.pin(part.here.broker_pid, part.here.cores.broker)
+        shared.close()
+    rows = [
+        (variant, ", ".join(f"{rss:.0f}" for rss, _ in each), ", ".join(str(sockets) for _, sockets in each))
+        for variant, each in members.items()
+    ]
+    part.notes.append("## Workers\n\n" + table(("", "MiB of each", "sockets of each"), rows, left=1))
+    found = {line.variant: summary for line, summary in summarise(part.runs).items()}
+    costs = [found[variant].of(lambda run: run.cpu_us_per_delivery).median for variant in members]
+    ratio = costs[1] / costs[0]
+    part.facts["workers"] = {
+        "cpu_ratio": round(ratio, 3),
+        "met": ratio <= SECOND_WORKER_MAX,
+        "members": {variant: [{"rss_mb": round(rss), "sockets": sockets} for rss, sockets in each] for variant, each in members.items()},
+    }
+    part.notes.append(
+        f"A delivery costs {ratio:.2f} times the processor time with two workers (at most {SECOND_WORKER_MAX:g} was asked for)."
+    )
+
+
+def _tell_memory(part: Part, timed: ours.Timed) -> None:
+    """Note what the worker held over the time of a long run."""
+    held = [(at_ms - timed.begin_ms, mb) for at_ms, mb in timed.memory if timed.begin_ms <= at_ms <= timed.begin_ms + 1000 * timed.seconds]
+    quarter = max(1, len(held) // 4)
+    second, last = (statistics.median(mb for _, mb in part_of) for part_of in (held[quarter : 2 * quarter] or held, held[-quarter:]))
+    shown = held[:: max(1, len(held) // 12)]
+    rows = [(f"{at_ms / 1000:.1f}", f"{mb:.0f}") for at_ms, mb in shown]
+    flat = last - second <= FLAT_MB
+    part.facts["memory"] = {
+        "over_time": [[round(at_ms), round(mb, 1)] for at_ms, mb in held],
+        "growth_mb": round(last - second, 1),
+        "flat": flat,
+    }
+    told = f"The last quarter's median is {last - second:+.0f} MiB from the second's ({'flat' if flat else '**not flat**'})."
+    part.notes.append(f"## Memory over ten million records\n\n{told}\n\n" + table(("second", "MiB held"), rows, left=0))
+
+
+def _guarded(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the environment of a worker that speaks TLS, and the broker's properties of a listener for it."""
+    signer = authority(folder)
+    port, properties = listener(signer, folder)
+    certificate, key = signed(signer, folder, "worker")
+    files = {"CA": signer.file, "CERTIFICATE": certificate, "KEY": key}
+    return {
+        "CITYHUB_BROKER__BOOTSTRAP": f"{HOST}:{port}",
+        **{f"CITYHUB_BROKER__TLS__{name}": str(path) for name, path in files.items()},
+    }, properties

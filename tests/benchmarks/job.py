@@ -78,6 +78,8 @@ SCHEMA: Final[Mapping[str, Any]] = {
         },
     ],
 }
+FIELDS_OF_THE_JOB: Final = ("citizen_id", "full_name", "age", "district", "vehicle", "speed_kmh", "observed_at")
+"""What the job looks at: the narrowest record that it can be done on."""
 GRANTED: Final = ("citizen_id", "full_name", "district", "vehicle", "speed_kmh", "observed_at")
 KEY_IDENTIFIER: Final = "sensor"
 
@@ -183,6 +185,16 @@ def agreement_file(who: Terms, name: str, *, key: str, rows: Mapping[str, Any] |
     return yaml.safe_dump(told, allow_unicode=True, sort_keys=False)
 
 
-def schema_text() -> str:
-    """Return the writer schema as it is registered."""
-    return json.dumps(SCHEMA, ensure_ascii=False)
+def narrow_schema() -> dict[str, Any]:
+    """Return a writer schema that has only what the job looks at."""
+    return {**SCHEMA, "fields": [field for field in SCHEMA["fields"] if field["name"] in FIELDS_OF_THE_JOB]}
+
+
+def wide_schema() -> dict[str, Any]:
+    """Return the writer schema with one more field, which nobody is granted."""
+    return {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "remarks", "type": "string"}]}
+
+
+def schema_text(schema: Mapping[str, Any] = SCHEMA) -> str:
+    """Return a writer schema as it is registered."""
+    return json.dumps(schema, ensure_ascii=False)

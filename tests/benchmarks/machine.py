@@ -123,6 +123,15 @@ def rss_mb(pid: int, *, field: str = "VmHWM") -> float:
     return own + sum(rss_mb(child, field=field) for child in children(pid))
 
 
+def sockets(pid: int) -> int:
+    """Return how many sockets a process holds open."""
+    try:
+        links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115 - no path of a file
+    except OSError:
+        return 0
+    return sum(link.startswith("socket:") for link in links)
+
+
 @dataclasses.dataclass(frozen=True)
 class Sample:
     """One look at a process."""

@@ -7,17 +7,19 @@ records is in it, reading Python's modules is not. A peer's window begins later,
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from benchmarks import machine, sample, usage
+from benchmarks import loading, machine, sample, usage
 from benchmarks.figures import OURS, Line, Run
-from benchmarks.records import Grantee, Source
+from benchmarks.job import schema_text
+from benchmarks.records import BASE, JOB_SHAPE, Grantee, Shape, Source, make_source
 from benchmarks.town import LANE_STARTED, Failed, Ground, Town, town
 
 WORKER: Final = ("-m", "hub.cli", "worker")
 PLAIN_WORKER: Final = ("-m", "benchmarks.plain_worker")
 """The same worker with transactions off."""
+SETTLED_MS: Final = 500.0
 COMMIT_MS: Final = 20.0
 """The last commit is answered at most so long after the last append; what is used in between is counted."""
 
@@ -42,13 +44,32 @@ class Topic(NamedTuple):
 class Timed(NamedTuple):
     """What a worker took for all records of a topic."""
 
+    begin_ms: float
     seconds: float
     cpu_s: float
     rss_mb: float
+    """The most that one process held."""
+    members: Sequence[tuple[float, int]]
+    """(MiB, sockets) of each process that works."""
     onlookers: machine.Onlookers
     broker_cores: float
     memory: Sequence[tuple[float, float]]
     metered: Sequence[usage.Metered]
+
+
+def make_topic(
+    ground: Ground, dataset: str, records: int, *, codec: str, shape: Shape = JOB_SHAPE, base: int = BASE, like: Source | None = None
+) -> Topic:
+    """Publish a dataset once, so that its topic is there, and load the topic. ``like`` is a source with the same base, if there is one."""
+    schema = schema_text(shape.schema)
+    with town(ground, name="loading") as here:
+        name, schema_id = here.publish(dataset, schema=schema)
+    if like is not None and (like.schema_id, like.shape, like.base) == (schema_id, shape, base) and min(like.records, records) >= base:
+        source = Source(records, schema_id, like.partitions, shape, base)
+    else:
+        source = make_source(records, schema_id=schema_id, shape=shape, base=base)
+    loading.load(ground.broker.bootstrap, name, source, codec=codec)
+    return Topic(dataset, name, codec, source, schema)
 
 
 def run(
@@ -60,16 +81,64 @@ def run(
     exact: bool = True,
     variant: str = "",
     command: Sequence[str] = WORKER,
+    environment: Mapping[str, str] | None = None,
+    settled: bool = False,
 ) -> Run:
-    """Run ours once and check it; Failed where any check does not hold."""
-    with town(ground, name=f"{OURS} N={len(agreements)} {topic.codec}") as here:
+    """Run ours once and check it; Failed where any check does not hold.
+
+    ``environment`` is the worker's beyond the default one. ``settled``: only what follows the last start of a lane is measured, so that
+    workers which share the lanes are compared as they work and not as they join.
+    """
+    return timed_run(
+        ground,
+        topic,
+        agreements,
+        round_number=round_number,
+        exact=exact,
+        variant=variant,
+        command=command,
+        environment=environment,
+        settled=settled,
+    )[0]
+
+
+def timed_run(
+    ground: Ground,
+    topic: Topic,
+    agreements: Sequence[Agreed],
+    *,
+    round_number: int,
+    exact: bool = True,
+    variant: str = "",
+    command: Sequence[str] = WORKER,
+    environment: Mapping[str, str] | None = None,
+    settled: bool = False,
+) -> tuple[Run, Timed]:
+    """Do the same; returns also what was seen of the worker on the way."""
+    with town(ground, name=f"{OURS} N={len(agreements)} {topic.codec} {variant}".rstrip()) as here:
         open_dataset(here, topic, [who.file(topic.dataset) for who in agreements])
-        timed = time_worker(here, topic.name, command=command)
-        deliveries = usage.check_usage(timed.metered, topic.source, agreements, topic=topic.name)
+        timed = time_worker(here, topic.name, command=command, environment=environment, settled=settled)
+        usage.check_usage(timed.metered, topic.source, agreements, topic=topic.name)
         seed = round_number * 1_000 + len(agreements)
         checked = sample.check_sample(here, topic.source, agreements, timed.metered, topic=topic.name, seed=seed, markers=exact)
-    line = Line(OURS, len(agreements), topic.codec, exact, variant)
-    return figure(line, timed, round_number=round_number, records=topic.source.records, deliveries=deliveries, topic=topic, checked=checked)
+    counted = [one.step for one in timed.metered if not settled or one.append_ms > timed.begin_ms]
+    if not any(step.records for step in counted):
+        raise Failed("nothing was left to read once every lane had started: there are too few records")
+    found = Run(
+        line=Line(OURS, len(agreements), topic.codec, exact, variant),
+        round=round_number,
+        records=sum(step.records for step in counted),
+        deliveries=sum(entry.delivered for step in counted for entry in step.entries),
+        seconds=timed.seconds,
+        cpu_s=timed.cpu_s,
+        rss_mb=timed.rss_mb,
+        broker_cores=timed.broker_cores,
+        other_cores=timed.onlookers.other_cores,
+        steal_cores=timed.onlookers.steal_cores,
+        interval_ms=usage.intervals(timed.metered, topic.name),
+        checked=checked,
+    )
+    return found, timed
 
 
 def open_dataset(here: Town, topic: Topic, files: Sequence[str]) -> None:
@@ -80,48 +149,44 @@ def open_dataset(here: Town, topic: Topic, files: Sequence[str]) -> None:
     here.sign(files)
 
 
-def time_worker(here: Town, topic: str, *, command: Sequence[str] = WORKER) -> Timed:
+def time_worker(
+    here: Town, topic: str, *, command: Sequence[str] = WORKER, environment: Mapping[str, str] | None = None, settled: bool = False
+) -> Timed:
     """Run a worker until every lane is at its end, then end it; returns what it took."""
     ground = here.ground
     began_broker, began = machine.cpu_s(ground.broker_pid), time.monotonic()
     with machine.Onlookers([ground.broker_pid, here.serve.pid, machine.own_pid()]) as onlookers:
-        worker = here.start_worker(command)
+        worker = here.start_worker(command, environment=environment)
         with contextlib.closing(machine.Sampler(worker.pid)) as sampler:
             here.wait_done(topic, worker)
         onlookers.contender_s = machine.cpu_s(worker.pid)
     took = time.monotonic() - began
     broker_cores = (machine.cpu_s(ground.broker_pid) - began_broker) / took
-    rss_mb = machine.rss_mb(worker.pid)
+    members = machine.children(worker.pid) or [worker.pid]
+    held = [(machine.rss_mb(member), machine.sockets(member)) for member in members]
     code = machine.end(worker)
     if code != 0:
         raise Failed(f"{here.name}: the worker ended with {code}\n{here.tail('worker')}")
     metered = usage.read_usage(ground.broker.bootstrap, here.names.usage)
-    begin_ms, end_ms = _first_lane_ms(here), max(one.append_ms for one in metered) + COMMIT_MS
-    seconds = (end_ms - begin_ms) / 1000
-    return Timed(seconds, sampler.between(begin_ms, end_ms), rss_mb, onlookers, broker_cores, sampler.memory, metered)
-
-
-def figure(line: Line, timed: Timed, *, round_number: int, records: int, deliveries: int, topic: Topic, checked: int) -> Run:
-    """Return the figures of a run that was checked."""
-    return Run(
-        line=line,
-        round=round_number,
-        records=records,
-        deliveries=deliveries,
-        seconds=timed.seconds,
-        cpu_s=timed.cpu_s,
-        rss_mb=timed.rss_mb,
-        broker_cores=timed.broker_cores,
-        other_cores=timed.onlookers.other_cores,
-        steal_cores=timed.onlookers.steal_cores,
-        interval_ms=usage.intervals(timed.metered, topic.name),
-        checked=checked,
+    lanes_ms = _lanes_ms(here)
+    begin_ms = lanes_ms[-1] + SETTLED_MS if settled else lanes_ms[0]
+    end_ms = max(one.append_ms for one in metered) + COMMIT_MS
+    return Timed(
+        begin_ms=begin_ms,
+        seconds=(end_ms - begin_ms) / 1000,
+        cpu_s=sampler.between(begin_ms, end_ms),
+        rss_mb=max(rss for rss, _ in held),
+        members=held,
+        onlookers=onlookers,
+        broker_cores=broker_cores,
+        memory=sampler.memory,
+        metered=metered,
     )
 
 
-def _first_lane_ms(here: Town) -> float:
-    """Return when the first lane started, by the worker's log."""
+def _lanes_ms(here: Town) -> list[float]:
+    """Return when lanes started, by the log of the worker or workers."""
     times = [line["time"] for line in here.log("worker") if line.get("event") == LANE_STARTED]
     if not times:
         raise Failed(f"{here.name}: the worker's log tells of no lane\n{here.tail('worker')}")
-    return min(dt.datetime.fromisoformat(found).timestamp() for found in times) * 1000
+    return sorted(dt.datetime.fromisoformat(found).timestamp() * 1000 for found in times)

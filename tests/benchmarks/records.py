@@ -11,8 +11,8 @@ import io
 import itertools
 import random
 import struct
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import cramjam
 import fastavro
@@ -33,10 +33,9 @@ STEP_MS_MAX: Final = 200
 COPY_MS: Final = BASE * STEP_MS_MAX // 2
 TIME_BYTES: Final = 6
 """An Avro long of a time between 2004 and 2039, in milliseconds, has six bytes."""
-_ID_AT: Final = HEADER_BYTES + 1
-_ID_CHARACTERS: Final = 36
-_COPY_AT: Final = _ID_AT + 24
-"""The last group of an id tells observation and copy."""
+_GROUP_AT: Final = HEADER_BYTES + 1 + 24
+_GROUP: Final = 12
+"""Characters of the last group of an id, which tells observation and copy."""
 _FIRST: Final = ("Wang", "Li", "Zhang", "Liu", "Chen", "Yang", "Zhao", "Huáng", "Zhōu", "Wu", "Xú", "Sun", "Ma", "Zhu", "Hu", "O")
 _LAST: Final = ("Xiaoming", "Wei", "Jing", "Guoqiang", "Měilíng", "Yan", "Zhiyuan", "Lì", "Jianguo", "Na", "Yǔtóng", "Bo")
 CODECS: Final = {"none": 0, "lz4": 3, "zstd": 4}
@@ -52,11 +51,27 @@ class Observation(NamedTuple):
 
     key: bytes
     value: bytes
+    id_at: int
+    """Where the last group of ``event_id`` stands in the value; -1 where it has none."""
     time_at: int
-    """Where ``observed_at`` stands in the value."""
+    """Where ``observed_at`` stands."""
     observed_ms: int
     age: int
     district: str
+
+
+class Shape(NamedTuple):
+    """What a record looks like on the wire: the job's own, narrower, or with remarks that nobody is granted."""
+
+    name: str
+    schema: Mapping[str, Any]
+    remarks: int = 0
+    """Characters of ``remarks``."""
+    plain: bool = False
+    """Short ids, half of the speeds not known."""
+
+
+JOB_SHAPE: Final = Shape("", SCHEMA)
 
 
 class Batch(NamedTuple):
@@ -87,12 +102,15 @@ class Source:
     schema_id: int
     partitions: Sequence[Sequence[Observation]]
     """Base observations by partition, in order."""
+    shape: Shape = JOB_SHAPE
+    base: int = BASE
+    """So many observations are made one by one; where there are more, the others are copies of all of them."""
     _admitted: dict[tuple[Grantee, int], list[int]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def copies(self) -> int:
         """How often the base is there."""
-        return max(1, self.records // BASE)
+        return max(1, self.records // self.base)
 
     @property
     def value_bytes(self) -> float:
@@ -135,15 +153,15 @@ class Source:
                 yield partition, build(rows, codec=codec, timestamp_ms=timestamp_ms, batch_bytes=batch_bytes)
 
 
-def make_source(records: int, *, schema_id: int) -> Source:
-    """Make a source of ``records``: any number up to ``BASE``, beyond it a multiple of ``BASE``."""
-    if records > BASE and records % BASE:
-        message = f"{records} records: beyond {BASE} it must be a multiple of it"
+def make_source(records: int, *, schema_id: int, shape: Shape = JOB_SHAPE, base: int = BASE) -> Source:
+    """Make a source of ``records``: any number up to ``base``, beyond it a multiple of ``base``."""
+    if records > base and records % base:
+        message = f"{records} records: beyond {base} it must be a multiple of it"
         raise ValueError(message)
     partitions: list[list[Observation]] = [[] for _ in range(PARTITIONS)]
-    for observation in itertools.islice(_observations(schema_id), min(records, BASE)):
+    for observation in itertools.islice(_observations(schema_id, shape), min(records, base)):
         partitions[partition_of(observation.key)].append(observation)
-    return Source(records, schema_id, partitions)
+    return Source(records, schema_id, partitions, shape, base)
 
 
 def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:
@@ -157,7 +175,9 @@ def value_of(one: Observation, copy: int, *, number: int) -> bytes:
         return one.value
     value, at = one.value, one.time_at
     time = _long(one.observed_ms + copy * COPY_MS)
-    return b"%b%012x%b%b%b" % (value[:_COPY_AT], number, value[_ID_AT + _ID_CHARACTERS : at], time, value[at + TIME_BYTES :])
+    if one.id_at < 0:
+        return b"%b%b%b" % (value[:at], time, value[at + TIME_BYTES :])
+    return b"%b%012x%b%b%b" % (value[: one.id_at], number, value[one.id_at + _GROUP : at], time, value[at + TIME_BYTES :])
 
 
 def build(rows: Iterator[tuple[bytes, bytes]], *, codec: str, timestamp_ms: int, batch_bytes: int = BATCH_BYTES) -> list[Batch]:
@@ -219,14 +239,14 @@ class _Person(NamedTuple):
     plate: str | None
 
 
-def _persons(dice: random.Random) -> list[_Person]:
+def _persons(dice: random.Random, *, plain: bool) -> list[_Person]:
     letters = "ABCDEFGHJKLMNPQRSTUVWXYZ"
     out = []
     for _ in range(PERSONS):
         first, last = dice.choice(_FIRST), dice.choice(_LAST)
         out.append(
             _Person(
-                citizen_id=f"HZ{dice.randrange(10**9):09}",
+                citizen_id=f"H{dice.randrange(10**7):07}" if plain else f"HZ{dice.randrange(10**9):09}",
                 full_name=f"{last} {first}",
                 email=f"{first}.{last}{dice.randrange(90)}@mail.example".lower() if dice.random() < 0.6 else None,
                 phone=f"+86139{dice.randrange(10**8):08}" if dice.random() < 0.7 else None,
@@ -238,31 +258,42 @@ def _persons(dice: random.Random) -> list[_Person]:
     return out
 
 
-def _observations(schema_id: int) -> Iterator[Observation]:
+def _observations(schema_id: int, shape: Shape) -> Iterator[Observation]:
     dice = random.Random(SEED)
-    persons = _persons(dice)
-    schema = fastavro.parse_schema(dict(SCHEMA))
+    persons = _persons(dice, plain=shape.plain)
+    schema = fastavro.parse_schema(dict(shape.schema))
+    names = {field["name"] for field in shape.schema["fields"]}
+    text = _remarks(shape.remarks)
     head = frame_header(schema_id)
     at_ms = BEGIN_MS
     for number in itertools.count():
         person = persons[dice.randrange(PERSONS)]
         sensor = f"S{dice.randrange(SENSORS):05}"
         at_ms += dice.randrange(STEP_MS_MAX)
-        heading = dice.randrange(360) if dice.random() < 0.5 else None
         ids = f"{dice.getrandbits(80):020x}"
         record = {
             **person._asdict(),
             "event_id": f"{ids[:8]}-{ids[8:12]}-{ids[12:16]}-{ids[16:20]}-{number:012x}",
             "sensor_id": sensor,
             "vehicle": VEHICLES[int(dice.random() ** 2 * len(VEHICLES))],
-            "speed_kmh": round(dice.gauss(60, 20), 1) if dice.random() < 0.9 else None,
+            "speed_kmh": round(dice.gauss(60, 20), 1) if dice.random() < (0.5 if shape.plain else 0.9) else None,
             "toll_cents": dice.randrange(2_000),
             "observed_at": at_ms,
-            "position": {"lat": 30 + dice.random(), "lon": 120 + dice.random(), "heading": heading},
+            "position": {"lat": 30 + dice.random(), "lon": 120 + dice.random(), "heading": dice.randrange(360) if number % 2 else None},
+            "remarks": next(text),
         }
         out = io.BytesIO(head)
         out.seek(HEADER_BYTES)
-        fastavro.schemaless_writer(out, schema, record)
+        fastavro.schemaless_writer(out, schema, {name: value for name, value in record.items() if name in names})
         value = out.getvalue()
-        tail = 2 * 8 + 1 + (0 if heading is None else len(_long(heading)))
-        yield Observation(sensor.encode(), value, len(value) - tail - TIME_BYTES, at_ms, person.age, person.district)
+        id_at = _GROUP_AT if "event_id" in names else -1
+        yield Observation(sensor.encode(), value, id_at, value.index(_long(at_ms)), at_ms, person.age, person.district)
+
+
+def _remarks(characters: int) -> Iterator[str]:
+    """Yield text of so many characters, words from a pool: it compresses as text does."""
+    dice = random.Random(SEED + 1)
+    pool = " ".join("".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(2, 9))) for _ in range(200_000 if characters else 0))
+    while True:
+        begin = dice.randrange(len(pool) - characters) if characters else 0
+        yield pool[begin : begin + characters]

@@ -48,7 +48,8 @@ class Report:
     def summaries(self) -> dict[Line, Summary]:
         """Every line, in the order of the table."""
         found = summarise(self.runs)
-        return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+        met = list(found)
+        return dict(sorted(found.items(), key=lambda item: (*_order(item[0]), met.index(item[0]))))
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the file of JSON, with the ratio to ours where there is a line of ours to compare with."""
@@ -186,9 +187,11 @@ def write(report: Report, *, folder: Path, name: str, docs: Path | None) -> list
 
 
 def _order(line: Line) -> tuple[Any, ...]:
-    """Put the main job first, then codecs, then variants; within a form ours, then peers from the quickest library to the slowest."""
+    """Put the main job first, then codecs; within a form ours, then peers from the quickest library to the slowest; variants as met."""
     names = [OURS, *PEERS]
-    return (line.variant, ("none", "lz4", "zstd").index(line.codec), line.n, names.index(line.who), not line.exact)
+    if line.variant:
+        return (True,)
+    return (False, ("none", "lz4", "zstd").index(line.codec), line.n, names.index(line.who), not line.exact)
 
 
 def _with(codec: str) -> str:

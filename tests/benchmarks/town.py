@@ -148,14 +148,22 @@ class Town:
             applied = self._post("/v1/agreements", {"text": text, "file": f"{number}.yaml"})
             self._post(f"/v1/agreements/{applied['id']}/sign")
 
-    def start_worker(self, command: Sequence[str] = ("-m", "hub.cli", "worker"), *, name: str = "worker") -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, command: Sequence[str] = ("-m", "hub.cli", "worker"), *, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a worker on the contender's core."""
-        return self.start(name, command, chosen=self.ground.cores.contender)
+        return self.start("worker", command, chosen=self.ground.cores.contender, environment=environment)
 
-    def start(self, name: str, command: Sequence[str], *, chosen: frozenset[int]) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, command: Sequence[str], *, chosen: frozenset[int], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a process of the hub; its log is ``<name>.log`` in the folder."""
         process = machine.start(
-            [sys.executable, *command], chosen=chosen, environment=self.environment, folder=self.folder, out=self.folder / f"{name}.log"
+            [sys.executable, *command],
+            chosen=chosen,
+            environment={**self.environment, **(environment or {})},
+            folder=self.folder,
+            out=self.folder / f"{name}.log",
         )
         self._processes.append(process)
         return process
@@ -220,13 +228,16 @@ class Town:
 
 
 @contextlib.contextmanager
-def ground(folder: Path, *, cores: machine.Cores) -> Iterator[Ground]:
-    """Run a broker on ``folder`` inside the block; it is begun anew and its topics are removed behind it."""
+def ground(folder: Path, *, cores: machine.Cores, more: Mapping[str, str] | None = None) -> Iterator[Ground]:
+    """Run a broker on ``folder`` inside the block; it is begun anew and its topics are removed behind it.
+
+    ``more`` are properties of the broker beyond its own: another listener.
+    """
     folder = folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        with EmbeddedBroker(folder=folder / "broker") as broker:
+        with EmbeddedBroker(folder=folder / "broker", more=more or {}) as broker:
             if broker.pid is not None:
                 machine.pin(broker.pid, cores.broker)
             made = Ground(folder=folder, broker=broker, cores=cores)

@@ -8,7 +8,7 @@ from typing import Any
 import fastavro
 import pytest
 from benchmarks import records
-from benchmarks.job import AGE_MIN, PARTITIONS, SCHEMA, terms
+from benchmarks.job import AGE_MIN, PARTITIONS, SCHEMA, narrow_schema, terms, wide_schema
 from benchmarks.oracle import expected_counts, places_by_key, rows_of
 
 from hub.broker.batches import read_records
@@ -23,10 +23,9 @@ def small() -> records.Source:
 
 
 @pytest.fixture
-def twice(small: records.Source, monkeypatch: pytest.MonkeyPatch) -> records.Source:
+def twice(small: records.Source) -> records.Source:
     """Return a source in which everything is there twice."""
-    monkeypatch.setattr(records, "BASE", SMALL)
-    return records.Source(2 * SMALL, 7, small.partitions)
+    return records.Source(2 * SMALL, 7, small.partitions, base=SMALL)
 
 
 @pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
@@ -87,6 +86,18 @@ def test_values_have_the_size_and_the_rows_the_share_that_the_job_promises(small
     assert all(len(one.key) == 6 for one in chain.from_iterable(small.partitions))
 
 
+@pytest.mark.parametrize(("shape", "least", "most"), [("narrow", 46, 54), ("wide", 470, 530)])
+def test_other_shapes_have_their_size_and_copies_of_their_own(shape: str, least: int, most: int) -> None:
+    """A narrow record has no id; a wide one holds words that may look like anything: the time must still be found in it."""
+    chosen = records.Shape("n", narrow_schema(), plain=True) if shape == "narrow" else records.Shape("w", wide_schema(), remarks=345)
+    source = records.make_source(2_000, schema_id=3, shape=chosen, base=1_000)
+    assert least < source.value_bytes < most
+    for partition in range(PARTITIONS):
+        base = len(source.partitions[partition])
+        first, second = (_decoded(source.row(partition, offset)[1], chosen.schema) for offset in (0, base))
+        assert {name for name in first if first[name] != second[name]} == {"observed_at"} | ({"event_id"} & first.keys())
+
+
 def test_the_seed_gives_the_same_records_again(small: records.Source) -> None:
     """Figures of two days are about the same bytes."""
     again = records.make_source(100, schema_id=7)
@@ -99,8 +110,8 @@ def test_a_number_of_records_that_is_no_multiple_is_refused() -> None:
         records.make_source(records.BASE + 1, schema_id=7)
 
 
-def _decoded(value: bytes) -> Mapping[str, Any]:
+def _decoded(value: bytes, schema: Mapping[str, Any] = SCHEMA) -> Mapping[str, Any]:
     source = io.BytesIO(value)
     source.seek(5)
-    found: Mapping[str, Any] = fastavro.schemaless_reader(source, fastavro.parse_schema(dict(SCHEMA)), None)
+    found: Mapping[str, Any] = fastavro.schemaless_reader(source, fastavro.parse_schema(dict(schema)), None)
     return found
