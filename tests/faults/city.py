@@ -1,27 +1,21 @@
 """A whole hub for the revocation runs: broker, serve over HTTP, two workers, one dataset under load."""
 
-import io
-import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import fastavro
 import httpx
-from confluent_kafka import Consumer, Producer, TopicPartition
 
 from hub.broker.admin import Admin
 from hub.broker.embedded import EmbeddedBroker
-from hub.model.framing import frame_header
-from hub.model.names import Names
+from hub.model.names import Names, TopicPartition
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SCHEMA_FILE: Final = ROOT / "avro_schemas" / "transport" / "flights" / "v1.avsc"
@@ -41,14 +35,14 @@ purpose: revocation
 legal_basis: fault test
 valid_until: 2049-12-31
 tariff: per-record@1
-fields: [flight, origin]
+fields: {fields}
 """
 
 
 class City:
     """Processes and clients of one hub."""
 
-    def __init__(self, *, broker: EmbeddedBroker, folder: Path, serve: Sequence[str]) -> None:
+    def __init__(self, *, broker: EmbeddedBroker, folder: Path, serve: Sequence[str], kernel: str) -> None:
         """Start serve; ``serve`` are the arguments of Python that run it."""
         self.broker, self.folder = broker, folder
         self.names = Names(scope=SCOPE)
@@ -63,6 +57,8 @@ class City:
             "CITYHUB_SERVE__PORT": str(port),
             "CITYHUB_EXCHANGE__METRICS_PORT": "0",
         }
+        if kernel:
+            self.environment["CITYHUB_KERNEL"] = kernel
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0, trust_env=False)
         self.start(serve)
         self._wait(self._ready, "serve is not ready")
@@ -77,6 +73,11 @@ class City:
         self._processes.append(process)
         return process
 
+    def kernel(self) -> str:
+        """Return the kernel that the workers run."""
+        told = [sys.executable, "-c", "from hub.exchange import kernel; print(kernel.name())"]
+        return subprocess.run(told, env=self.environment, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """POST and return the JSON answered."""
         answer = self.client.post(path, json=body)
@@ -84,9 +85,9 @@ class City:
             raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:600]}")
         return answer.json()
 
-    def sign(self, agreement: str) -> None:
-        """Apply and sign an agreement."""
-        self.post("/v1/agreements", {"text": AGREEMENT.format(id=agreement), "file": f"{agreement}.yaml"})
+    def sign(self, agreement: str, *, fields: str) -> None:
+        """Apply and sign an agreement; ``fields`` as YAML, `flight` the first of the schema's among them."""
+        self.post("/v1/agreements", {"text": AGREEMENT.format(id=agreement, fields=fields), "file": f"{agreement}.yaml"})
         self.post(f"/v1/agreements/{agreement}/sign")
 
     def share_topic(self, agreement: str) -> str:
@@ -95,11 +96,18 @@ class City:
 
     def lag(self) -> int:
         """Return offsets between the lanes' positions and the ends of their logs."""
-        from hub.model.names import TopicPartition as Lane  # noqa: PLC0415 - the foreign client has a class of the same name
+        ends, at = self.admin.end_offsets(self.lanes), self.admin.committed(self.names.exchange_group, self.lanes)
+        return sum(ends[lane] - at[lane][0] for lane in self.lanes)
 
-        lanes = [Lane(self.names.dept(DATASET), number) for number in range(PARTITIONS)]
-        ends, at = self.admin.end_offsets(lanes), self.admin.committed(self.names.exchange_group, lanes)
-        return sum(ends[lane] - at[lane][0] for lane in lanes)
+    @property
+    def lanes(self) -> list[TopicPartition]:
+        """The dataset's partitions."""
+        return [TopicPartition(self.names.dept(DATASET), number) for number in range(PARTITIONS)]
+
+    def schema_id(self) -> int:
+        """Return the id of the dataset's schema."""
+        found: int = self.client.get(f"/subjects/{self.names.dept_subject(DATASET)}/versions/latest").json()["id"]
+        return found
 
     def tails(self) -> str:
         """Return the last lines of every log."""
@@ -140,78 +148,6 @@ class City:
             time.sleep(0.1)
 
 
-class Load(threading.Thread):
-    """Numbered records on every partition at a steady rate: record number ``n`` of a partition has source offset ``n``."""
-
-    def __init__(self, city: City, *, per_second: int) -> None:
-        """Write ``per_second`` records over all partitions until stopped."""
-        super().__init__(daemon=True)
-        self._city, self._per_second = city, per_second
-        self.sent = [0] * PARTITIONS
-        self.halt = threading.Event()
-
-    def run(self) -> None:
-        """Produce in slices of 20 ms."""
-        schema = fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
-        version = self._city.client.get(f"/subjects/{self._city.names.dept_subject(DATASET)}/versions/latest").json()
-        head = frame_header(version["id"])
-        producer = Producer({"bootstrap.servers": self._city.broker.bootstrap, "linger.ms": 5, "enable.idempotence": True})
-        topic = self._city.names.dept(DATASET)
-        share = max(1, self._per_second // 50 // PARTITIONS)
-        while not self.halt.is_set():
-            for partition in range(PARTITIONS):
-                for _ in range(share):
-                    producer.produce(topic, partition=partition, value=head + _flight(schema, self.sent[partition]))
-                    self.sent[partition] += 1
-            producer.poll(0)
-            time.sleep(0.02)
-        if producer.flush(30):
-            raise RuntimeError("the load could not be written")
-
-
-def read_numbers(city: City, topic: str) -> dict[int, list[tuple[int, int]]]:
-    """Read a share topic by librdkafka, committed only: per partition (share offset, source offset) in order."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": city.broker.bootstrap,
-            "group.id": "revocation-checker",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-        }
-    )
-    found: dict[int, list[tuple[int, int]]] = {number: [] for number in range(PARTITIONS)}
-    ended: set[int] = set()
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    while len(ended) < PARTITIONS:
-        for message in consumer.consume(5000, 1.0):
-            if message.error():
-                ended.add(message.partition())
-            else:
-                found[message.partition()].append((message.offset(), _first_int(message.value())))
-    consumer.close()
-    return found
-
-
-def _first_int(value: bytes) -> int:
-    """Return the first field of a framed record: `flight`, which carries the source offset."""
-    raw = shift = 0
-    for byte in value[5:]:
-        raw |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            break
-        shift += 7
-    return (raw >> 1) ^ -(raw & 1)
-
-
-def _flight(schema: Any, number: int) -> bytes:
-    zero = dict.fromkeys(("year", "month", "day", "sched_dep_time", "sched_arr_time", "distance", "hour", "minute", "time_hour"), 1)
-    nothing = dict.fromkeys(("dep_time", "dep_delay", "arr_time", "arr_delay", "tailnum", "air_time"))
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, schema, {**zero, **nothing, "flight": number, "carrier": "UA", "origin": "JFK", "dest": "LAX"})
-    return out.getvalue()
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -220,13 +156,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def city(*, serve: Sequence[str] = ("-m", "hub.cli", "serve", "--init")) -> Iterator[City]:
+def city(*, serve: Sequence[str] = ("-m", "hub.cli", "serve", "--init"), kernel: str = "") -> Iterator[City]:
     """Run a hub on a broker of its own in a temporary folder; nothing is left behind."""
     with tempfile.TemporaryDirectory(prefix="cityhub-revocation-") as name:
         folder = Path(name) / "hub"
         folder.mkdir()
         with EmbeddedBroker(folder=Path(name) / "broker") as broker:
-            built = City(broker=broker, folder=folder, serve=serve)
+            built = City(broker=broker, folder=folder, serve=serve, kernel=kernel)
             try:
                 yield built
             finally:

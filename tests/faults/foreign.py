@@ -19,6 +19,8 @@ CONSUME_S: Final = 0.05
 MESSAGES_MAX: Final = 5_000
 FETCH_WAIT_MS: Final = 10
 PREFETCHED_KB: Final = 32 * 1024
+PREFETCHED: Final = 200_000
+"""Records. librdkafka pauses for a second when it has more, unless it is told otherwise."""
 OFFSETS_TOPIC: Final = "__consumer_offsets"
 COMPACT_FROM: Final = 4
 """From this version of the value on, lengths are varints, one more than they say."""
@@ -46,6 +48,8 @@ class Kafka:
             "enable.partition.eof": True,
             "fetch.wait.max.ms": FETCH_WAIT_MS,
             "queued.max.messages.kbytes": PREFETCHED_KB,
+            "queued.min.messages": PREFETCHED,
+            "fetch.queue.backoff.ms": FETCH_WAIT_MS,
             "topic.metadata.refresh.fast.interval.ms": FETCH_WAIT_MS,
         }
         self._committed = Consumer({**common, **reading})

@@ -1,10 +1,11 @@
-"""`make revocation`: suspensions under load are answered fast, and nothing is delivered behind an answer.
+"""`make revocation`: suspensions under full load are answered fast, and nothing is delivered behind an answer.
 
-100 rounds: suspend one of three agreements on a dataset under load, wait, resume. Two workers hold their transactions open
-for a while at a failpoint, so that most suspensions meet one; in ten rounds a worker is stopped (SIGSTOP) before the call
-and goes on (SIGCONT) after the answer. A foreign client then reads the share topic: between the answered end offset and the
-resumption nothing may stand, and nothing delivered before the answer may come from a source offset at or behind the answered
-one. The last line is JSON. Exit 5 when something was delivered behind an answer, 1 when the rounds were not what they should be.
+100 rounds: suspend one of three agreements, wait, resume. A flood keeps every lane of two workers busy from the first round to the
+last: the run fails if a lane ever had nothing before it. In ten rounds a worker is stopped (SIGSTOP) before the call and goes on
+(SIGCONT) after the answer. A foreign client then reads the share topics: between the answered end offset and the resumption nothing
+may stand, nothing delivered before the answer may come from a source offset at or behind the answered one, and the other agreements
+have everything, once and in order. The last line is JSON. Exit 5 when something was delivered behind an answer, or not as it should
+be, 1 when the rounds were not what they should be.
 
 Controls (`--control no-fence | early-answer`): a serve with that one thing broken; the run must see deliveries behind answers.
 """
@@ -17,19 +18,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from city import DATASET, PARTITIONS, City, Load, city, read_numbers
+from city import PARTITIONS, City, city
+from shares import Found, Window, read_shares
+from watch import Watch
 
 from hub.model.names import TopicPartition
 
 WATCHED: Final = "watched"
-OTHERS: Final = ("other-one", "other-two")
-HOLD_S: Final = 0.25
+WATCHED_FIELDS: Final = "[flight, origin]"
+OTHERS: Final = {"other-one": "[flight, {name: tailnum, pseudonym: {}}, origin]", "other-two": "[flight, {name: tailnum, mask: {}}, dest]"}
+AHEAD: Final = {"native": 1_000_000, "reference": 65_536}
+"""Records that lie before each lane when the workers start, and are kept before it."""
+WARM_S: Final = 3.0
+"""For so long every lane must have had records before it when the rounds begin."""
+QUIET_S: Final = 0.35
+"""How long after an answer a delivery behind it would be seen."""
+DRAIN_WITHIN_S: Final = 180.0
+FLOOD_ENDS_WITHIN_S: Final = 20.0
 P99_S: Final = 1.0
 MAX_S: Final = 5.0
 BROKEN_SERVE: Final = Path(__file__).with_name("broken_serve.py")
+FLOOD: Final = Path(__file__).with_name("flood.py")
 
 
 class Answer(NamedTuple):
@@ -43,60 +56,77 @@ class Answer(NamedTuple):
     resumed_ends: dict[int, int]
 
 
+class Loaded(NamedTuple):
+    """The load of the rounds: fewest records before a lane at any moment, and records decided a second."""
+
+    lag_min: int
+    records_per_s: int
+
+
 def main() -> int:
     """Run the rounds and the check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--stopped", type=int, default=10, help="rounds with a stopped worker")
-    parser.add_argument("--rate", type=int, default=2000, help="records a second over all partitions")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--kernel", choices=("native", "reference"), default="", help="the workers' kernel (default: theirs to choose)")
     parser.add_argument("--control", choices=("no-fence", "early-answer"))
     arguments = parser.parse_args()
-    say(f"seed {arguments.seed}")
     serve = (str(BROKEN_SERVE), arguments.control) if arguments.control else ("-m", "hub.cli", "serve", "--init")
-    with city(serve=serve) as built:
-        answers, others = play(built, arguments)
-        watched = read_numbers(built, built.share_topic(WATCHED))
-        spoiled = sum(_spoiled(numbers, built) for numbers in others)
-    found = summary(answers, watched)
+    with city(serve=serve, kernel=arguments.kernel) as built:
+        kernel = built.kernel()
+        say(f"seed {arguments.seed}, kernel {kernel}")
+        answers, loaded = play(built, arguments, ahead=AHEAD[kernel])
+        say(f"{sum(built.admin.end_offsets(built.lanes).values())} records; reading the share topics")
+        watched, spoiled = read_back(built, answers)
+    found = summary(answers, watched) | loaded._asdict() | {"kernel": kernel}
     print(json.dumps(found), flush=True)
     if arguments.control:
         caught = found["delivered_after"] > 0
         say(f"control {arguments.control}: {'caught' if caught else 'NOT CAUGHT'}")
         return 0 if caught else 1
     if found["delivered_after"] or spoiled:
-        say(f"{found['delivered_after']} delivered behind an answer, {spoiled} lost, doubled or reordered for the others")
+        say(f"{found['delivered_after']} delivered behind an answer, {spoiled} partitions of the others lost, doubled or reordered some")
         return 5
-    wanted = found["rounds"] == arguments.rounds and found["in_transaction"] >= arguments.rounds // 2
+    wanted = found["rounds"] == arguments.rounds and found["in_transaction"] >= arguments.rounds // 2 and loaded.lag_min > 0
     return 0 if wanted and found["p99_s"] <= P99_S and found["max_s"] <= MAX_S else 1
 
 
-def play(built: City, arguments: argparse.Namespace) -> tuple[list[Answer], list[dict[int, list[tuple[int, int]]]]]:
-    """Run every round under load; returns the answers and what the other agreements received."""
-    for agreement in (WATCHED, *OTHERS):
-        built.sign(agreement)
-    workers = [built.start(("-m", "hub.cli", "worker"), CITYHUB_FAILPOINT=f"lane.produced@*=sleep:{HOLD_S}") for _ in range(2)]
-    load = Load(built, per_second=arguments.rate)
-    load.start()
-    time.sleep(8)
+def play(built: City, arguments: argparse.Namespace, *, ahead: int) -> tuple[list[Answer], Loaded]:
+    """Run every round under load; returns when the lanes have decided all of it."""
+    built.sign(WATCHED, fields=WATCHED_FIELDS)
+    for agreement, fields in OTHERS.items():
+        built.sign(agreement, fields=fields)
+    group = built.names.exchange_group
+    topic = built.lanes[0].topic
+    flood = built.start((str(FLOOD), built.broker.bootstrap, topic, group, str(built.schema_id()), str(ahead)))
+    _wait_for(built, lambda: min(built.admin.end_offsets(built.lanes).values()) >= ahead, what="the flood does not come")
+    workers = [built.start(("-m", "hub.cli", "worker")) for _ in range(2)]
     chance = random.Random(arguments.seed)
     stopped = set(chance.sample(range(arguments.rounds), arguments.stopped))
     answers = []
-    for number in range(arguments.rounds):
-        answers.append(one_round(built, workers, stop=number in stopped, chance=chance))
-        last = answers[-1]
-        say(
-            f"round {number + 1}/{arguments.rounds}: {last.seconds * 1000:.0f} ms{' open' * last.in_transaction}{' stopped' * last.stopped}"
-        )
-    load.halt.set()
-    load.join()
-    _drain(built)
-    return answers, [read_numbers(built, built.share_topic(agreement)) for agreement in OTHERS]
+    with Watch(bootstrap=built.broker.bootstrap, group=group, lanes=built.lanes) as watch:
+        _wait_for(built, lambda: _is_saturated(watch, ahead=ahead), what="the lanes were never busy")
+        began, begun_at = time.monotonic(), sum(watch.committed.values())
+        for number in range(arguments.rounds):
+            answers.append(one_round(built, workers, stop=number in stopped, chance=chance))
+            last = answers[-1]
+            told = f"{last.seconds * 1000:.0f} ms{' open' * last.in_transaction}{' stopped' * last.stopped}"
+            say(f"round {number + 1}/{arguments.rounds}: {told}, lag at least {watch.lag_min}")
+        rate = (sum(watch.committed.values()) - begun_at) / (time.monotonic() - began)
+        loaded = Loaded(watch.lag_min or 0, round(rate))
+    ended = [process.pid for process in (flood, *workers) if process.poll() is not None]
+    if ended:
+        raise RuntimeError(f"processes {ended} ended by themselves\n{built.tails()}")
+    flood.send_signal(signal.SIGTERM)
+    flood.wait(timeout=FLOOD_ENDS_WITHIN_S)
+    _wait_for(built, lambda: not built.lag(), what="the lanes did not reach the end")
+    return answers, loaded
 
 
 def one_round(built: City, workers: list[subprocess.Popen[bytes]], *, stop: bool, chance: random.Random) -> Answer:
     """Suspend, wait, resume."""
-    lanes = {built.names.transactional_id(TopicPartition(built.names.dept(DATASET), number)) for number in range(PARTITIONS)}
+    lanes = {built.names.transactional_id(lane) for lane in built.lanes}
     deadline = time.monotonic() + 2
     while not (ongoing := lanes & {row.transactional_id for row in built.admin.open_transactions() if row.state == "Ongoing"}):
         if time.monotonic() > deadline:
@@ -110,10 +140,10 @@ def one_round(built: City, workers: list[subprocess.Popen[bytes]], *, stop: bool
     if stop:
         time.sleep(0.3)
         os.kill(victim.pid, signal.SIGCONT)
-    time.sleep(HOLD_S + 0.35)
+    time.sleep(QUIET_S)
     ends = built.admin.end_offsets([TopicPartition(built.share_topic(WATCHED), number) for number in range(PARTITIONS)])
     built.post(f"/v1/agreements/{WATCHED}/resume")
-    time.sleep(chance.uniform(0.4, 0.8))
+    time.sleep(chance.uniform(0.3, 0.7))
     rows: list[dict[str, Any]] = answered["partitions"]
     return Answer(
         seconds,
@@ -125,10 +155,23 @@ def one_round(built: City, workers: list[subprocess.Popen[bytes]], *, stop: bool
     )
 
 
-def summary(answers: list[Answer], watched: dict[int, list[tuple[int, int]]]) -> dict[str, Any]:
+def read_back(built: City, answers: Sequence[Answer]) -> tuple[list[Found], int]:
+    """Return what stands in the watched share topic, and how many partitions of the others are not the whole source."""
+    windows = {
+        number: [Window(answer.share_ends[number], answer.resumed_ends[number], answer.source_offsets[number]) for answer in answers]
+        for number in range(PARTITIONS)
+    }
+    watched = {(built.share_topic(WATCHED), number): found for number, found in windows.items()}
+    others: dict[tuple[str, int], list[Window]] = {(built.share_topic(name), number): [] for name in OTHERS for number in range(PARTITIONS)}
+    found = read_shares(built.broker.bootstrap, watched | others)
+    ends = {lane.partition: end for lane, end in built.admin.end_offsets(built.lanes).items()}
+    spoiled = sum(not found[place].whole or found[place].records != ends[place[1]] for place in others)
+    return [found[place] for place in watched], spoiled
+
+
+def summary(answers: Sequence[Answer], watched: Sequence[Found]) -> dict[str, Any]:
     """Return the last line: latencies, and what a foreign client found behind an answer."""
     times = sorted(answer.seconds for answer in answers)
-    after = sum(delivered_after(answer, watched) for answer in answers)
     return {
         "rounds": len(answers),
         "in_transaction": sum(answer.in_transaction for answer in answers),
@@ -136,37 +179,23 @@ def summary(answers: list[Answer], watched: dict[int, list[tuple[int, int]]]) ->
         "p50_s": round(times[len(times) // 2], 4),
         "p99_s": round(times[min(len(times) - 1, int(len(times) * 0.99))], 4),
         "max_s": round(times[-1], 4),
-        "delivered": sum(map(len, watched.values())),
-        "delivered_after": after,
+        "delivered": sum(found.records for found in watched),
+        "delivered_after": sum(found.contradicting for found in watched),
     }
 
 
-def delivered_after(answer: Answer, watched: dict[int, list[tuple[int, int]]]) -> int:
-    """Return records that contradict an answer."""
-    found = 0
-    for partition, rows in watched.items():
-        ended, resumed, source = answer.share_ends[partition], answer.resumed_ends[partition], answer.source_offsets[partition]
-        found += sum(1 for offset, _ in rows if ended <= offset < resumed)
-        found += sum(1 for offset, number in rows if offset < ended and number >= source)
-    return found
+def _is_saturated(watch: Watch, *, ahead: int) -> bool:
+    """Tell, after a while, whether every lane has moved and had a good many records before it all the while."""
+    watch.lag_min = None
+    time.sleep(WARM_S)
+    return len(watch.committed) == PARTITIONS and min(watch.committed.values()) > 0 and (watch.lag_min or 0) >= ahead // 2
 
 
-def _spoiled(numbers: dict[int, list[tuple[int, int]]], built: City) -> int:
-    """Return how many source offsets the others did not get exactly once and in order."""
-    lanes = [TopicPartition(built.names.dept(DATASET), number) for number in range(PARTITIONS)]
-    ends = built.admin.end_offsets(lanes)
-    return sum(
-        len(rows) != ends[lane] or any(number != at for at, (_, number) in enumerate(rows))
-        for lane in lanes
-        for rows in [numbers[lane.partition]]
-    )
-
-
-def _drain(built: City) -> None:
-    deadline = time.monotonic() + 90
-    while built.lag():
+def _wait_for(built: City, condition: Any, *, what: str) -> None:
+    deadline = time.monotonic() + DRAIN_WITHIN_S
+    while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the lanes did not reach the end\n{built.tails()}")
+            raise RuntimeError(f"{what}\n{built.tails()}")
         time.sleep(0.2)
 
 

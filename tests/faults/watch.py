@@ -34,6 +34,8 @@ class Watch:
         self.ends: dict[TopicPartition, int] = {}
         self.sampled_at = 0.0
         self.stalls: list[Stall] = []
+        self.lag_min: int | None = None
+        """No lane had fewer offsets before it, at any moment since this was set to None; a lane that has some is not idle."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -72,6 +74,10 @@ class Watch:
         ends = admin.end_offsets(self._lanes)
         committed = {lane: row[0] for lane, row in admin.committed(self._group, self._lanes).items()}
         now = time.monotonic()
+        if self.ends:
+            # logs only grow, and so do positions: between two looks no lag was smaller than the end before and the position after
+            low = min(self.ends[lane] - committed.get(lane, 0) for lane in self._lanes)
+            self.lag_min = low if self.lag_min is None else min(low, self.lag_min)
         for lane in self._lanes:
             behind = ends[lane] > committed.get(lane, -1)
             moved = committed.get(lane) != self.committed.get(lane)
