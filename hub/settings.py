@@ -74,8 +74,12 @@ class ExchangeSettings(_Section):
     """A step drains for at most this long."""
     step_bytes_max: int = 2 * 1024 * 1024
     lane_queue_chunks: int = 8
+    inflight_bytes_max: int = 128 * 1024 * 1024
+    """Bytes of one worker that are under way, over all lanes: half for what was fetched, half for what is delivered."""
     fetch_bytes_max: int = 1024 * 1024
     """Per partition and fetch: the size of a chunk."""
+    fetch_answer_bytes_max: int = 8 * 1024 * 1024
+    """Per fetch, over all partitions."""
     fetch_min_bytes: int = 256 * 1024
     fetch_max_wait_ms: int = 100
     transaction_timeout_ms: int = 10_000

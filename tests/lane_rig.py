@@ -160,6 +160,7 @@ class TinyFlow:
     def __init__(self) -> None:
         """Begin nowhere."""
         self.sought: list[int] = []
+        self.topic_id: uuid.UUID | None = None
         self.member = (1, "member")
         self.at_hand: dict[int, Callable[[], None]] = {}
         """What comes by itself once an offset is sought."""
@@ -170,8 +171,9 @@ class TinyFlow:
     def resume(self, _partition: TopicPartition) -> None:
         """Nothing comes by itself."""
 
-    async def seek(self, _partition: TopicPartition, offset: int) -> None:
+    async def begin(self, _partition: TopicPartition, offset: int, topic_id: uuid.UUID) -> None:
         """Remember ``offset``, and give what is at hand there."""
+        self.topic_id = topic_id
         self.sought.append(offset)
         self.at_hand.get(offset, lambda: None)()
 

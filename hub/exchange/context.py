@@ -26,8 +26,8 @@ class Flow(Protocol):
     def resume(self, partition: TopicPartition) -> None:
         """Hand out chunks of ``partition`` again."""
 
-    async def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Hand out chunks from ``offset`` on."""
+    async def begin(self, partition: TopicPartition, offset: int, topic_id: uuid.UUID) -> None:
+        """Hand out chunks from ``offset`` on, of the topic that has this id and of no other under its name."""
 
     def membership(self) -> tuple[int, str]:
         """Return generation and member id of this worker in the group."""
@@ -119,6 +119,12 @@ class LaneContext(msgspec.Struct, frozen=True):
             return self.intake.plan(topic).plan_offset
         except HubError:
             return -1
+
+
+def beyond_the_log(partition: TopicPartition, offset: int, end: int | None) -> HubError:
+    """Return the error of a lane that stands where its log has not come to: it was cut, or is another one."""
+    way_out = f"look at `cityhub exchange status`, then `cityhub exchange adopt {partition} --at OFFSET`"
+    return HubError("HUB-LANE-003", f"`{partition}` stands at {offset}, the log ends at {end}", way_out)
 
 
 def another_topic(partition: TopicPartition) -> HubError:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import time
+import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from hub.exchange.intake import Intake
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
 from hub.exchange.plan_book import PlanBook, limits_of
+from hub.exchange.transport.reception import Reception
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 from hub.settings import Settings
@@ -50,9 +52,9 @@ class FaustFlow:
         """Hand out chunks of ``partition`` again."""
         self._app.consumer.resume_partitions([TP(*partition)])
 
-    async def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Hand out chunks from ``offset`` on."""
-        await self._app.consumer.seek(TP(*partition), offset)
+    async def begin(self, partition: TopicPartition, offset: int, topic_id: uuid.UUID) -> None:
+        """Hand out chunks from ``offset`` on, of the topic that has this id and of no other under its name."""
+        await self._app.consumer.begin(partition, offset, topic_id)
 
     def end_offset(self, partition: TopicPartition) -> int | None:
         """Return the end of the log as the last fetch answer told it, None before the first."""
@@ -71,6 +73,7 @@ class Floor:
     def __init__(self, settings: Settings, *, app: Any) -> None:
         """Nothing is connected until ``open``."""
         self.settings = settings.exchange
+        self.reception = Reception(settings.exchange.inflight_bytes_max // 2)
         self.observer = Observer()
         self._all = settings
         self._names = settings.names
@@ -81,6 +84,7 @@ class Floor:
         self._context: LaneContext | None = None
         self._client: AIOKafkaClient | None = None
         self._intake: Intake | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._new_topics = asyncio.Event()
 
@@ -89,6 +93,11 @@ class Floor:
     def is_data(self, topic: str) -> bool:
         """Tell whether ``topic`` is a department's."""
         return topic.startswith(self._data_prefix)
+
+    def refused(self, partition: TopicPartition) -> None:
+        """Let the lane look around; called in the consumer's thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._look_around, partition)
 
     async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Stop the lanes of these partitions at a step's border, bounded in time."""
@@ -105,6 +114,7 @@ class Floor:
 
     async def open(self) -> frozenset[str]:
         """Connect, read hub.plan to its end, and wait for a first dataset and the right keys; returns the topics."""
+        self._loop = asyncio.get_running_loop()
         client = self._client = await open_client(self._bootstrap, client_id="cityhub-exchange")
         book = PlanBook(
             scope=self._all.scope,
@@ -167,6 +177,11 @@ class Floor:
         return {"plan": self._plan_check, "keys": self._key_check, "lanes": self._lane_check}
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _look_around(self, partition: TopicPartition) -> None:
+        found = self._lanes.get(partition)
+        if found is not None:
+            found[0].look_around()
 
     async def _guard(self, lane: Lane) -> None:
         """Run a lane; an exception that is not understood is logged by type and the lane starts anew, never silently dies."""

@@ -1,25 +1,25 @@
 """The inbox of a lane: chunks that follow each other, drained for a bounded time.
 
-A chunk that does not follow the one before is never taken: it is a left-over from before a seek, or retention overtook the
-lane. The log's own beginning decides which: offsets below it are counted ``lost``, everything else is asked for again. An
-idle lane looks now and then whether retention passed it by, or its topic was created again: then no chunk comes to tell.
+A chunk that does not follow the one before is never taken: it is a left-over from before the lane began here. Where a broker
+refuses the lane's place, the lane looks around: another topic under the name stops it, offsets that retention took are counted
+``lost``, an offset beyond the log's end stops it, and everything else is asked for again.
 """
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hub.broker.transactions import EARLIEST, list_offset
-from hub.exchange.context import LaneContext
+from hub.broker.transactions import EARLIEST, LATEST, list_offset
+from hub.exchange.context import LaneContext, beyond_the_log
 from hub.exchange.transport import split
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 
-LOOK_FOR_LOSS_S: Final = 30.0
+LOOK_AGAIN_S: Final = 1.0
+"""Between two looks around, where the first one found nothing wrong."""
 
 
 class Taken(NamedTuple):
@@ -57,42 +57,46 @@ class Inbox:
         self._queue: deque[Chunk] = deque()
         self._due = -1
         self._topic_id = uuid.UUID(int=0)
-        self._stray: Chunk | None = None
-        self._arrived = asyncio.Event()
         self._open = False
         self._paused = False
-        self._look_at = 0.0
+        self._strayed = False
+        """Something came that does not follow."""
+        self._refused = False
+        """A broker refuses the place of the lane."""
+        self._waiter: asyncio.Future[None] | None = None
 
     def open(self, offset: int, *, topic_id: uuid.UUID) -> None:
         """Accept chunks from ``offset`` on, of the topic that has this id."""
         self._queue.clear()
-        self._stray = None
         self._due = offset
         self._topic_id = topic_id
         self._open = True
-        self._paused = False
-        self._look_at = time.monotonic()
+        self._paused = self._strayed = self._refused = False
 
     def close(self) -> None:
         """Drop what is there and what comes, and wake the drain."""
         self._open = False
         self._queue.clear()
-        self._stray = None
-        self._arrived.set()
+        self._wake()
 
     def put(self, chunk: Chunk) -> None:
         """Queue a chunk that follows; a full queue pauses fetching."""
         if not self._open or chunk.next_offset <= self._due:
             return
         if chunk.first_offset != self._due:
-            self._stray = chunk
+            self._strayed = True
         else:
             self._queue.append(chunk)
             self._due = chunk.next_offset
             if len(self._queue) >= self._limits.lane_queue_chunks and not self._paused:
                 self._paused = True
                 self._context.flow.pause(self._partition)
-        self._arrived.set()
+        self._wake()
+
+    def look_around(self) -> None:
+        """Find out in the next drain, behind what is queued, why a broker refuses the lane's place."""
+        self._refused = True
+        self._wake()
 
     def give_back(self, chunks: Sequence[Chunk]) -> None:
         """Put chunks that were drained, and not decided, before all others."""
@@ -101,17 +105,7 @@ class Inbox:
 
     async def drain(self, position: int) -> Taken | None:
         """Return chunks from ``position`` on, of at most ``step_ms`` and ``step_bytes_max``; None when closed."""
-        lost = 0
-        while not self._queue and lost == 0:
-            if time.monotonic() >= self._look_at:
-                self._look_at = time.monotonic() + LOOK_FOR_LOSS_S
-                lost = await self._overtaken()
-            else:
-                await self._arrival(LOOK_FOR_LOSS_S)
-            if not self._open:
-                return None
-            if not self._queue and self._stray is not None:
-                lost += await self._place(self._stray)
+        lost = await self._first()
         plan_offset = self._context.plan_offset(self._partition.topic)
         deadline = time.monotonic() + self._limits.step_ms / 1000
         chunks: list[Chunk] = []
@@ -121,13 +115,33 @@ class Inbox:
                 chunks.append(self._pop())
                 size += len(chunks[-1].data)
             left = deadline - time.monotonic()
-            if left <= 0 or size >= self._limits.step_bytes_max or self._context.plan_offset(self._partition.topic) != plan_offset:
+            full = size >= self._limits.step_bytes_max
+            if left <= 0 or full or self._displaced or self._context.plan_offset(self._partition.topic) != plan_offset:
                 break
             await self._arrival(left)
         if not self._open or not (chunks or lost):
             return None
         next_offset = chunks[-1].next_offset if chunks else position + lost
         return Taken(tuple(chunks), position, next_offset, sum(chunk.gaps for chunk in chunks), lost)
+
+    async def _first(self) -> int:
+        """Wait until there is something to drain, or the inbox is closed; returns offsets that were lost before it."""
+        while self._open and not self._queue:
+            if not self._displaced:
+                await self._arrival(None)
+                continue
+            refused, self._strayed, self._refused = self._refused, False, False
+            lost = await self._overtaken() if refused else 0
+            if refused and not lost:
+                await self._arrival(LOOK_AGAIN_S)  # gone, or not known yet where we ask: a rebalance or a later look tells
+            await self._context.flow.begin(self._partition, self._due, self._topic_id)
+            if lost:
+                return lost
+        return 0
+
+    @property
+    def _displaced(self) -> bool:
+        return self._strayed or self._refused
 
     def _pop(self) -> Chunk:
         chunk = self._queue.popleft()
@@ -136,34 +150,37 @@ class Inbox:
             self._context.flow.resume(self._partition)
         return chunk
 
-    async def _place(self, stray: Chunk) -> int:
-        """Take a chunk behind offsets that retention took; ask for the due offset again otherwise. Returns the lost offsets."""
-        self._stray = None
-        lost = await self._overtaken()
-        if lost and stray.first_offset == self._due:
-            self.put(stray)
-        else:
-            await self._context.flow.seek(self._partition, self._due)
-        return lost
-
     async def _overtaken(self) -> int:
         """Return how many offsets from the due one on the log does not hold any more, and go on behind them.
 
         HUB-LANE-002 where the topic was created again: offsets that are not there are then no loss, and none will ever follow.
+        HUB-LANE-003 where the log ends before the offset that is due.
         """
         await self._context.hold_topic(self._partition, self._topic_id)
         earliest = await list_offset(self._context.client, self._partition, at=EARLIEST)
-        if earliest is None or earliest <= self._due or self._queue:
+        latest = await list_offset(self._context.client, self._partition, at=LATEST)
+        if earliest is None or latest is None or self._queue:
             return 0
-        lost = earliest - self._due
-        self._context.observer.records_lost(self._partition, lost)
-        self._due = earliest
+        if latest < self._due:
+            raise beyond_the_log(self._partition, self._due, latest)
+        lost = max(0, earliest - self._due)
+        if lost:
+            self._context.observer.records_lost(self._partition, lost)
+            self._due = earliest
         return lost
 
     async def _arrival(self, timeout_s: float | None) -> None:
-        if self._queue or not self._open or self._stray is not None:
-            await asyncio.sleep(0)
-            return
-        self._arrived.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._arrived.wait(), timeout_s)
+        """Return when something came, the inbox was closed, the lane was told to look around, or the time is up."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -73,6 +73,10 @@ class Lane:
         """Accept a chunk; never waits. One that does not follow is dropped and asked for again."""
         self._inbox.put(chunk)
 
+    def look_around(self) -> None:
+        """Find out, before the next step, why a broker refuses the lane's place: another topic, or an offset that is no more."""
+        self._inbox.look_around()
+
     async def run(self) -> None:
         """Start, step after step, and start anew after a fence or a loss, until stopped."""
         failures = 0
@@ -109,7 +113,7 @@ class Lane:
         self._open = False
         position = await read_start(self.partition, context=self._context)
         self._inbox.open(position.offset, topic_id=position.topic_id)
-        await self._context.flow.seek(self.partition, position.offset)
+        await self._context.flow.begin(self.partition, position.offset, position.topic_id)
         self._context.flow.resume(self.partition)
         self.fault = None
         self.next_offset = position.offset
@@ -136,7 +140,6 @@ class Lane:
             return position
         began = time.monotonic()
         await self._at("lane.drained")
-        await self._context.hold_topic(self.partition, position.topic_id)
         now_ms = self._context.clock.now_ms()
         for _ in range(RERUNS_MAX):
             decision = await self._decide(position, taken, now_ms=now_ms)

@@ -20,7 +20,7 @@ from hub.broker.protocol import FixedVersion
 from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset, open_client, topic_ids
 from hub.exchange.kernel import Run
 from hub.exchange.plan import Plan
-from hub.exchange.transport.fetch import read_chunk
+from hub.exchange.transport.chunks import read_chunk
 from hub.exchange.verdict import Chunk, Moment, Source
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition

@@ -1,7 +1,7 @@
 """Where a lane begins: its committed position, held against the topic, the log and hub.plan. A lane never invents one."""
 
 from hub.broker.transactions import LATEST, committed_offset, list_offset
-from hub.exchange.context import LaneContext, another_topic
+from hub.exchange.context import LaneContext, another_topic, beyond_the_log
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 from hub.model.usage import Position
@@ -23,7 +23,7 @@ async def read_start(partition: TopicPartition, *, context: LaneContext) -> Posi
         raise another_topic(partition)
     end = await list_offset(context.client, partition, at=LATEST)
     if end is None or position.offset > end:
-        raise HubError("HUB-LANE-003", f"`{partition}` stands at {position.offset}, the log ends at {end}", way_out)
+        raise beyond_the_log(partition, position.offset, end)
     plan = context.intake.plan(partition.topic)
     if position.plan_offset >= plan_end or plan.plan_offset < position.plan_offset:
         raise HubError(

@@ -19,8 +19,9 @@ class Chunk(msgspec.Struct, frozen=True):
     """One fetched message set of one partition: 1..n whole record batches (magic 2), control and aborted ones left out."""
 
     partition: TopicPartition
-    data: bytes
-    """Record batches back to back, as the broker sent them, base offsets included. May be empty: then all is gaps."""
+    data: bytes | memoryview
+    """Record batches back to back, as the broker sent them, base offsets included. May be empty: then all is gaps.
+    A view keeps the memory of the whole answer that it is a part of."""
     first_offset: int
     """The offset that was asked for: nothing below it may be counted, though the first batch may begin below it."""
     next_offset: int

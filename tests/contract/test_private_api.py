@@ -19,7 +19,9 @@ from faust.transport.drivers import by_url
 from yarl import URL
 
 from hub.exchange.transport import Transport
-from hub.exchange.transport.fetch import ChunkRecords, MessageSet, chunk_fetcher
+from hub.exchange.transport.fetch import ChunkFetcher, OneChunk
+from hub.exchange.verdict import Chunk
+from hub.model.names import TopicPartition
 
 
 @pytest.mark.parametrize(("package", "pin"), [("faust-streaming", "0.15.3"), ("aiokafka", "0.14.0"), ("kafka-python", "3.0.12")])
@@ -28,10 +30,13 @@ def test_the_pins_are_the_versions_that_were_read(package: str, pin: str) -> Non
     assert version(package) == pin
 
 
-def test_the_fetcher_builds_records_by_names_that_can_be_swapped() -> None:
-    """The chunk fetcher is the same code over other globals; a renamed class would silently bring records back."""
-    names = set(fetcher.Fetcher._proc_fetch_request.__code__.co_names)
-    assert {"MemoryRecords", "PartitionRecords", "FetchResult"} <= names
+def test_the_fetcher_asks_and_takes_in_the_two_methods_that_are_replaced() -> None:
+    """Its loop calls them as they are called here, and reads nothing else of what they return."""
+    routine = inspect.getsource(fetcher.Fetcher._fetch_requests_routine)
+    assert ") = self._get_actions_per_node(assignment)" in routine
+    assert "self._proc_fetch_request(assignment, node_id, request)" in routine
+    for name in ("fetch_requests", "reset_requests", "timeout", "invalid_metadata", "resume_futures"):
+        assert name in routine
     parameters = list(inspect.signature(fetcher.PartitionRecords.__init__).parameters)
     assert parameters == [
         "self",
@@ -44,34 +49,50 @@ def test_the_fetcher_builds_records_by_names_that_can_be_swapped() -> None:
         "check_crcs",
         "isolation_level",
     ]
-    assert "has_next" in names
-    assert "size_in_bytes" in names
-    assert hasattr(MessageSet, "has_next")
-    assert hasattr(MessageSet, "size_in_bytes")
 
 
-def test_the_swapped_fetcher_has_the_layout_of_the_original() -> None:
+def test_the_fetcher_has_what_the_chunk_fetcher_reads() -> None:
+    """Attributes of aiokafka's own, by name."""
+    source = inspect.getsource(fetcher.Fetcher)
+    for name in (
+        "_client", "_records", "_in_flight", "_fetch_waiters", "_fetcher_timeout", "_fetch_min_bytes", "_fetch_max_bytes",
+        "_fetch_max_wait_ms", "_max_partition_fetch_bytes", "_retry_backoff", "_default_reset_strategy", "_subscriptions",
+        "_wait_consume_future", "_loop", "_key_deserializer", "_value_deserializer", "_check_crcs", "_isolation_level",
+    ):  # fmt: skip
+        assert f"self.{name}" in source
+
+
+def test_the_chunk_fetcher_has_the_layout_of_the_original() -> None:
     """``__class__`` can be assigned only between classes of one layout."""
-    swapped = chunk_fetcher(lambda topic: topic.startswith("dept."))
     plain = object.__new__(fetcher.Fetcher)
-    plain.__class__ = swapped
-    assert swapped._proc_fetch_request is not fetcher.Fetcher._proc_fetch_request
+    plain.__class__ = ChunkFetcher
+    assert ChunkFetcher._proc_fetch_request is not fetcher.Fetcher._proc_fetch_request
     plain.__class__ = fetcher.Fetcher
 
 
 def test_what_a_fetch_result_reads_from_its_records_exists_on_chunks() -> None:
     """FetchResult iterates, and compares ``next_fetch_offset`` with the position."""
-    source = inspect.getsource(fetcher.FetchResult)
-    assert "next_fetch_offset" in source
-    records = ChunkRecords(driver.TP("dept.a.b", 0), MessageSet(None), None, 7)
+    assert "next_fetch_offset" in inspect.getsource(fetcher.FetchResult)
+    assert list(inspect.signature(fetcher.FetchResult.__init__).parameters) == ["self", "tp", "assignment", "partition_records", "backoff"]
+    chunk = Chunk(partition=TopicPartition("dept.a.b", 0), data=b"", first_offset=7, next_offset=9, gaps=2)
+    records = OneChunk(chunk)
     assert records.next_fetch_offset == 7
-    assert list(records) == []
+    assert [record.offset for record in records] == [8]
+    assert records.next_fetch_offset == 9
 
 
 def test_the_consumer_reads_its_settings_from_the_attributes_that_are_set() -> None:
     """The consumer is built by Faust; isolation and fetch waits are set before it starts."""
     source = inspect.getsource(AIOKafkaConsumer)
-    for attribute in ("_isolation_level", "_fetch_max_wait_ms", "_fetch_min_bytes", "_fetcher", "_coordinator"):
+    for attribute in (
+        "_isolation_level",
+        "_fetch_max_wait_ms",
+        "_fetch_min_bytes",
+        "_fetch_max_bytes",
+        "_fetcher",
+        "_coordinator",
+        "_client",
+    ):
         assert f"self.{attribute}" in source
     assert {"generation", "member_id"} <= set(dir(GroupCoordinator)) | set(GroupCoordinator.__init__.__code__.co_names)
 

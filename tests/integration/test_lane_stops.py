@@ -96,6 +96,26 @@ def test_a_topic_created_again_under_the_same_name_stops_the_partition(town: Tow
     assert len({step.source_topic_id for step in town.usage()}) == 2
 
 
+def test_a_topic_created_again_under_a_running_worker_delivers_none_of_its_records(town: Town) -> None:
+    """Its offsets go on where the old topic's ended, so that nothing but the id tells: records are asked for by it.
+
+    Whether the worker meets the new topic at once, or the group first takes the partition of the old one away, is chance.
+    """
+    schema_id, lane = _one_partition(town)
+    told = ("HUB-LANE-001", "HUB-LANE-002", "not found in cluster metadata")
+    with town.worker():
+        town.wait_done(lane.topic, partitions=1)
+        town.admin.delete_topics([lane.topic])
+        wait_until(lambda: not town.admin.topic_ids([lane.topic]), within_s=20)
+        town.admin.create_topics([dept_topic(town.names, DATASET, partitions=1, replication=1)])
+        _more(town, schema_id, range(100, 120))
+        wait_until(lambda: any(word in town.log() for word in told), within_s=30, what=town.log)
+        time.sleep(2)
+
+    assert [row["id"] for row in town.shared("all", partitions=1)] == list(range(10))
+    assert len({step.source_topic_id for step in town.usage()}) == 1
+
+
 def test_an_emptied_plan_topic_stops_the_partition(town: Town) -> None:
     """A plan that forgot a suspension would deliver: nothing is decided under less than the position was."""
     schema_id, lane = _one_partition(town)

@@ -1,6 +1,6 @@
 """Faust's consumer, changed in four places, so that one event is one chunk and a lane owns its offset.
 
-1. The fetcher of the consumer thread yields chunks (``fetch``), reads committed and waits as the settings say.
+1. The fetcher of the consumer thread yields chunks (``fetch``), over connections that copy no record, and waits as the settings say.
 2. A chunk's message carries the last offset that it accounts for; Faust's own offset book is left out for data topics: it
    commits nothing there, drops nothing there and remembers no gaps. Positions are the lanes' (``TxnOffsetCommit``).
 3. When every partition is paused the consumer looks again after 10 ms, where Faust sleeps a flat second.
@@ -9,6 +9,8 @@
 The exchange stands on the app as ``app.exchange`` (see ``hub.exchange.worker``). Private API under exact pins.
 """
 
+import asyncio
+import uuid
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
@@ -16,7 +18,9 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.types import TP, ConsumerMessage
 
-from hub.exchange.transport.fetch import ChunkRecord, chunk_fetcher
+from hub.broker.connection import Client
+from hub.exchange.transport.fetch import ChunkFetcher, ChunkRecord, Gate
+from hub.exchange.transport.reception import Reception
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 from hub.settings import ExchangeSettings
@@ -26,13 +30,11 @@ FETCH_LOOK_S: Final = 0.1
 RESUBSCRIBE_AFTER_S: Final = 0.5
 
 
-class Lanes(Protocol):
+class Lanes(Gate, Protocol):
     """What the transport needs of the exchange."""
 
     settings: ExchangeSettings
-
-    def is_data(self, topic: str) -> bool:
-        """Tell whether ``topic`` is a department's."""
+    reception: Reception
 
     async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Stop the lanes of these partitions, bounded in time."""
@@ -45,10 +47,11 @@ class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
     """The thread that aiokafka lives in."""
 
     async def on_start(self) -> None:
-        """Start, then swap the fetcher before the first fetch."""
+        """Start, then change the fetcher's class before it has anything to fetch."""
         await super().on_start()
-        fetcher = self._consumer._fetcher  # noqa: SLF001 - the swap; see the contract test
-        fetcher.__class__ = chunk_fetcher(self.consumer.lanes.is_data)
+        fetcher = self._consumer._fetcher  # noqa: SLF001 - aiokafka makes it itself; see the contract test
+        fetcher.__class__ = ChunkFetcher
+        fetcher.take_over(self.consumer.lanes, self.consumer.lanes.reception)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -56,7 +59,25 @@ class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust leaves it uncommitted
         consumer._fetch_max_wait_ms = settings.fetch_max_wait_ms  # noqa: SLF001 - Faust hard-codes 1500
         consumer._fetch_min_bytes = settings.fetch_min_bytes  # noqa: SLF001 - Faust hard-codes 1
+        consumer._fetch_max_bytes = settings.fetch_answer_bytes_max  # noqa: SLF001 - Faust leaves 50 MB
+        consumer._client.__class__ = Client  # noqa: SLF001 - aiokafka makes it itself
+        consumer._client.allocate = self.consumer.lanes.reception.allocate  # noqa: SLF001 - of the class just given
         return consumer
+
+    async def begin(self, tp: TP, offset: int, topic_id: uuid.UUID) -> None:
+        """Fetch ``tp`` from ``offset`` on, in the topic that has this id."""
+        await self._in_thread(lambda: self._consumer._fetcher.begin(tp, offset, topic_id))  # noqa: SLF001 - our fetcher
+
+    async def forget(self, partitions: Iterable[TP]) -> None:
+        """Fetch ``partitions`` no more until they are begun again."""
+        for tp in partitions:
+            await self._in_thread(lambda tp=tp: self._consumer._fetcher.forget(tp))  # noqa: SLF001 - our fetcher
+
+    async def _in_thread(self, work: Any) -> None:
+        async def run() -> None:
+            work()
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self.thread_loop))
 
     @property
     def membership(self) -> tuple[int, str]:
@@ -133,6 +154,10 @@ class Consumer(faust_aiokafka.Consumer):
             await self.sleep(PAUSED_LOOK_S)
             return {}, active
         return await self._getmany(active_partitions=active, timeout=min(timeout, FETCH_LOOK_S)), active
+
+    async def begin(self, partition: TopicPartition, offset: int, topic_id: uuid.UUID) -> None:
+        """Hand out chunks of ``partition`` from ``offset`` on, of the topic that has this id."""
+        await self._thread.begin(TP(*partition), offset, topic_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop the lanes, then what Faust does."""

@@ -1,73 +1,57 @@
-"""Whole chunks out of aiokafka's fetcher: no Python object per record.
+"""The fetcher of data topics: asks by topic id for as much as there is room for, and makes one chunk of what comes for a partition.
 
-aiokafka builds records by name inside ``Fetcher._proc_fetch_request``; the function is rebuilt here over other globals, so
-that data topics yield one ``Chunk`` per fetched message set and every other topic stays ordinary. Control batches and batches
-of aborted transactions are left out by their headers alone (the logic of KIP-98: the list of aborted transactions of the
-response, sorted by first offset; a producer's batches are dropped until its abort marker).
+aiokafka's fetcher keeps its loop, its positions and its resets; what is asked, and what is made of an answer, is replaced here.
 
-The transport counts gaps here: offsets that hold no record for a reader. It walks offset deltas only where a batch may be
-compacted and the fetch offset lies inside it. Private API under exact pins: see ``tests/contract``.
+* A data partition is asked for only once its lane has begun it at an offset, and by the id of the topic that the lane's position
+  names. A topic deleted and created again under the same name is answered by ``UNKNOWN_TOPIC_ID``: not one of its records comes
+  (aiokafka asks by name, and would go on at the same offset in other records). Then, and where the log does not hold the offset,
+  the lane is told and decides; nothing is reset behind its back.
+* While answers are small (quiet lanes) the next request waits until all of the last answer is taken, so that few requests cover
+  many partitions; while they are large it goes out at once with the partitions whose records are taken.
+* Topics of other agents are ordinary: records of aiokafka's, ids by metadata.
+
+Private API under exact pins: see ``tests/contract``.
 """
 
-import types
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
-from typing import Any, Final
+import asyncio
+import contextlib
+import itertools
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
 
-import msgspec
+import structlog
+from aiokafka import errors as kafka_errors
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 
-from hub.broker.batches import BatchHeader, headers, offset_deltas
+from hub.broker.fetching import INCONSISTENT_TOPIC_ID, UNKNOWN_TOPIC_ID, FetchAnswer, Fetched, FetchRequest
+from hub.broker.transactions import Lost, topic_ids
+from hub.exchange.transport.chunks import read_chunk
+from hub.exchange.transport.reception import Reception
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 
-HEADER_BYTES: Final = 61
-_CONTROL_ABORT: Final = 0
+STALE_METADATA: Final = frozenset({3, 5, 6, 9, 74, 75, 76})
+"""Unknown partition, no leader, not leader, replica away, leader epochs: another broker has it, metadata tells which."""
+OFFSET_OUT_OF_RANGE: Final = 1
+TAKEN_WITHIN_S: Final = 0.1
+"""While answers are small, a request waits so long at most for what is not taken yet."""
+LEARN_AGAIN_S: Final = 1.0
+
+log = structlog.get_logger()
+_TURN: Final = itertools.count()
 
 
-class MessageSet:
-    """The bytes of one partition's message set, where aiokafka expects its own ``MemoryRecords``."""
+class Gate(Protocol):
+    """What the fetcher asks of the exchange; called in the consumer's thread."""
 
-    __slots__ = ("data",)
+    def is_data(self, topic: str) -> bool:
+        """Tell whether ``topic`` is a department's."""
 
-    def __init__(self, data: bytes | None) -> None:
-        """Keep the bytes; a broker sends none where there is nothing."""
-        self.data = data or b""
-
-    def has_next(self) -> bool:
-        """Tell whether at least one whole batch is there."""
-        data = self.data
-        return len(data) >= HEADER_BYTES and 12 + int.from_bytes(data[8:12], "big") <= len(data)
-
-    def size_in_bytes(self) -> int:
-        """Return the number of bytes, also of a batch that is not whole."""
-        return len(self.data)
-
-
-class ChunkRecords:
-    """An iterator of one ``Chunk``, where aiokafka expects its own ``PartitionRecords``."""
-
-    def __init__(self, partition: Any, records: MessageSet, aborted: Sequence[tuple[int, int]] | None, fetch_offset: int) -> None:
-        """``aborted`` holds (producer id, first offset)."""
-        self.next_fetch_offset = fetch_offset
-        self._partition = TopicPartition(partition.topic, partition.partition)
-        self._records: MessageSet | None = records
-        self._aborted = sorted(aborted or (), key=lambda row: row[1])
-
-    def __iter__(self) -> Iterator["ChunkRecord"]:
-        """Return itself."""
-        return self
-
-    def __next__(self) -> "ChunkRecord":
-        """Return the chunk, once."""
-        records, self._records = self._records, None
-        if records is None:
-            raise StopIteration
-        chunk = read_chunk(self._partition, records.data, aborted=self._aborted, fetch_offset=self.next_fetch_offset)
-        if chunk is None:
-            raise StopIteration
-        self.next_fetch_offset = chunk.next_offset
-        return ChunkRecord(chunk)
+    def refused(self, partition: TopicPartition) -> None:
+        """Note that a broker knows no such topic, or no such offset of it: nothing comes until the lane begins again."""
 
 
 class ChunkRecord:
@@ -82,144 +66,194 @@ class ChunkRecord:
         self.timestamp = 0
 
 
-def read_chunk(partition: TopicPartition, data: bytes, *, aborted: Sequence[tuple[int, int]], fetch_offset: int) -> Chunk | None:
-    """Read a message set by its headers; None where no whole batch reaches ``fetch_offset``."""
-    dropped = _Aborted(aborted)
-    kept: list[tuple[int, int]] = []
-    gaps, expected = 0, fetch_offset
-    for start, end, header in headers(data):
-        last = header.base_offset + header.last_offset_delta
-        leave_out = dropped.covers(header, data[start:end])
-        if last < fetch_offset:
-            continue
-        gaps += max(0, header.base_offset - expected)
-        if leave_out:
-            gaps += last + 1 - max(header.base_offset, expected)
-        else:
-            gaps += _gaps_inside(header, data[start:end], fetch_offset)
-            kept.append((start, end))
-        expected = last + 1
-    if expected == fetch_offset:
-        return None
-    return Chunk(partition=partition, data=_joined(data, kept), first_offset=fetch_offset, next_offset=expected, gaps=gaps)
+class OneChunk:
+    """An iterator of one ``ChunkRecord``, where aiokafka expects its own ``PartitionRecords``."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        """Yield ``chunk``, once."""
+        self.next_fetch_offset = chunk.first_offset
+        self._chunk: Chunk | None = chunk
+
+    def __iter__(self) -> Iterator[ChunkRecord]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> ChunkRecord:
+        """Return the chunk; the position is behind it afterwards."""
+        chunk, self._chunk = self._chunk, None
+        if chunk is None:
+            raise StopIteration
+        self.next_fetch_offset = chunk.next_offset
+        return ChunkRecord(chunk)
 
 
-def split(chunk: Chunk, offset: int) -> tuple[int, Chunk]:
-    """Return the gaps of ``chunk`` below ``offset``, and the rest from there on: a kernel may end a step inside a chunk.
+class ChunkFetcher(aiokafka_fetcher.Fetcher):
+    """The class is given to the fetcher that aiokafka has made, before it has anything to fetch."""
 
-    Both are counted from headers, as ``read_chunk`` counts; deltas are walked only where the batch that is cut may be compacted.
-    """
-    gaps, expected, begin = 0, chunk.first_offset, len(chunk.data)
-    for start, end, header in headers(chunk.data):
-        last = header.base_offset + header.last_offset_delta
-        if last < chunk.first_offset:
-            continue
-        if last >= offset:
-            begin = start
-            if header.base_offset < offset:
-                gaps += max(0, header.base_offset - expected) + _gaps_below(header, chunk.data[start:end], expected, offset)
-                expected = offset
-            break
-        gaps += max(0, header.base_offset - expected) + _gaps_inside(header, chunk.data[start:end], chunk.first_offset)
-        expected = last + 1
-    gaps += offset - expected
-    return gaps, msgspec.structs.replace(chunk, data=chunk.data[begin:], first_offset=offset, gaps=chunk.gaps - gaps)
+    def take_over(self, gate: Gate, reception: Reception) -> None:
+        """Begin with no partition."""
+        self._gate = gate
+        self._reception = reception
+        self._ids: dict[Any, uuid.UUID] = {}
+        self._learning: asyncio.Task[None] | None = None
+        self._answer_bytes = 0
+        self._answered_at = 0.0
+        reception.freed = self._freed
 
+    def begin(self, tp: Any, offset: int, topic_id: uuid.UUID) -> None:
+        """Ask for ``tp`` from ``offset`` on, in the topic that has this id."""
+        self._ids[tp] = topic_id
+        self.seek_to(tp, offset)
 
-def _joined(data: bytes, kept: Sequence[tuple[int, int]]) -> bytes:
-    """Return the kept spans back to back; the bytes themselves where nothing is left out."""
-    unbroken = all(before[1] == after[0] for before, after in pairwise(kept))
-    if kept and unbroken:
-        start, end = kept[0][0], kept[-1][1]
-        return data if (start, end) == (0, len(data)) else data[start:end]
-    return b"".join(data[start:end] for start, end in kept)
+    def forget(self, tp: Any) -> None:
+        """Ask for ``tp`` no more until it is begun again."""
+        self._ids.pop(tp, None)
 
+    def _freed(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the fetching
+            self._loop.call_soon_threadsafe(self._wake)
 
-class _Aborted:
-    """Which batches no read_committed reader may see; batches are shown in order of offset."""
+    def _wake(self) -> None:
+        self._notify(self._wait_consume_future)
 
-    def __init__(self, aborted: Sequence[tuple[int, int]]) -> None:
-        self._waiting = list(aborted)
-        self._active: set[int] = set()
+    def _get_actions_per_node(self, assignment: Any) -> tuple[Any, ...]:
+        """Return requests by node, partitions to be reset by node, a time-out, whether metadata is stale, and nothing paused."""
+        asked: dict[int, list[tuple[Any, int]]] = defaultdict(list)
+        resets: dict[int, list[Any]] = defaultdict(list)
+        unknown, stale, ids = set(), False, self._ids
+        leader_of, state_of = self._client.cluster.leader_for_partition, assignment.state_value
+        for tp in assignment.tps:
+            if tp in self._records:
+                continue
+            if tp not in ids:
+                if not self._gate.is_data(tp.topic):
+                    unknown.add(tp.topic)
+                continue
+            node = leader_of(tp)
+            state = state_of(tp)
+            if node is None or node == -1:
+                stale = True
+            elif node in self._in_flight:
+                continue
+            elif not state.has_valid_position:
+                resets[node].append(tp)
+            else:
+                asked[node].append((tp, state.position))
+        if unknown and self._learning is None:
+            self._learning = asyncio.ensure_future(self._learn(frozenset(unknown)))
+        rest = self._rest()
+        requests = [(node, self._request(rows)) for node, rows in asked.items() if node not in resets] if rest == 0 else []
+        return requests, resets, rest or self._fetcher_timeout, stale, []
 
-    def covers(self, header: BatchHeader, batch: bytes) -> bool:
-        while self._waiting and self._waiting[0][1] <= header.base_offset + header.last_offset_delta:
-            self._active.add(self._waiting.pop(0)[0])
-        if header.is_control:
-            if _control_type(batch) == _CONTROL_ABORT:
-                self._active.discard(header.producer_id)
+    def _rest(self) -> float:
+        """Return for how long nothing is asked: until there is room, and a small answer is taken; both wake the loop."""
+        if not self._reception.room():
+            return float(self._fetcher_timeout)
+        if not self._records or self._answer_bytes >= self._fetch_min_bytes:
+            return 0.0
+        return max(0.0, self._answered_at + TAKEN_WITHIN_S - time.monotonic())
+
+    def _request(self, rows: list[tuple[Any, int]]) -> "Asked":
+        return Asked(
+            rows,
+            self._ids,
+            max_wait_ms=self._fetch_max_wait_ms,
+            min_bytes=self._fetch_min_bytes,
+            max_bytes=min(self._fetch_max_bytes, self._reception.room()),
+            partition_bytes=self._max_partition_fetch_bytes,
+        )
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: "Asked") -> bool:
+        """Ask one broker; True when there is something to take."""
+        try:
+            answer: FetchAnswer = await self._client.send(node_id, request)
+        except kafka_errors.KafkaError as error:
+            log.warning("fetch failed", error=type(error).__name__)
+            await self._pause()
+            return False
+        except asyncio.CancelledError:
+            return False
+        if not assignment.active:
+            return False
+        self._answered_at, self._answer_bytes = time.monotonic(), sum(len(row.records) for row in answer.rows)
+        now_ms = int(time.time() * 1000)
+        faults = [row for row in answer.rows if not self._take(row, request, assignment, now_ms)]
+        if faults or answer.code:
+            for waiter in self._fetch_waiters:
+                self._notify(waiter)
+            await self._pause()
+        return True
+
+    async def _pause(self) -> None:
+        """Keep the node from being asked again at once: an error is answered at once too. Ends, as a fetch does, when cancelled."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(self._retry_backoff)
+
+    def _take(self, row: Fetched, request: "Asked", assignment: Any, now_ms: int) -> bool:
+        """Keep what came for a partition, unless it was begun elsewhere meanwhile; False when the broker refused."""
+        tp, offset = request.asked[row.topic_id, row.partition]
+        state = assignment.state_value(tp)
+        if self._ids.get(tp) != row.topic_id or not state.has_valid_position or state.position != offset:
             return True
-        return header.is_transactional and header.producer_id in self._active
+        if row.code:
+            self._refused(tp, state, row.code)
+            return False
+        state.highwater, state.lso, state.timestamp = row.high_watermark, row.stable_offset, now_ms
+        if len(row.records):
+            records = self._records_of(tp, row, offset)
+            if records is not None:
+                self._records[tp] = aiokafka_fetcher.FetchResult(tp, assignment=assignment, partition_records=records, backoff=0)
+        return True
+
+    def _records_of(self, tp: Any, row: Fetched, offset: int) -> Any:
+        """Return what aiokafka iterates over; None where no whole batch came: the answer was full before it."""
+        if self._gate.is_data(tp.topic):
+            chunk = read_chunk(TopicPartition(tp.topic, tp.partition), row.records, aborted=row.aborted, fetch_offset=offset)
+            return None if chunk is None else OneChunk(chunk)
+        records = aiokafka_fetcher.MemoryRecords(bytes(row.records))
+        if not records.has_next():
+            return None
+        decode = (self._key_deserializer, self._value_deserializer, self._check_crcs, self._isolation_level)
+        return aiokafka_fetcher.PartitionRecords(tp, records, row.aborted, offset, *decode)
+
+    def _refused(self, tp: Any, state: Any, code: int) -> None:
+        lost_its_place = code in {UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID, OFFSET_OUT_OF_RANGE}
+        if lost_its_place and self._gate.is_data(tp.topic):
+            self.forget(tp)
+            self._gate.refused(TopicPartition(tp.topic, tp.partition))
+        elif code in {UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID}:
+            self.forget(tp)
+        elif code in STALE_METADATA:
+            self._client.force_metadata_update()
+        elif code == OFFSET_OUT_OF_RANGE:
+            state.await_reset(self._default_reset_strategy)
+        else:
+            log.warning("fetch refused", topic=tp.topic, partition=tp.partition, kafka_error=code)
+
+    async def _learn(self, topics: frozenset[str]) -> None:
+        """Find the ids of topics that are no lane's."""
+        try:
+            found = await topic_ids(self._client, topics)
+            subscription = self._subscriptions.subscription
+            if subscription is not None and subscription.assignment is not None:
+                self._ids.update({tp: found[tp.topic] for tp in subscription.assignment.tps if tp.topic in found})
+            if topics - found.keys():
+                await asyncio.sleep(LEARN_AGAIN_S)
+        except (Lost, kafka_errors.KafkaError):
+            await asyncio.sleep(LEARN_AGAIN_S)
+        finally:
+            self._learning = None
+            self._wake()
 
 
-def _control_type(batch: bytes) -> int:
-    """Return the type in the key of a control batch's one record: 0 abort, 1 commit; -1 where it cannot be read."""
-    position = HEADER_BYTES
-    try:
-        _, position = _varint(batch, position)
-        position += 1
-        _, position = _varint(batch, position)
-        _, position = _varint(batch, position)
-        _, position = _varint(batch, position)
-        return int.from_bytes(batch[position + 2 : position + 4], "big")
-    except IndexError:
-        return -1
+class Asked(FetchRequest):
+    """A request that knows which partition and offset each row of its answer is about."""
 
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            return (value >> 1) ^ -(value & 1), position
-        shift += 7
-
-
-def _gaps_inside(header: BatchHeader, batch: bytes, fetch_offset: int) -> int:
-    """Return offsets of a kept batch, from ``fetch_offset`` on, that hold no record."""
-    span = header.last_offset_delta + 1
-    if not 0 <= header.records < span:
-        return 0
-    if header.base_offset >= fetch_offset:
-        return span - header.records
-    cut = fetch_offset - header.base_offset
-    try:
-        deltas = offset_deltas(batch)
-    except ValueError:
-        return 0
-    return span - cut - sum(1 for delta in deltas if delta >= cut)
-
-
-def _gaps_below(header: BatchHeader, batch: bytes, fetch_offset: int, offset: int) -> int:
-    """Return offsets of a kept batch, from ``fetch_offset`` on and below ``offset``, that hold no record."""
-    first = max(0, fetch_offset - header.base_offset)
-    cut = offset - header.base_offset
-    if not 0 <= header.records < header.last_offset_delta + 1:
-        return 0
-    try:
-        deltas = offset_deltas(batch)
-    except ValueError:
-        return 0
-    return cut - first - sum(1 for delta in deltas if first <= delta < cut)
-
-
-def chunk_fetcher(is_data: Callable[[str], bool]) -> type[Any]:
-    """Return a class of fetcher with aiokafka's layout that yields chunks for the topics that ``is_data`` names."""
-    original = aiokafka_fetcher.Fetcher._proc_fetch_request  # noqa: SLF001 - the swap; see the contract test
-
-    def records_of(partition: Any, records: MessageSet, aborted: Any, fetch_offset: int, *rest: Any) -> Any:
-        if is_data(partition.topic):
-            return ChunkRecords(partition, records, aborted, fetch_offset)
-        ordinary = aiokafka_fetcher.MemoryRecords(records.data)
-        return aiokafka_fetcher.PartitionRecords(partition, ordinary, aborted, fetch_offset, *rest)
-
-    swapped = types.FunctionType(
-        original.__code__,
-        {**original.__globals__, "MemoryRecords": MessageSet, "PartitionRecords": records_of},
-        original.__name__,
-        original.__defaults__,
-        original.__closure__,
-    )
-    return type("ChunkFetcher", (aiokafka_fetcher.Fetcher,), {"_proc_fetch_request": swapped})
+    def __init__(self, rows: list[tuple[Any, int]], ids: dict[Any, uuid.UUID], **bounds: int) -> None:
+        """Ask for each (partition, offset), beginning elsewhere each time: what is asked for last may find the answer full."""
+        begin = next(_TURN) % len(rows)
+        wanted: dict[uuid.UUID, list[tuple[int, int]]] = {}
+        self.asked = {(ids[tp], tp.partition): (tp, offset) for tp, offset in (*rows[begin:], *rows[:begin])}
+        for (topic_id, partition), (_, offset) in self.asked.items():
+            wanted.setdefault(topic_id, []).append((partition, offset))
+        super().__init__(wanted=wanted, **bounds)

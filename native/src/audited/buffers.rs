@@ -128,8 +128,9 @@ impl BatchBuffer {
     }
 }
 
-/// Writable memory from the pool for what a broker answers; it goes back when the object and all views on it are gone.
-#[pyclass(frozen, module = "hub.exchange._native")]
+/// Writable memory from the pool for what a broker answers; it goes back when the object and all views on it are gone, which a weak
+/// reference tells whoever bounds such memory.
+#[pyclass(frozen, weakref, module = "hub.exchange._native")]
 pub struct ReceiveBuffer {
     memory: Viewed,
 }

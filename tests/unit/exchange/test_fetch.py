@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.broker.batches import build_batches, headers, read_records, stamp
-from hub.exchange.transport.fetch import read_chunk, split
+from hub.exchange.transport.chunks import read_chunk, split
 from hub.model.names import TopicPartition
 
 LANE = TopicPartition("dept.transport.flights", 0)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import pytest
 import structlog
-from kernel_kit import LANE, NOW, batch_at, chunk_of, plan_of, terms, vehicle
+from kernel_kit import LANE, NOW, TOPIC_ID, batch_at, chunk_of, plan_of, terms, vehicle
 from lane_rig import NAMES, NO_ANSWER, LaneRig
 
 from hub.exchange import kernel
@@ -74,41 +74,85 @@ def test_an_abort_that_may_not_have_happened_is_never_followed_by_a_commit() -> 
     assert rig.kafka.delivered(SHARE) == 3
 
 
-def test_a_topic_created_again_under_a_running_lane_stops_it_before_it_delivers() -> None:
-    """Between two metadata refreshes no rebalance tells: the offsets of the new topic are those of other records."""
-    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
-
-    async def create_again_while_it_runs() -> None:
-        running = asyncio.create_task(rig.lane.run())
-        await _until(lambda: rig.lane.next_offset == 100 and "ListOffsets" in rig.kafka.asked)
-        rig.kafka.topics[LANE.topic] = uuid.uuid4()
-        rig.lane.take(_chunk())
-        await _until(lambda: rig.lane.fault is not None)
+async def _refused(rig: LaneRig, change: Callable[[], None], true: Callable[[], bool]) -> None:
+    """Run the lane; once it stands idle, ``change`` the world and let a broker refuse its place."""
+    running = asyncio.create_task(rig.lane.run())
+    await _until(lambda: rig.flow.sought == [100])
+    change()
+    rig.lane.look_around()
+    try:
+        await _until(true)
+    finally:
         rig.lane.stop()
         await running
 
-    asyncio.run(create_again_while_it_runs())
+
+def test_a_topic_created_again_under_a_running_lane_stops_it() -> None:
+    """Between two metadata refreshes no rebalance tells: the offsets of the new topic are those of other records."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    again = {LANE.topic: uuid.uuid4()}
+    asyncio.run(_refused(rig, lambda: rig.kafka.topics.update(again), lambda: rig.lane.fault is not None))
     assert rig.lane.fault is not None
     assert rig.lane.fault.code == "HUB-LANE-002"
     assert rig.kafka.committed == []
+    assert rig.flow.sought == [100]
 
 
-def test_an_idle_lane_notices_that_its_topic_was_created_again() -> None:
-    """Its offset lies beyond the new log: no record would ever come, and nobody would know."""
+def test_a_lane_asks_for_the_records_of_its_positions_topic_and_no_other() -> None:
+    """The name alone would do for whichever topic has it at the moment."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    asyncio.run(_run(rig, lambda: rig.flow.sought == [100]))
+    assert rig.flow.topic_id == TOPIC_ID
+
+
+def test_a_log_that_was_cut_below_the_lane_stops_it() -> None:
+    """Records that were delivered are gone from the source: to go on would number others with their offsets."""
     rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
 
-    async def stray_from_the_new_topic() -> None:
+    def cut() -> None:
+        rig.kafka.end = 50
+
+    asyncio.run(_refused(rig, cut, lambda: rig.lane.fault is not None))
+    assert rig.lane.fault is not None
+    assert rig.lane.fault.code == "HUB-LANE-003"
+
+
+def test_offsets_that_retention_took_under_an_idle_lane_are_counted_lost_at_once() -> None:
+    """No record comes to tell: the broker refuses the offset, and that is enough."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+
+    def overtake() -> None:
+        rig.kafka.begin = 120
+
+    asyncio.run(_refused(rig, overtake, lambda: bool(rig.kafka.usage())))
+    (step,) = rig.kafka.usage()
+    assert (step.first_offset, step.next_offset, step.records, step.lost) == (100, 120, 0, 20)
+    assert rig.flow.sought == [100, 120]
+
+
+def test_a_refusal_that_nothing_explains_is_asked_again() -> None:
+    """A broker that has not heard of a topic yet, or of its end: the lane neither stops nor spins."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+    asyncio.run(_refused(rig, lambda: None, lambda: rig.flow.sought == [100, 100]))
+    assert rig.lane.fault is None
+
+
+def test_a_chunk_that_does_not_follow_is_asked_for_again() -> None:
+    """A left-over from before the lane began here: it is not taken, and what is due comes."""
+    rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
+
+    async def stray() -> None:
         running = asyncio.create_task(rig.lane.run())
-        await _until(lambda: rig.lane.next_offset == 100 and rig.kafka.asked.count("Metadata") >= 2)
-        rig.kafka.topics[LANE.topic] = uuid.uuid4()
-        rig.lane.take(chunk_of(batch_at(90, [(None, vehicle())] * 20), first_offset=90, next_offset=110))
-        await _until(lambda: rig.lane.fault is not None)
+        await _until(lambda: rig.flow.sought == [100])
+        rig.give_when_sought(_chunk())
+        rig.lane.take(chunk_of(batch_at(110, [(None, vehicle())]), first_offset=110, next_offset=111))
+        await _until(lambda: bool(rig.kafka.usage()))
         rig.lane.stop()
         await running
 
-    asyncio.run(stray_from_the_new_topic())
-    assert rig.lane.fault is not None
-    assert rig.lane.fault.code == "HUB-LANE-002"
+    asyncio.run(stray())
+    assert [(step.first_offset, step.next_offset) for step in rig.kafka.usage()] == [(100, 103)]
+    assert rig.flow.sought == [100, 100]
 
 
 def test_a_usage_topic_without_append_time_stops_the_lane() -> None:
