@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let denied = vec![false; program.agreements.len()];
     let mut spent = Vec::new();
     let (mut records, mut delivered, mut stages) = (0, 0, [0u64; STAGES.len()]);
+    let (mut plain, mut written) = (0, 0);
     for _ in 0..rounds.parse::<usize>()? {
         let began = processor_time();
         (records, delivered) = (0, 0);
@@ -28,6 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let outcome = run(&program, &Input { chunks: &chunks, position: step.position, now_ms: 1_800_000_000_000, denied: &denied });
             records += outcome.records;
             delivered += outcome.tallies.iter().map(|tally| tally.delivered).sum::<i64>();
+            plain += outcome.batches.iter().flatten().map(|built| built.plain_bytes).sum::<usize>();
+            written += outcome.batches.iter().flatten().map(|built| built.buffer.len()).sum::<usize>();
         }
         spent.push((processor_time() - began) as f64 / delivered as f64);
     }
@@ -42,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         spent[0],
         spent[spent.len() / 2]
     );
+    print!("  ratio {:.2};", plain as f64 / written as f64);
     for (stage, sum) in STAGES.iter().zip(stages) {
         print!("  {stage:?} {:.1}", sum as f64 / delivered as f64);
     }

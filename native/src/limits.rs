@@ -13,5 +13,7 @@ pub const QUARANTINED_VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const BLOCK_RECORDS: usize = 64;
 /// A block ends early when its values hold this much.
 pub const BLOCK_BYTES: usize = 1024 * 1024;
+/// What is made of a block's records takes about so much at most.
+pub const ARENA_BYTES: usize = 64 * 1024 * 1024;
 /// Plain bytes of compressed batches that a block may hold on to.
 pub const BLOCK_PLAIN_BYTES: usize = 2 * 1024 * 1024;

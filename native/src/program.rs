@@ -9,6 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::form::{FormCompiler, Fragment, GrantSpec, Message, Pair, Piece, pair_of};
+use crate::limits::{ARENA_BYTES, BLOCK_BYTES, BLOCK_RECORDS};
 use crate::rule::{LeafSpec, RuleSpec, Rules};
 use crate::values::{IdentifierKind, MacKey, SpecError};
 use crate::walk::Walker;
@@ -153,6 +154,10 @@ pub struct Writer {
     pub pairs: Vec<Pair>,
     /// By agreement; none where it has no output schema for this writer.
     pub shares: Vec<Option<Share>>,
+    /// A block ends when its records hold so much, so that what is made of them stays within bounds.
+    pub block_bytes_max: usize,
+    /// Or when it has so many.
+    pub block_records_max: usize,
 }
 
 /// An agreement on one writer schema.
@@ -172,7 +177,8 @@ impl Program {
     /// Compiles a program; `keys` are 32 bytes each.
     pub fn compile(spec: &str, keys: &[[u8; 32]]) -> Result<Program, Fault> {
         let spec: ProgramSpec = serde_json::from_str(spec).map_err(|_| Fault("the program is no JSON of this version"))?;
-        if spec.agreements.len() > MANY || keys.len() > MANY || spec.limits.batch_bytes_max > i32::MAX as usize {
+        let bytes_max = spec.limits.batch_bytes_max.max(spec.limits.record_bytes_max);
+        if spec.agreements.len() > MANY || keys.len() > MANY || bytes_max > i32::MAX as usize {
             return Err(Fault("the program is too large"));
         }
         let kind = spec.key_kind.as_deref().map(IdentifierKind::named);
@@ -238,6 +244,10 @@ impl Writer {
             });
         }
         let (fragments, pairs, messages) = forms.finish();
-        Ok(Writer { walker: layout.walker(), rules, fragments, messages, pairs, shares: found })
+        let by_byte = fragments.iter().map(|fragment| fragment.weight().by_byte).fold(1, usize::saturating_add);
+        let besides = fragments.iter().map(|fragment| fragment.weight().besides).fold(1, usize::saturating_add);
+        let block_bytes_max = BLOCK_BYTES.min(ARENA_BYTES / by_byte);
+        let block_records_max = (ARENA_BYTES / besides).clamp(1, BLOCK_RECORDS);
+        Ok(Writer { walker: layout.walker(), rules, fragments, messages, pairs, shares: found, block_bytes_max, block_records_max })
     }
 }

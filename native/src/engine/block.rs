@@ -1,6 +1,7 @@
 //! A block: up to 64 records that are decided together, from as many batches as it takes.
 
 use crate::limits::{BLOCK_BYTES, BLOCK_RECORDS};
+use crate::program::Writer;
 use crate::walk::Slot;
 
 /// Marks what is not there.
@@ -76,6 +77,8 @@ pub struct Block {
     /// Records with a key.
     pub keyed: u64,
     bytes: usize,
+    bytes_max: usize,
+    records_max: usize,
 }
 
 impl Default for Block {
@@ -89,6 +92,8 @@ impl Default for Block {
             valued: 0,
             keyed: 0,
             bytes: 0,
+            bytes_max: BLOCK_BYTES,
+            records_max: BLOCK_RECORDS,
         }
     }
 }
@@ -102,9 +107,10 @@ impl Block {
     }
 
     /// Sets the writer schema of a block that has none.
-    pub fn begin(&mut self, writer: usize, stride: usize) {
-        self.writer = Some(writer);
-        self.stride = stride;
+    pub fn begin(&mut self, place: usize, writer: &Writer) {
+        self.writer = Some(place);
+        let stride = writer.walker.slots;
+        (self.stride, self.bytes_max, self.records_max) = (stride, writer.block_bytes_max, writer.block_records_max);
         if self.slots.len() < stride * BLOCK_RECORDS {
             self.slots.resize(stride * BLOCK_RECORDS, Slot::default());
         }
@@ -130,6 +136,6 @@ impl Block {
     /// Tells whether it takes no more records.
     #[inline(always)]
     pub fn is_full(&self, records_max: usize) -> bool {
-        self.records.len() >= records_max || self.bytes >= BLOCK_BYTES
+        self.records.len() >= self.records_max.min(records_max) || self.bytes >= self.bytes_max
     }
 }

@@ -6,7 +6,7 @@ use super::emit::{FRAMING_BYTES, Fragment, Many, Pseudonym, Rows};
 use super::macs::Macs;
 use super::outcome::{Kept, Outcome, Row};
 use super::{ROOM_BYTES_MAX, Run};
-use crate::form::{Piece, Tools};
+use crate::form::{Marks, Piece, Tools};
 use crate::limits::BLOCK_RECORDS;
 use crate::program::{KeyRule, Program, Share, Writer};
 use crate::reject::Reject;
@@ -36,6 +36,7 @@ pub struct Rooms {
     failed: Vec<u64>,
     /// By fragment and record.
     made: Vec<Made>,
+    marks: Vec<Marks>,
     /// Of the fragments that failed: fragment, record, why.
     codes: Vec<(usize, usize, Reject)>,
     arena: Vec<u8>,
@@ -172,6 +173,7 @@ impl Decision<'_> {
             words.resize(count, 0);
         }
         rooms.made.resize(count * BLOCK_RECORDS, Made::default());
+        rooms.marks.resize(count * BLOCK_RECORDS, [0; 8]);
         rooms.codes.clear();
         rooms.arena.clear();
         for (agreement, taken) in self.active.iter().zip(&rooms.taken) {
@@ -186,7 +188,8 @@ impl Decision<'_> {
         for (place, fragment) in writer.fragments.iter().enumerate() {
             for row in rows(rooms.needed[place]) {
                 let start = rooms.arena.len();
-                let found = fragment.write(&self.view, row, &mut tools, &mut rooms.arena);
+                let marks = &mut rooms.marks[place * BLOCK_RECORDS + row];
+                let found = fragment.write(&self.view, row, &mut tools, &mut rooms.arena, marks);
                 let mut length = rooms.arena.len() - start;
                 if let Err(code) = found {
                     rooms.arena.truncate(start);
@@ -237,7 +240,7 @@ impl Decision<'_> {
         }
         let limits = &self.program.limits;
         let builder = builder.get_or_insert_with(|| BatchBuilder::new(maker.codec, maker.now_ms, limits.batch_bytes_max));
-        let Rooms { made, arena, macs, rejects, .. } = &mut *self.rooms;
+        let Rooms { made, marks, arena, macs, rejects, .. } = &mut *self.rooms;
         let (macs, arena) = (&*macs, arena.as_slice());
         let rows = Rows {
             good: taken & !failed,
@@ -249,7 +252,8 @@ impl Decision<'_> {
             framing: self.writer.shares[agreement].as_ref().map_or([0; FRAMING_BYTES], |share| share.framing),
             most: limits.record_bytes_max,
         };
-        let fragment = |fragment: usize| Fragment::of(fragment, made, arena);
+        let marks = (maker.codec == Codec::Lz4).then_some(marks.as_slice());
+        let fragment = |fragment: usize| Fragment::of(fragment, made, marks, arena);
         let emitted = match *pieces {
             [Piece::Fragment(only)] => rows.emit(&fragment(only), builder),
             [Piece::Pseudonym { pair, nullable: false, .. }, Piece::Fragment(then)] => {
@@ -261,7 +265,7 @@ impl Decision<'_> {
             [Piece::Fragment(first), Piece::Pseudonym { pair, nullable: false, .. }, Piece::Fragment(then)] => {
                 rows.emit(&(fragment(first), (Pseudonym { pair, macs }, fragment(then))), builder)
             }
-            _ => rows.emit(&Many { pieces, view: &self.view, made, arena, macs }, builder),
+            _ => rows.emit(&Many { pieces, view: &self.view, made, marks, arena, macs }, builder),
         };
         rejects.extend(self::rows(emitted.too_large).map(|row| (row, agreement, Reject::OutputTooLarge)));
         let tally = &mut self.outcome.tallies[agreement];

@@ -5,7 +5,7 @@
 
 use super::decide::Made;
 use super::macs::Macs;
-use crate::form::Piece;
+use crate::form::{Marks, NONE, Piece};
 use crate::limits::BLOCK_RECORDS;
 use crate::rule::{View, rows};
 use crate::values::PSEUDONYM_BYTES;
@@ -93,14 +93,20 @@ impl Rows<'_> {
 /// A fragment: where its bytes stand, by record.
 pub struct Fragment<'a> {
     made: &'a [Made; BLOCK_RECORDS],
+    marks: Option<&'a [Marks; BLOCK_RECORDS]>,
     arena: &'a [u8],
 }
 
 impl<'a> Fragment<'a> {
-    /// Of all that was made, that of one fragment.
-    pub fn of(fragment: usize, made: &'a [Made], arena: &'a [u8]) -> Fragment<'a> {
+    /// Of all that was made, that of one fragment; with marks, where fields are to be told.
+    pub fn of(fragment: usize, made: &'a [Made], marks: Option<&'a [Marks]>, arena: &'a [u8]) -> Fragment<'a> {
         static NOTHING: [Made; BLOCK_RECORDS] = [Made { start: 0, length: 0 }; BLOCK_RECORDS];
-        Fragment { made: made.get(fragment * BLOCK_RECORDS..).and_then(|of_it| of_it.first_chunk()).unwrap_or(&NOTHING), arena }
+        let at = fragment * BLOCK_RECORDS;
+        Fragment {
+            made: made.get(at..).and_then(|of_it| of_it.first_chunk()).unwrap_or(&NOTHING),
+            marks: marks.and_then(|marks| marks.get(at..)?.first_chunk()),
+            arena,
+        }
     }
 }
 
@@ -113,8 +119,12 @@ impl Body for Fragment<'_> {
     #[inline(always)]
     fn put(&self, row: usize, builder: &mut BatchBuilder) {
         let Made { start, length } = self.made[row % BLOCK_RECORDS];
-        builder.hint();
-        builder.put(self.arena.get(start as usize..).and_then(|rest| rest.get(..length as usize)).unwrap_or_default());
+        if let Some(marks) = self.marks {
+            for mark in marks[row % BLOCK_RECORDS].iter().take_while(|mark| **mark != NONE) {
+                builder.hint_ahead(usize::from(*mark));
+            }
+        }
+        builder.put_from(self.arena, start as usize..start as usize + length as usize);
     }
 }
 
@@ -161,6 +171,8 @@ pub struct Many<'a> {
     pub view: &'a View<'a>,
     /// By fragment and record.
     pub made: &'a [Made],
+    /// Likewise, where fields are to be told.
+    pub marks: Option<&'a [Marks]>,
     /// Where fragments stand.
     pub arena: &'a [u8],
     /// Where pseudonyms are found.
@@ -170,7 +182,7 @@ pub struct Many<'a> {
 impl Body for Many<'_> {
     fn length(&self, row: usize) -> usize {
         let lengths = self.pieces.iter().map(|piece| match *piece {
-            Piece::Fragment(fragment) => Fragment::of(fragment, self.made, self.arena).length(row),
+            Piece::Fragment(fragment) => Fragment::of(fragment, self.made, self.marks, self.arena).length(row),
             Piece::Pseudonym { nullable: false, .. } => 1 + PSEUDONYM_BYTES,
             Piece::Pseudonym { slot, .. } if self.view.at(row, slot).1.null == 1 => 1,
             Piece::Pseudonym { .. } => 2 + PSEUDONYM_BYTES,
@@ -181,7 +193,7 @@ impl Body for Many<'_> {
     fn put(&self, row: usize, builder: &mut BatchBuilder) {
         for piece in self.pieces {
             match *piece {
-                Piece::Fragment(fragment) => Fragment::of(fragment, self.made, self.arena).put(row, builder),
+                Piece::Fragment(fragment) => Fragment::of(fragment, self.made, self.marks, self.arena).put(row, builder),
                 Piece::Pseudonym { pair, nullable: false, .. } => Pseudonym { pair, macs: self.macs }.put(row, builder),
                 Piece::Pseudonym { pair, slot, .. } => {
                     let (source, at) = self.view.at(row, slot);

@@ -298,15 +298,15 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
                 writer
             }
         };
-        let walker = &self.program.writers[writer].walker;
+        let of_writer = &self.program.writers[writer];
         if self.block.writer != Some(writer) {
             if self.block.writer.is_some() {
                 self.decide(source);
                 *here = None;
             }
-            self.block.begin(writer, walker.slots);
+            self.block.begin(writer, of_writer);
         }
-        walker.walk(source, start, start + FRAMING_BYTES, end, self.block.next_slots())
+        of_writer.walker.walk(source, start, start + FRAMING_BYTES, end, self.block.next_slots())
     }
 
     /// Quarantines a record once, for every agreement that has a right.

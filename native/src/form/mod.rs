@@ -18,7 +18,7 @@ use crate::rule::{View, cut};
 use crate::values::{Change, ChangeSpec, Forms, IdentifierKind, MacKey};
 use crate::walk::layout::{Found, Layout};
 use crate::walk::node::Node;
-use tree::{Sink, Tree, Writer};
+use tree::{Sink, Tree, Weight, Writer};
 
 /// Bytes, as hex digits.
 #[derive(Clone, PartialEq)]
@@ -284,6 +284,11 @@ impl Draft {
     }
 }
 
+/// Where the first fields of a fragment begin, for whoever compresses it; `NONE` behind the last.
+pub type Marks = [u8; 8];
+/// No mark.
+pub const NONE: u8 = u8::MAX;
+
 /// What a fragment needs besides the block.
 pub struct Tools<'a> {
     /// The program's keys, for pseudonyms inside trees.
@@ -295,11 +300,26 @@ pub struct Tools<'a> {
 }
 
 impl Fragment {
+    /// The most bytes that it makes of a record.
+    pub fn weight(&self) -> Weight {
+        let weights = self.steps.iter().map(|step| match step {
+            Step::Copy { .. } => Tree::Copy.weight(),
+            Step::Constant(bytes) => Weight { by_byte: 0, besides: bytes.len() },
+            Step::Change { change, .. } => Weight { by_byte: 1, besides: change.bound(0).saturating_add(1) },
+            Step::Tree { tree, .. } => tree.weight(),
+        });
+        weights.fold(Weight::default(), Weight::with)
+    }
+
     /// Appends the fragment of a record; OutputTooLarge where it became so large that no output can hold it, else the first reject.
     #[inline]
-    pub fn write(&self, view: &View, row: usize, tools: &mut Tools, out: &mut Vec<u8>) -> Result<(), Reject> {
+    pub fn write(&self, view: &View, row: usize, tools: &mut Tools, out: &mut Vec<u8>, marks: &mut Marks) -> Result<(), Reject> {
         let begin = out.len();
-        for step in &self.steps {
+        *marks = [NONE; 8];
+        for (place, step) in self.steps.iter().enumerate() {
+            if let Some(mark) = marks.get_mut(place) {
+                *mark = u8::try_from(out.len() - begin).unwrap_or(NONE);
+            }
             match step {
                 Step::Copy { first, last } => {
                     let (source, from) = view.at(row, *first);

@@ -7,7 +7,7 @@
 use super::GrantSpec;
 use crate::program::Fault;
 use crate::reject::Reject;
-use crate::values::{Change, Forms, IdentifierKind, MacKey, normal_form, pseudonym};
+use crate::values::{Change, Forms, IdentifierKind, MacKey, PSEUDONYM_BYTES, normal_form, pseudonym};
 use crate::walk::node::Node;
 use crate::walk::strict::Reader;
 use crate::walk::varint;
@@ -72,6 +72,43 @@ impl Tree {
             (GrantSpec::Change(change), _) => Tree::Change(Change::compile(change)?),
             _ => return Err(UNFIT),
         })
+    }
+}
+
+/// Bounds of what is made of a part: bytes for each byte of the source, and bytes besides.
+#[derive(Clone, Copy, Default)]
+pub struct Weight {
+    /// For each byte.
+    pub by_byte: usize,
+    /// Besides.
+    pub besides: usize,
+}
+
+impl Weight {
+    /// Of two parts that share no byte.
+    pub fn with(self, other: Weight) -> Weight {
+        Weight { by_byte: self.by_byte.max(other.by_byte), besides: self.besides.saturating_add(other.besides) }
+    }
+}
+
+impl Tree {
+    /// The most bytes that it makes of a part.
+    pub fn weight(&self) -> Weight {
+        let besides = |besides| Weight { by_byte: 0, besides };
+        match self {
+            Tree::Copy => Weight { by_byte: 1, besides: 0 },
+            Tree::Pass => besides(0),
+            Tree::Constant(bytes) => besides(bytes.len()),
+            Tree::Change(change) => Weight { by_byte: 1, besides: change.bound(0).saturating_add(1) },
+            Tree::Pseudonym(..) => besides(2 + PSEUDONYM_BYTES),
+            Tree::Members(trees) => trees.iter().fold(besides(1), |sum, tree| sum.with(tree.weight())),
+            // An element takes a byte at least.
+            Tree::Each(inner) => {
+                let Weight { by_byte, besides } = inner.weight();
+                Weight { by_byte: by_byte.saturating_add(besides).saturating_add(1), besides: 8 }
+            }
+            Tree::Branches { trees, .. } => trees.iter().flatten().fold(besides(1), |sum, tree| sum.with(tree.weight())),
+        }
     }
 }
 

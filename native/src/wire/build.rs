@@ -15,14 +15,14 @@ use super::lz4::decode_frame;
 use super::lz4_encode::{BLOCK_BYTES_MAX, END_MARK, Encoder, FRAME_HEADER, block_room};
 use super::pool::PooledBuffer;
 use super::read::Scratch;
-use super::varint::{int_len, write_int};
+use super::varint::{SMALL, int_len, small_int, write_int};
 
 /// Room of a builder's first buffer, a block of lz4; it grows to the bound where a step needs more.
 const FIRST_ROOM: usize = HEADER_BYTES + BLOCK_BYTES_MAX + SLACK;
 /// Room behind the last byte, so that short pieces are copied in whole words.
 const SLACK: usize = 64;
 /// Bytes that are copied at once where there is room.
-const WIDE: usize = 32;
+const WIDE: usize = 64;
 /// Length, attributes, timestamp delta, offset delta, lengths of key and value, header count: at most so many bytes.
 const FRAME_BYTES_MAX: usize = 5 + 1 + 1 + 5 + 5 + 5 + 1;
 /// Hints of a block at first.
@@ -96,8 +96,44 @@ impl BatchBuilder {
         if self.at + most > self.room_end {
             self.make_room(most);
         }
+        let at = self.at;
+        let write = if key_len.max(value_bytes) < SMALL as usize - FRAME_BYTES_MAX && self.records < SMALL {
+            self.begin_small(key, value_len)
+        } else {
+            self.begin_any(key, value_len)
+        };
+        (self.at, self.record_end) = (at + write, at + write + value_bytes);
+    }
+
+    /// Writes the frame up to the value: what stands before the key in one piece.
+    #[inline(always)]
+    fn begin_small(&mut self, key: Option<&[u8]>, value_len: Option<usize>) -> usize {
+        let (value_word, value_len_bytes) = value_len.map_or((1, 1), |len| small_int(len as u32));
+        let (key_word, key_len_bytes) = key.map_or((1, 1), |key| small_int(key.len() as u32));
+        let (delta_word, delta_bytes) = small_int(self.records);
+        let key_len = key.map_or(0, <[u8]>::len);
+        let head_bytes = 2 + delta_bytes + key_len_bytes;
+        let inner = head_bytes + key_len + value_len_bytes + value_len.unwrap_or(0) + 1;
+        let (size_word, size_bytes) = if inner < SMALL as usize { small_int(inner as u32) } else { return self.begin_any(key, value_len) };
+        let head = (delta_word | key_word << (8 * delta_bytes)) << 16;
+        let front_bytes = size_bytes + head_bytes;
+        if let (Some(packing), Some(_)) = (&mut self.packing, key) {
+            packing.hint(self.at + front_bytes - key_len_bytes); // its length looks like that of a text in the value, which it often is
+        }
+        let room = &mut self.buffer.room()[self.at..];
+        store(room, 0, size_word);
+        store(room, size_bytes, head);
+        if let Some(key) = key {
+            copy(&mut room[front_bytes..], key);
+        }
+        store(room, front_bytes + key_len, value_word);
+        front_bytes + key_len + value_len_bytes
+    }
+
+    #[inline(never)]
+    fn begin_any(&mut self, key: Option<&[u8]>, value_len: Option<usize>) -> usize {
         let inner = self.inner_bytes(key, value_len);
-        let (mut at, records) = (self.at, self.records);
+        let (at, records) = (self.at, self.records);
         let room = &mut self.buffer.room()[at..];
         let mut write = write_int(room, inner as u32);
         (room[write], room[write + 1]) = (0, 0);
@@ -110,7 +146,7 @@ impl BatchBuilder {
             }
             Some(key) => {
                 if let Some(packing) = &mut self.packing {
-                    packing.hint(at + write); // its length looks like that of a text in the value, which it often is
+                    packing.hint(at + write);
                 }
                 write += write_int(&mut room[write..], key.len() as u32);
                 copy(&mut room[write..], key);
@@ -124,8 +160,7 @@ impl BatchBuilder {
             }
             Some(len) => write += write_int(&mut room[write..], len as u32),
         }
-        at += write;
-        (self.at, self.record_end) = (at, at + value_bytes);
+        write
     }
 
     /// Puts a piece of the value.
@@ -157,6 +192,14 @@ impl BatchBuilder {
     pub fn hint(&mut self) {
         if let Some(packing) = &mut self.packing {
             packing.hint(self.at);
+        }
+    }
+
+    /// Likewise so many bytes ahead, inside the piece that is put next.
+    #[inline(always)]
+    pub fn hint_ahead(&mut self, bytes: usize) {
+        if let Some(packing) = &mut self.packing {
+            packing.hint(self.at + bytes);
         }
     }
 
@@ -318,6 +361,14 @@ fn widen(buffer: &mut PooledBuffer, used: usize, needed: usize, usual: usize) {
     let kept = used.min(buffer.room().len());
     wider.room()[..kept].copy_from_slice(&buffer.room()[..kept]);
     *buffer = wider;
+}
+
+/// Writes a word of which some bytes are meant; the others are written over.
+#[inline(always)]
+fn store(room: &mut [u8], at: usize, word: u64) {
+    if let Some(to) = room.get_mut(at..).and_then(|room| room.first_chunk_mut()) {
+        *to = word.to_le_bytes();
+    }
 }
 
 /// Copies `from` to the beginning of `to`, which is longer: short pieces in one or two whole words.

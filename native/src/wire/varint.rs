@@ -49,6 +49,22 @@ pub const fn int_len(value: u32) -> usize {
     bits.div_ceil(7)
 }
 
+/// Below this a number has three bytes at most.
+pub const SMALL: u32 = 1 << 20;
+
+/// A number below [`SMALL`] as the low bytes of a word, and how many they are.
+#[inline(always)]
+pub const fn small_int(value: u32) -> (u64, usize) {
+    let raw = zigzag(value) as u64;
+    if raw < 0x80 {
+        (raw, 1)
+    } else if raw < 0x4000 {
+        (raw & 0x7f | 0x80 | raw >> 7 << 8, 2)
+    } else {
+        (raw & 0x7f | 0x80 | (raw >> 7 & 0x7f | 0x80) << 8 | raw >> 14 << 16, 3)
+    }
+}
+
 /// Writes `value`, which is below 2^31, at the beginning of `out` and returns its length. `out` holds five bytes at least.
 #[inline(always)]
 pub fn write_int(out: &mut [u8], value: u32) -> usize {
@@ -78,12 +94,16 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_and_has_the_length_that_was_said() {
-        for value in [0, 1, 63, 64, 8191, 8192, 1 << 20, (1 << 27) - 1, 1 << 27, i32::MAX as u32] {
+        for value in [0, 1, 63, 64, 8191, 8192, SMALL - 1, SMALL, (1 << 27) - 1, 1 << 27, i32::MAX as u32] {
             let mut out = [0xff; 8];
             let written = write_int(&mut out, value);
             let mut at = 0;
             assert_eq!(read_int(&out, &mut at), Some(value as i32));
             assert_eq!((at, int_len(value)), (written, written));
+            if value < SMALL {
+                let (word, bytes) = small_int(value);
+                assert_eq!((&word.to_le_bytes()[..bytes], bytes), (&out[..written], written));
+            }
         }
     }
 
