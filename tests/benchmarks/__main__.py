@@ -24,6 +24,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one of the three; returns the exit code."""
     asked = _parser().parse_args(words)
     say = Story()
+    machine.Onlookers.precedence = asked.nice
     try:
         with machine.told_to_stop():
             report = KINDS[asked.kind](asked, say)
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--records", type=int, help="records of the large topics (default: quick 400,000, else 2,000,000)")
     parser.add_argument("--minutes", type=float, default=24.0, help="begin no further round that would end later (default: 24)")
     parser.add_argument("--seed", type=int, help="seed of the drawn plan (default: by the day)")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="nice value of what is measured, as -15, on a machine that others use too (needs root)"
+    )
     parser.add_argument("--no-latency", action="store_true", help="leave the latency runs out")
     parser.add_argument("--only", action="append", default=[], help="of `full`: only this part; may be given again")
     parser.add_argument("--out", type=Path, default=Path("build"), help="folder of the results (default: build)")

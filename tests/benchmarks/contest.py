@@ -115,10 +115,9 @@ class Contest:
                 return
         self.runs.append(found)
         disturbed = f", disturbed (others {found.other_cores:.1f} cores, stolen {found.steal_cores:.2f})" if found.disturbed else ""
-        self._say(
-            f"  checked {found.checked:,}; {found.records_per_s:,.0f} records/s, "
-            f"{found.cpu_us_per_delivery:.3f} µs of CPU a delivery{disturbed}"
-        )
+        loop = "" if found.loop_s is None else f" ({1e6 * found.loop_s / found.deliveries:.3f} on the event loop)"
+        cost = f"{found.cpu_us_per_delivery:.3f} µs of CPU a delivery{loop}"
+        self._say(f"  checked {found.checked:,}; {found.records_per_s:,.0f} records/s, {cost}{disturbed}")
 
     def _can_run(self, entry: Entry) -> bool:
         return self.go is not None or entry.who not in {peer_runs.GO.name, peer_runs.GO_EOS.name}

@@ -38,6 +38,8 @@ class Run:
     other_cores: float
     """Cores of the machine that processes outside of the run used."""
     steal_cores: float
+    loop_s: float | None = None
+    """Processor seconds of the main thread, Python's event loop; the kernel runs on others. Ours alone."""
     interval_ms: tuple[float, float] | None = None
     """Median and 99th percentile between two steps of a lane, as hub.usage tells. Ours alone."""
     checked: int = 0
@@ -132,6 +134,9 @@ class Summary:
         }
         if self.line.variant:
             row["variant"] = self.line.variant
+        loops = [1e6 * run.loop_s / run.deliveries for run in self.counted if run.loop_s is not None]
+        if loops:
+            row["loop_us_per_delivery"] = _rounded(statistics.median(loops))
         intervals = [run.interval_ms for run in self.counted if run.interval_ms is not None]
         if intervals:
             row["step_interval_ms"] = {

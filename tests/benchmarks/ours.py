@@ -47,6 +47,8 @@ class Timed(NamedTuple):
     begin_ms: float
     seconds: float
     cpu_s: float
+    loop_s: float
+    """Of that on the main thread: Python's event loop."""
     rss_mb: float
     """The most that one process held."""
     members: Sequence[tuple[float, int]]
@@ -131,6 +133,7 @@ def timed_run(
         deliveries=sum(entry.delivered for step in counted for entry in step.entries),
         seconds=timed.seconds,
         cpu_s=timed.cpu_s,
+        loop_s=timed.loop_s,
         rss_mb=timed.rss_mb,
         broker_cores=timed.broker_cores,
         other_cores=timed.onlookers.other_cores,
@@ -171,10 +174,12 @@ def time_worker(
     lanes_ms = _lanes_ms(here)
     begin_ms = lanes_ms[-1] + SETTLED_MS if settled else lanes_ms[0]
     end_ms = max(one.append_ms for one in metered) + COMMIT_MS
+    used, loop = sampler.between(begin_ms, end_ms)
     return Timed(
         begin_ms=begin_ms,
         seconds=(end_ms - begin_ms) / 1000,
-        cpu_s=sampler.between(begin_ms, end_ms),
+        cpu_s=used,
+        loop_s=loop,
         rss_mb=max(rss for rss, _ in held),
         members=held,
         onlookers=onlookers,

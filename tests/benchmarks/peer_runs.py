@@ -103,7 +103,7 @@ def run(ground: Ground, peer: Peer, topic: Topic, agreements: Sequence[Terms], *
         records=source.records,
         deliveries=deliveries,
         seconds=(end_ms - begin_ms) / 1000,
-        cpu_s=cpu.between(begin_ms, end_ms),
+        cpu_s=cpu.between(begin_ms, end_ms)[0],
         rss_mb=rss_mb,
         broker_cores=broker_cores,
         other_cores=onlookers.other_cores,

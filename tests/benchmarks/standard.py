@@ -120,6 +120,7 @@ def conditions(here: Ground, contest: Contest) -> dict[str, Any]:
         "kernel": kernel.name(),
         "broker": f"Kafka {jars[0].stem.rpartition('-')[2]}, embedded, one node" if jars else "Kafka",
         "settings": "default",
+        **({"nice": machine.Onlookers.precedence} if machine.Onlookers.precedence else {}),
         "python": found["python"],
         "linux": found["kernel"],
         "go": contest.go_version if contest.go is not None else "none",
