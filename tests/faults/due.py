@@ -5,8 +5,10 @@ Millions of records pass: of each that is due only its number, its source offset
 
 import base64
 import bisect
+import functools
 import hashlib
 import hmac
+import marshal
 import sys
 import unicodedata
 from array import array
@@ -19,6 +21,9 @@ from foreign import Value
 FINDINGS_MAX: Final = 40
 MUST_BE_ZERO: Final = ("lost", "duplicated", "reordered", "unauthorised", "unmetered", "chain_breaks")
 DIGEST_BYTES: Final = 16
+WITHOUT_REFERENCES: Final = 2
+"""Version of marshal's format: later ones write an object that is met again as a reference, and so equal values as other bytes."""
+PLATES_REMEMBERED: Final = 1 << 17
 
 
 class Report:
@@ -40,8 +45,8 @@ class Report:
 
 
 def digest(record: Value) -> bytes:
-    """Return what two records share only if they have the same fields with the same values."""
-    return hashlib.blake2b(repr(sorted(record.items())).encode(), digest_size=DIGEST_BYTES).digest()
+    """Return what two records share only if they have the same fields with the same values, of the same types."""
+    return hashlib.blake2b(marshal.dumps(sorted(record.items()), WITHOUT_REFERENCES), digest_size=DIGEST_BYTES).digest()
 
 
 def hkdf(secret: bytes, info: bytes) -> bytes:
@@ -61,6 +66,7 @@ class Terms:
         self._where: Mapping[str, Any] | None = told["where"]
         self._fields: Mapping[str, Mapping[str, Any]] = told["fields"]
         parts = [part.encode() for part in ("cityhub/pseudonym/v1", scope, told["consumer"], told["purpose"], "plate", str(epoch))]
+        self._pseudonym = functools.lru_cache(PLATES_REMEMBERED)(self._make_pseudonym)
         self._key = hkdf(master, b"".join(len(part).to_bytes(2, "big") + part for part in parts))
 
     def wants(self, record: Value) -> bool:
@@ -82,7 +88,7 @@ class Terms:
             out[field] = value
         return out
 
-    def _pseudonym(self, plate: str) -> str | None:
+    def _make_pseudonym(self, plate: str) -> str | None:
         normal = unicodedata.normalize("NFKC", plate).strip().upper().replace(" ", "")
         if not any(char.isdigit() for char in normal):
             return None
