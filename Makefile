@@ -41,18 +41,18 @@ golden: setup ## write the golden files anew; look at the difference before comm
 	CITYHUB_GOLDEN=write $(PYTHON_RUN) -m pytest -m golden
 	git --no-pager diff --stat -- tests/golden
 
-faults: setup ## kill workers, broker and connector at every failpoint: nothing lost, doubled or reordered
+faults: setup ## a million records while workers, broker and connector are killed at every failpoint: nothing lost, doubled or reordered (ARGS="--records 50000 --kernel reference")
 	$(PYTHON_RUN) tests/faults/faults.py $(ARGS)
 
 faults-controls: setup ## the same checks on broken builds: each must be caught under its own name
 	$(PYTHON_RUN) tests/faults/controls.py $(ARGS)
 
-revocation: setup ## 100 suspensions under load: how fast, and nothing delivered behind the answer
+revocation: setup ## 100 suspensions while every lane is saturated: how fast, and nothing delivered behind the answer (ARGS="--kernel reference")
 	$(PYTHON_RUN) tests/faults/revocation.py $(ARGS)
 
 revocation-controls: setup ## the same check on a serve that leaves the fence out, and on one that answers too early: each must be caught
-	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control no-fence
-	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control early-answer
+	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control no-fence $(ARGS)
+	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control early-answer $(ARGS)
 
 bench: setup ## the whole product beside a Go loop, Faust and two Python loops, every run checked: at most 25 minutes; writes docs/bench.md
 	$(BENCH_RUN) standard --docs docs $(ARGS)
