@@ -73,6 +73,11 @@ class ExchangeSettings(_Section):
     step_ms: int = 100
     """A step drains for at most this long."""
     step_bytes_max: int = 2 * 1024 * 1024
+    """Source bytes of a step; a lane that is always busy takes fewer, so that it still commits about every ``step_ms``."""
+    kernel_threads: int | None = Field(default=None, ge=1)
+    """Threads of kernels; None: as many as there are processors, at most 4."""
+    produce_connections: int = Field(default=3, ge=1, le=16)
+    """Connections to each broker that lanes are spread over."""
     lane_queue_chunks: int = 8
     inflight_bytes_max: int = 128 * 1024 * 1024
     """Bytes of one worker that are under way, over all lanes: half for what was fetched, half for what is delivered."""

@@ -6,6 +6,7 @@ does not say where a topic is. What a real broker does is tested on a real one (
 
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from hub.broker.transactions import Coordinators
 from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
+from hub.exchange.pace import Room
 from hub.exchange.plan import Plan
 from hub.exchange.verdict import Chunk
 from hub.model.names import Names, TopicPartition
@@ -229,6 +231,8 @@ class LaneRig:
             undeliverables=Undeliverables(client=client, observer=observer),
             flow=self.flow,
             observer=observer,
+            kernels=ThreadPoolExecutor(1),
+            room=Room(1024 * 1024),
         )
         self.lane = Lane(LANE, context=self.context)
 

@@ -28,7 +28,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from hub.broker.compact import NO_TAGS, NULL, after_tags, read_length, read_text, text, varint
+from hub.broker.compact import EMPTY, NO_TAGS, NULL, after_tags, read_length, read_text, text, varint
 
 Data: TypeAlias = bytes | bytearray | memoryview
 """What is sent without a copy: these, and whatever else has the buffer protocol."""
@@ -38,6 +38,8 @@ _PRODUCER: Final = struct.Struct(">qh")
 _ANSWER_CODE: Final = struct.Struct(">ih")
 _ANSWER_PRODUCER: Final = struct.Struct(">ihqh")
 _ANSWER_BATCH: Final = struct.Struct(">ihqqq")
+_NO_ERRORS: Final = EMPTY + NULL + NO_TAGS
+"""No errors by record, no message, no tags: how the row of a batch that was appended ends."""
 _ALL_REPLICAS: Final = -1
 
 
@@ -206,7 +208,8 @@ class ProduceAnswer(NamedTuple):
             for _ in range(partitions):
                 partition, code, base_offset, append_ms, _ = _ANSWER_BATCH.unpack_from(frame, at)
                 rows.append(Appended(topic, partition, code, base_offset, append_ms))
-                at = _after_errors(frame, at + _ANSWER_BATCH.size)
+                at += _ANSWER_BATCH.size
+                at = at + 3 if frame[at : at + 3] == _NO_ERRORS else _after_errors(frame, at)
             at = after_tags(frame, at)
         return cls(tuple(rows))
 

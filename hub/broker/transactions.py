@@ -254,7 +254,11 @@ class Transaction:
         unknown_until = time.monotonic() + UNKNOWN_TOPIC_FOR_S
         append_ms = -1
         while items:
-            sent = await asyncio.gather(*(self._send_to(node, part) for node, part in self._by_leader(items).items()))
+            nodes = self._by_leader(items)
+            if len(nodes) == 1:
+                sent = [await self._send_to(node, part) for node, part in nodes.items()]
+            else:
+                sent = await asyncio.gather(*(self._send_to(node, part) for node, part in nodes.items()))
             append_ms = max(append_ms, *(found for found, _ in sent))
             codes = {place: code for _, failed in sent for place, code in failed.items()}
             items = [item for item in items if item[:2] in codes]

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Protocol
 
 import msgspec
@@ -11,6 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from hub.broker.transactions import Coordinators, Lost, topic_ids
 from hub.exchange.intake import Intake
 from hub.exchange.observer import Observer
+from hub.exchange.pace import Room
 from hub.exchange.plan import Plan
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
@@ -98,6 +100,10 @@ class LaneContext(msgspec.Struct, frozen=True):
     undeliverables: Undeliverables
     flow: Flow
     observer: Observer
+    kernels: Executor
+    """Threads in which kernels run, so that none holds the event loop."""
+    room: Room
+    """Bytes of verdicts that are not written yet."""
 
     async def topic_id(self, topic: str) -> uuid.UUID | None:
         """Return the id of a topic as the cluster has it now, None where it is gone."""

@@ -7,9 +7,11 @@ assigned (``transport``), the agent gives it chunks, and it gives lanes their ``
 import asyncio
 import os
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
@@ -17,10 +19,12 @@ from aiokafka.client import AIOKafkaClient
 from faust.types import TP
 
 from hub.broker.transactions import Coordinators, open_client
+from hub.exchange import kernel
 from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
 from hub.exchange.intake import Intake
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
+from hub.exchange.pace import Room
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.transport.reception import Reception
 from hub.exchange.verdict import Chunk
@@ -33,6 +37,9 @@ STOP_LANES_WITHIN_S: Final = 2.0
 END_LANES_WITHIN_S: Final = 8.0
 """On the end of the worker."""
 LOOK_EVERY_S: Final = 1.0
+KERNEL_THREADS_MAX: Final = 4
+REFERENCE_SWITCH_S: Final = 0.0005
+"""The reference holds the interpreter while it decides: other threads ask for it so often. The native kernel lets go of it."""
 
 log = structlog.get_logger()
 
@@ -85,6 +92,8 @@ class Floor:
         self._client: AIOKafkaClient | None = None
         self._intake: Intake | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        threads = self.settings.kernel_threads or min(KERNEL_THREADS_MAX, len(os.sched_getaffinity(0)))
+        self._kernels = ThreadPoolExecutor(threads, thread_name_prefix="kernel")
         self._tasks: list[asyncio.Task[None]] = []
         self._new_topics = asyncio.Event()
 
@@ -115,6 +124,8 @@ class Floor:
     async def open(self) -> frozenset[str]:
         """Connect, read hub.plan to its end, and wait for a first dataset and the right keys; returns the topics."""
         self._loop = asyncio.get_running_loop()
+        if kernel.name() == "reference":
+            sys.setswitchinterval(REFERENCE_SWITCH_S)
         client = self._client = await open_client(self._bootstrap, client_id="cityhub-exchange")
         book = PlanBook(
             scope=self._all.scope,
@@ -135,6 +146,8 @@ class Floor:
             undeliverables=Undeliverables(client=client, observer=self.observer),
             flow=self._flow,
             observer=self.observer,
+            kernels=self._kernels,
+            room=Room(self.settings.inflight_bytes_max // 2),
         )
         await self._intake.start()
         self._tasks = [asyncio.create_task(self._every(LOOK_EVERY_S, self._look)), asyncio.create_task(self._probe_now_and_then())]
@@ -171,6 +184,7 @@ class Floor:
             await self._intake.stop()
         if self._client is not None:
             await self._client.close()
+        self._kernels.shutdown(wait=False)
 
     def readiness(self) -> dict[str, Callable[[], str | None]]:
         """Return the checks of /readyz."""

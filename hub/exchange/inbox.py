@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from hub.broker.transactions import EARLIEST, LATEST, list_offset
 from hub.exchange.context import LaneContext, beyond_the_log
-from hub.exchange.transport import split
+from hub.exchange.transport import border, split
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 
@@ -37,13 +37,17 @@ class Taken(NamedTuple):
         if offset >= self.next_offset:
             return self, ()
         below = [chunk for chunk in self.chunks if chunk.next_offset <= offset]
-        gaps = sum(chunk.gaps for chunk in below)
         rest = self.chunks[len(below) :]
         if rest[0].first_offset < offset:
-            gaps_below, later = split(rest[0], offset)
-            below.append(rest[0])
-            gaps, rest = gaps + gaps_below, (later, *rest[1:])
-        return Taken(tuple(below), self.first_offset, offset, gaps, self.lost), rest
+            last, first = split(rest[0], offset)
+            below.append(last)
+            rest = (first, *rest[1:])
+        return Taken(tuple(below), self.first_offset, offset, sum(chunk.gaps for chunk in below), self.lost), rest
+
+    @property
+    def size(self) -> int:
+        """Bytes of the chunks."""
+        return sum(len(chunk.data) for chunk in self.chunks)
 
 
 class Inbox:
@@ -64,6 +68,7 @@ class Inbox:
         self._refused = False
         """A broker refuses the place of the lane."""
         self._waiter: asyncio.Future[None] | None = None
+        self._drained_at = 0.0
 
     def open(self, offset: int, *, topic_id: uuid.UUID) -> None:
         """Accept chunks from ``offset`` on, of the topic that has this id."""
@@ -103,24 +108,29 @@ class Inbox:
         if self._open:
             self._queue.extendleft(reversed(chunks))
 
-    async def drain(self, position: int) -> Taken | None:
-        """Return chunks from ``position`` on, of at most ``step_ms`` and ``step_bytes_max``; None when closed."""
+    async def drain(self, position: int, *, bytes_max: int) -> Taken | None:
+        """Return chunks from ``position`` on, of about ``bytes_max`` bytes, ``step_ms`` after the last drain; None when closed.
+
+        So a lane that was idle is drained at once, and one that is busy no more often than every ``step_ms``, or when it is full.
+        """
         lost = await self._first()
         plan_offset = self._context.plan_offset(self._partition.topic)
-        deadline = time.monotonic() + self._limits.step_ms / 1000
+        now = time.monotonic()
+        deadline = max(now, self._drained_at + self._limits.step_ms / 1000)
         chunks: list[Chunk] = []
-        size = 0
+        left = bytes_max
         while self._open:
-            while self._queue and size < self._limits.step_bytes_max and (not chunks or time.monotonic() < deadline):
-                chunks.append(self._pop())
-                size += len(chunks[-1].data)
-            left = deadline - time.monotonic()
-            full = size >= self._limits.step_bytes_max
-            if left <= 0 or full or self._displaced or self._context.plan_offset(self._partition.topic) != plan_offset:
+            while self._queue and left > 0 and (not chunks or now < deadline):
+                chunks.append(self._pop(left))
+                left -= len(chunks[-1].data)
+                now = time.monotonic()
+            if now >= deadline or left <= 0 or self._displaced or self._context.plan_offset(self._partition.topic) != plan_offset:
                 break
-            await self._arrival(left)
+            await self._arrival(deadline - now)
+            now = time.monotonic()
         if not self._open or not (chunks or lost):
             return None
+        self._drained_at = now
         next_offset = chunks[-1].next_offset if chunks else position + lost
         return Taken(tuple(chunks), position, next_offset, sum(chunk.gaps for chunk in chunks), lost)
 
@@ -143,8 +153,14 @@ class Inbox:
     def _displaced(self) -> bool:
         return self._strayed or self._refused
 
-    def _pop(self) -> Chunk:
+    def _pop(self, bytes_max: int) -> Chunk:
+        """Take the first chunk, cut at a batch's border where it is much larger than ``bytes_max``."""
         chunk = self._queue.popleft()
+        if len(chunk.data) > bytes_max + bytes_max // 2:
+            offset = border(chunk, bytes_max)
+            if offset < chunk.next_offset:
+                chunk, rest = split(chunk, offset)
+                self._queue.appendleft(rest)
         if self._paused and len(self._queue) <= self._limits.lane_queue_chunks // 2:
             self._paused = False
             self._context.flow.resume(self._partition)

@@ -19,6 +19,7 @@ from hub.broker.transactions import Fenced, Lost, Transaction, Undeliverable, co
 from hub.exchange import kernel
 from hub.exchange.context import LaneContext
 from hub.exchange.inbox import Inbox, Taken
+from hub.exchange.pace import Held, Pace
 from hub.exchange.plan import Plan
 from hub.exchange.start import read_start
 from hub.exchange.verdict import Chunk, Moment, Source, Verdict
@@ -56,12 +57,14 @@ class Lane:
         """The committed offset, None before the first start."""
         self._context = context
         self._inbox = Inbox(partition, context=context)
+        self._pace = Pace(step_ms=context.settings.step_ms, bytes_max=context.settings.step_bytes_max)
         self._transaction = Transaction(
             context.client,
             context.coordinators,
             transactional_id=context.names.transactional_id(partition),
             group=context.names.exchange_group,
             timeout_ms=context.settings.transaction_timeout_ms,
+            line=("lanes", partition.partition % context.settings.produce_connections),
         )
         self._open = False
         self._membership = (-1, "")
@@ -135,24 +138,33 @@ class Lane:
 
     async def _step(self, position: Position) -> Position:
         """One transaction: what was drained is decided, written, checked and committed; returns the new position."""
-        taken = await self._inbox.drain(position.offset)
+        taken = await self._inbox.drain(position.offset, bytes_max=self._pace.bytes)
         if taken is None:
             return position
         began = time.monotonic()
         await self._at("lane.drained")
+        async with self._context.room.hold(self._pace.expects(taken.size)) as held:
+            step, plan = await self._carry(position, taken, held=held)
+        seconds = time.monotonic() - began
+        self._pace.took(taken.size, came=held.size, seconds=seconds)
+        self.next_offset = step.position.offset
+        self._context.observer.step_committed(step.usage, plan=plan, seconds=seconds)
+        self._context.observer.quarantined(self.partition.topic, step.rejects)
+        return step.position
+
+    async def _carry(self, position: Position, taken: Taken, *, held: Held) -> tuple[Step, Plan]:
+        """Decide, write and commit what was drained; again where the broker's clock, or a topic, does not agree."""
         now_ms = self._context.clock.now_ms()
         for _ in range(RERUNS_MAX):
             decision = await self._decide(position, taken, now_ms=now_ms)
             part, rest = taken.cut(decision.verdict.next_offset)
             step = step_of(self.partition, position, part, plan=decision.plan, verdict=decision.verdict, context=self._context)
+            held.needs(step.size)
             append_ms = await self._write(step)
             if append_ms is not None and self._holds(decision, append_ms):
                 await self._commit()
                 self._inbox.give_back(rest)
-                self.next_offset = step.position.offset
-                self._context.observer.step_committed(step.usage, plan=decision.plan, seconds=time.monotonic() - began)
-                self._context.observer.quarantined(self.partition.topic, step.rejects)
-                return step.position
+                return step, decision.plan
             await self._undo()
             now_ms = append_ms or self._context.clock.now_ms()
         raise Lost("a step was rerun too often")
@@ -163,7 +175,8 @@ class Lane:
         source = Source(self.partition, position.topic_id, taken.first_offset + taken.lost)
         moment = Moment(now_ms, self._context.undeliverables.of(plan))
         try:
-            verdict = await asyncio.to_thread(kernel.run, plan, taken.chunks, source, moment)
+            loop = asyncio.get_running_loop()
+            verdict = await loop.run_in_executor(self._context.kernels, kernel.run, plan, taken.chunks, source, moment)
         except Exception as error:
             raise HubError(
                 "HUB-LANE-011",

@@ -28,6 +28,11 @@ class Step(msgspec.Struct, frozen=True):
     rejects: Counter[str]
     """Quarantined records by code."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the outputs."""
+        return sum(len(output.data) for output in self.outputs)
+
 
 def step_of(partition: TopicPartition, position: Position, taken: Taken, *, plan: Plan, verdict: Verdict, context: LaneContext) -> Step:
     """Return what the step writes; HUB-LANE-006 when transport and kernel do not agree on every offset (law 3)."""

@@ -4,8 +4,8 @@ Chosen by the broker URL ``cityhub://`` (entry point group ``faust.transports``)
 private API on the consuming side; does not own offsets (lanes do) nor what is in a chunk (kernels do).
 """
 
-from hub.exchange.transport.chunks import split
+from hub.exchange.transport.chunks import border, split
 from hub.exchange.transport.consumer import ChunkSchema, Lanes, Transport
 from hub.exchange.transport.reception import Reception
 
-__all__ = ["ChunkSchema", "Lanes", "Reception", "Transport", "split"]
+__all__ = ["ChunkSchema", "Lanes", "Reception", "Transport", "border", "split"]

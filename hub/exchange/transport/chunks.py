@@ -74,12 +74,13 @@ def read_chunk(partition: TopicPartition, data: Bytes, *, aborted: Sequence[tupl
     return Chunk(partition=partition, data=_joined(data, kept), first_offset=fetch_offset, next_offset=expected, gaps=gaps)
 
 
-def split(chunk: Chunk, offset: int) -> tuple[int, Chunk]:
-    """Return the gaps of ``chunk`` below ``offset``, and the rest from there on: a kernel may end a step inside a chunk.
+def split(chunk: Chunk, offset: int) -> tuple[Chunk, Chunk]:
+    """Return what accounts for the offsets below ``offset``, and the rest: a kernel may end a step inside a chunk.
 
-    Both are counted from headers, as ``read_chunk`` counts.
+    Gaps of both are counted from headers, as ``read_chunk`` counts. A batch that is cut is in both, and each begins and ends
+    inside it; only the second is there to be decided.
     """
-    gaps, expected, begin = 0, chunk.first_offset, len(chunk.data)
+    gaps, expected, end, begin = 0, chunk.first_offset, 0, len(chunk.data)
     for span in spans(chunk.data):
         if span.last < chunk.first_offset:
             continue
@@ -87,19 +88,20 @@ def split(chunk: Chunk, offset: int) -> tuple[int, Chunk]:
             begin = span.start
             if span.base < offset:
                 gaps += max(0, span.base - expected) + _gaps_inside(span, chunk.data, first=expected, end=offset)
-                expected = offset
+                expected, end = offset, span.end
             break
         gaps += max(0, span.base - expected) + _gaps_inside(span, chunk.data, first=chunk.first_offset, end=span.last + 1)
-        expected = span.last + 1
+        expected, end = span.last + 1, span.end
     gaps += offset - expected
-    return gaps, msgspec.structs.replace(chunk, data=chunk.data[begin:], first_offset=offset, gaps=chunk.gaps - gaps)
+    below = msgspec.structs.replace(chunk, data=chunk.data[:end], next_offset=offset, gaps=gaps)
+    return below, msgspec.structs.replace(chunk, data=chunk.data[begin:], first_offset=offset, gaps=chunk.gaps - gaps)
 
 
 def border(chunk: Chunk, size: int) -> int:
-    """Return the offset at which the first batches of ``chunk`` end that have ``size`` bytes together, its own end at most."""
+    """Return the offset at which the first batches end that have ``size`` bytes together; the end of ``chunk`` at most."""
     for span in spans(chunk.data):
-        if span.end >= size:
-            return min(max(span.last + 1, chunk.first_offset + 1), chunk.next_offset)
+        if span.end >= size and span.last >= chunk.first_offset:
+            return min(span.last + 1, chunk.next_offset)
     return chunk.next_offset
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.broker.batches import build_batches, headers, read_records, stamp
-from hub.exchange.transport.chunks import read_chunk, split
+from hub.exchange.transport.chunks import border, read_chunk, split
 from hub.model.names import TopicPartition
 
 LANE = TopicPartition("dept.transport.flights", 0)
@@ -128,12 +128,57 @@ def test_a_chunk_may_be_split_anywhere_and_no_gap_is_lost_or_doubled(layout: tup
     assert chunk is not None
     offset = draw.draw(st.integers(first + 1, chunk.next_offset))
 
-    gaps, rest = split(chunk, offset)
+    below, rest = split(chunk, offset)
 
-    records_below = sum(first <= place < offset for place in offsets)
-    assert gaps == offset - first - records_below
+    assert below.gaps == offset - first - sum(first <= place < offset for place in offsets)
+    assert (below.first_offset, below.next_offset) == (first, offset)
     assert rest.gaps == chunk.next_offset - offset - sum(place >= offset for place in offsets)
     assert (rest.first_offset, rest.next_offset) == (offset, chunk.next_offset)
     read = [row.offset for begin, stop, _ in headers(rest.data) for row in read_records(rest.data[begin:stop])]
     assert [place for place in read if place >= offset] == [place for place in offsets if place >= offset]
     assert end >= chunk.next_offset
+
+
+@settings(deadline=None)
+@given(layout=_layouts(), draw=st.data())
+def test_a_chunk_may_be_split_again_and_again(layout: tuple[list[int], bytes, int], draw: st.DataObject) -> None:
+    """Totals of gaps and records stay, however small the pieces are."""
+    offsets, data, _ = layout
+    rest = read_chunk(LANE, data, aborted=[], fetch_offset=0)
+    assert rest is not None
+    whole, pieces = rest, []
+    while rest.next_offset - rest.first_offset > 1 and draw.draw(st.booleans()):
+        piece, rest = split(rest, draw.draw(st.integers(rest.first_offset + 1, rest.next_offset - 1)))
+        pieces.append(piece)
+    pieces.append(rest)
+    assert sum(piece.gaps for piece in pieces) == whole.gaps
+    spans_of = [piece.next_offset - piece.first_offset - piece.gaps for piece in pieces]
+    assert spans_of == [sum(piece.first_offset <= place < piece.next_offset for place in offsets) for piece in pieces]
+
+
+@given(layout=_layouts(), size=st.integers(1, 400))
+def test_a_border_lies_behind_whole_batches_of_about_the_size(layout: tuple[list[int], bytes, int], size: int) -> None:
+    """A chunk that is too large for a step is cut there: neither part holds half a batch."""
+    _, data, _ = layout
+    chunk = read_chunk(LANE, data, aborted=[], fetch_offset=0)
+    assert chunk is not None
+    at = border(chunk, size)
+    if at == chunk.next_offset:
+        return
+    below, rest = split(chunk, at)
+    assert bytes(below.data) + bytes(rest.data) == data
+    assert len(below.data) >= size
+    assert len(below.data) - size < max(end - start for start, end, _ in headers(data))
+
+
+def test_a_large_chunk_is_a_view_and_a_small_one_a_copy() -> None:
+    """A view keeps the whole answer alive: worth it for megabytes, not for one record."""
+    (built,) = build_batches([(None, b"v" * 20_000)], bytes_max=900_000, timestamp_ms=1)
+    answer = memoryview(built.data + b"\0" * 5)
+    chunk = read_chunk(LANE, answer, aborted=[], fetch_offset=0)
+    assert chunk is not None
+    assert isinstance(chunk.data, memoryview)
+    assert chunk.data.obj is answer.obj
+    small = read_chunk(LANE, memoryview(_batch(0, 3)), aborted=[], fetch_offset=0)
+    assert small is not None
+    assert isinstance(small.data, bytes)
