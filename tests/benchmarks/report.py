@@ -74,7 +74,10 @@ class Report:
             "conditions": dict(self.conditions),
             "rounds": self.rounds,
             "rows": self.rows(),
-            "no_number": [{"who": line.who, "n": line.n, "codec": line.codec, "why": why} for line, why in self.failures.items()],
+            "no_number": [
+                {"who": line.who, "n": line.n, "codec": line.codec, "variant": line.variant, "why": why}
+                for line, why in self.failures.items()
+            ],
             "go_missing": self.go_missing,
             "latency": list(self.latency),
             "exactness": exactness(self.summaries),
@@ -127,7 +130,7 @@ def markdown(report: Report, *, image: str | None = None) -> str:
     if report.go_missing:
         parts.append(f"The Go loop did not run ({report.go_missing}); no ratio to it is claimed.")
     for line, why in report.failures.items():
-        parts.append(f"{title(line.who)} at N={line.n}, {line.codec}, has no number: {why}")
+        parts.append(f"{title(line.who)} at N={line.n}, {line.variant or line.codec}, has no number: {why}")
     parts += [_latency(report), _exactness(report), _stages(report), _targets(report), *report.notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -154,9 +157,27 @@ def drawing(report: Report) -> str | None:
     ]
     if len(rates) > 1:
         panels.append(Panel("Deliveries of one core, N=5", "thousands a second of processor time, higher is better", rates))
+    where_it_goes = stages_of(report)
+    if where_it_goes:
+        bars = [Bar(name, ns, ns, ns, ours=True) for name, ns in where_it_goes.items()]
+        panels.append(
+            Panel("One delivery of cityhub, N=5, stage by stage", "ns of one core: the kernel's stages, then what is around it", bars)
+        )
     where = report.conditions
     caption = f"{where['processor']}, {where['broker']}, {where['kernel']} kernel, commit {where['commit']}, {where['date']}"
     return picture(panels, caption=caption)
+
+
+def stages_of(report: Report) -> dict[str, float]:
+    """Return where the time of a delivery goes at N=5, in nanoseconds: the kernel's stages, Python's event loop, and what is left."""
+    summary = report.summaries.get(Line(OURS, MAIN_N, "none", exact=True))
+    found = {name: value for name, value in report.stages.get("ns_per_delivery", {}).items() if name not in report.stages["sums"]}
+    if summary is None or not found:
+        return {}
+    whole, loop = (1000 * summary.row().get(name, 0.0) for name in ("cpu_us_per_delivery", "loop_us_per_delivery"))
+    named = {f"kernel: {name}": value for name, value in found.items()}
+    rest = max(0.0, whole - loop - sum(found.values()))
+    return {**named, "event loop: lanes, requests, metering": loop, "other threads: fetch, hand-over, memory": rest}
 
 
 def title(who: str, *, short: bool = False) -> str:
@@ -286,8 +307,14 @@ def _stages(report: Report) -> str:
     if not report.stages:
         return ""
     rows = [(name, f"{value:.1f}") for name, value in report.stages.get("ns_per_delivery", {}).items()]
-    told = report.stages.get("told", "")
-    return f"## The kernel, stage by stage\n\n{told}\n\n" + table(("stage", "ns a delivery"), rows, left=1)
+    alone = f"## Where the time goes\n\nThe kernel alone: {report.stages.get('told', '')}\n\n" + table(
+        ("stage", "ns a delivery"), rows, left=1
+    )
+    whole = stages_of(report)
+    if not whole:
+        return alone
+    told = "In the worker, at N=5 under full load; the last line is what is left of the whole:"
+    return f"{alone}\n\n{told}\n\n" + table(("", "ns a delivery"), [(name, f"{value:.0f}") for name, value in whole.items()], left=1)
 
 
 def _targets(report: Report) -> str:

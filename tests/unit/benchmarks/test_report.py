@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from bench_runs import OURS_LINE, PEER_LINE, run
 from benchmarks.figures import OURS, Line
-from benchmarks.report import Report, drawing, markdown, targets, write
+from benchmarks.report import Report, drawing, markdown, stages_of, targets, write
 
 CONDITIONS = {"commit": "abc", "date": "2026-11-24", "processor": "A <fast> one", "broker": "Kafka", "kernel": "native"}
 
@@ -18,7 +18,9 @@ def report() -> Report:
     runs = [run(line, number, cost) for number in (0, 1) for line, cost in ((OURS_LINE, 0.3 + number / 10), (PEER_LINE, 1.5))]
     runs += [run(OURS_LINE._replace(exact=False), 0, 0.25), run(OURS_LINE._replace(variant="plan of seed 7"), 0, 0.5)]
     latency = [{"load": 0.5, "records_per_s": 500_000, "p50_ms": 90.0, "p99_ms": 500.0, "worker_cores": 0.5}]
-    return Report(title="t", conditions=CONDITIONS, runs=runs, rounds=2, latency=latency, failures={Line("faust", 5): "it <broke>"})
+    stages = {"ns_per_delivery": {"walk": 50.0, "mac": 40.0, "sum": 90.0}, "sums": ["sum"], "told": "one step"}
+    failures = {Line("faust", 5): "it <broke>"}
+    return Report(title="t", conditions=CONDITIONS, runs=runs, rounds=2, latency=latency, stages=stages, failures=failures)
 
 
 def test_the_table_has_a_line_for_each_contender(report: Report) -> None:
@@ -35,7 +37,7 @@ def test_the_table_has_a_line_for_each_contender(report: Report) -> None:
 def test_a_peer_that_failed_has_no_number_and_is_named(report: Report) -> None:
     """A line that is silently missing would look as if it was never meant to be there."""
     assert "Faust, stock agent at N=5, none, has no number: it <broke>" in markdown(report)
-    assert report.as_json()["no_number"] == [{"who": "faust", "n": 5, "codec": "none", "why": "it <broke>"}]
+    assert report.as_json()["no_number"] == [{"who": "faust", "n": 5, "codec": "none", "variant": "", "why": "it <broke>"}]
 
 
 def test_no_ratio_is_claimed_without_the_go_loop(report: Report) -> None:
@@ -63,7 +65,15 @@ def test_the_picture_is_well_formed_and_tells_every_bar(report: Report) -> None:
     assert "cityhub, N=5" in words
     assert "Go, N=5" in words
     assert "A <fast> one" in words
-    assert len([element for element in root.iter() if element.get("class") in {"ours", "peer"}]) == 4
+    assert len([element for element in root.iter() if element.get("class") in {"ours", "peer"}]) == 4 + 4
+
+
+def test_stages_add_up_to_the_whole(report: Report) -> None:
+    """What no clock saw is shown as what is left, not hidden."""
+    found = stages_of(report)
+    assert sum(found.values()) == pytest.approx(350.0)
+    assert found["kernel: walk"] == 50.0
+    assert "| kernel: mac" in markdown(report)
 
 
 def test_there_is_no_picture_of_nothing() -> None:
