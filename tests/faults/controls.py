@@ -29,10 +29,10 @@ from watch import Watch  # noqa: E402
 from hub.broker.embedded import EmbeddedBroker  # noqa: E402
 from hub.model.names import Names  # noqa: E402
 
-RECORDS: Final = 6_000
-RATE: Final = 100.0
+RECORDS: Final = 8_000
+RATE: Final = 60.0
 STOPPED_WITHIN_S: Final = 60.0
-NO_TIME_OUT_MS: Final = "60000"
+NO_TIME_OUT_MS: Final = "45000"
 """A zombie's transaction must live until it wakes: fencing, not the time-out, is what ends it on a sound build."""
 EXIT_INTEGRITY: Final = 5
 FIGURES: Final = ("lost", "duplicated", "reordered", "unauthorised", "unmetered", "chain_breaks")
@@ -58,6 +58,7 @@ class Scene:
         def finish(play: Play) -> None:
             deadline = time.monotonic() + STOPPED_WITHIN_S
             while time.monotonic() < deadline and not all(post.said(code) for post in play.posts):
+                play.load.tick(ready=True)
                 time.sleep(0.2)
             stopped.append(all(post.said(code) for post in play.posts) and not play.watch.done)
             for post in play.posts:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 import fastavro
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-QUIET_S_MAX: Final = 40.0
+QUIET_S_MAX: Final = 90.0
 ANSWER_S: Final = 20.0
 CONSUME_S: Final = 0.05
 MESSAGES_MAX: Final = 5_000
@@ -67,7 +67,8 @@ class Kafka:
     def stream(self, topic: str, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, Read]]:
         """Yield every committed record of partitions, each partition in its order; RuntimeError when something hides an end.
 
-        One stream at a time. What librdkafka has fetched ahead is bounded, and so is what is held here.
+        An open transaction hides it; one that nobody ends is waited for until the broker does. One stream at a time. What
+        librdkafka has fetched ahead is bounded, and so is what is held here.
         """
         ends = self.ends(topic)
         ended: dict[int, int] = {}
@@ -82,18 +83,18 @@ class Kafka:
                     if error is None:
                         value, appended_ms = message.value(), message.timestamp()[1]
                         yield message.partition(), Read(message.offset(), message.key(), value, bool(message.headers()), appended_ms)
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        ended[message.partition()] = message.offset()
-                    else:
+                    elif error.code() != KafkaError._PARTITION_EOF:
                         raise KafkaException(error)
+                    elif message.offset() >= ends[message.partition()]:
+                        ended[message.partition()] = message.offset()
                 if time.monotonic() - quiet_since > QUIET_S_MAX:
-                    what = f"{topic}: partitions {sorted(set(wanted) - set(ended))} could not be read to their ends"
+                    what = f"{topic}: partitions {sorted(set(wanted) - set(ended))} could not be read to their ends: are transactions open?"
                     raise RuntimeError(what)
         finally:
             self._committed.unassign()
-        hidden = {number: (ended[number], ends[number]) for number in wanted if ended[number] != ends[number]}
-        if hidden:
-            what = f"{topic}: a read_committed reader ends before the log does, an open transaction hides records: {hidden}"
+        longer = {number: (ended[number], ends[number]) for number in wanted if ended[number] != ends[number]}
+        if longer:
+            what = f"{topic}: somebody still writes to it: {longer}"
             raise RuntimeError(what)
 
     def ends(self, topic: str) -> dict[int, int]:

@@ -80,7 +80,7 @@ class Play:
         self.rows_at_kills: list[int] = []
         """At each kill at a failpoint: offsets from the lane's position to the end of its log."""
         self.watch = watch
-        self._stage, self._load, self._rate = stage, load, rate
+        self._stage, self.load, self._rate = stage, load, rate
         self._rows_at_kill_min = rows_at_kill_min
         self._at_work: set[tuple[str, int]] = set()
         self.say = say
@@ -111,7 +111,7 @@ class Play:
                 self._look_after(post)
             self._look_after_zombie()
             self._interrupt()
-            self._load.tick(ready=self._ready)
+            self.load.tick(ready=self._ready)
             self._look_after_serve()
             time.sleep(TICK_S)
 
@@ -120,7 +120,7 @@ class Play:
         return (
             self._aims_left
             or self._broker_waits
-            or not self._load.finished
+            or not self.load.finished
             or bool(self._interruptions)
             or self._stopped is not None
             or self._zombie is not None
@@ -150,7 +150,7 @@ class Play:
     def finish(self, *, within_s: float = DONE_WITHIN_S) -> None:
         """Send the rest of the load, wait until every lane stands at its end, and end both workers by SIGTERM."""
         self.say("sending the rest of the load")
-        self._load.finish(within_s=within_s)
+        self.load.finish(within_s=within_s)
         self._wait_done(within_s=within_s)
         self._wait_shared()
         for post in self.posts:
@@ -193,7 +193,9 @@ class Play:
         aims = self._aims[post.name]
         aim = self._aim.get(post.name) or (aims.popleft() if aims else None)
         self._aim[post.name] = aim
-        post.start(failpoint=aim.point if aim else None, hit=self._dice.randint(1, HIT_MAX), hangs=HANGS_MAX)
+        # a worker that is to come back must find nothing to hang at any more
+        hangs = HANGS_MAX if aim is not None and aim.act == "kill" else 1
+        post.start(failpoint=aim.point if aim else None, hit=self._dice.randint(1, HIT_MAX), hangs=hangs)
 
     def _revive(self, post: Post) -> None:
         """Do what a supervisor does: a worker that ended by itself is started again."""
@@ -233,6 +235,9 @@ class Play:
         if aim is None or found["pid"] != post.pid:
             raise Failure(f"worker {post.name} hangs where nobody asked for it: {found}")
         lane = next(lane for lane in self._stage.lanes if str(lane) == found["detail"])
+        if aim.act == "stop":
+            self._stop_post(post, lane)
+            return
         rows = self._rows_at(aim.point, lane)
         wanted = aim.point in IN_TRANSACTION
         if self._stopped is not None or rows < self._rows_at_kill_min or (wanted and not self._is_open(lane)):
@@ -242,9 +247,6 @@ class Play:
             self._broker_waits = False
             self._kill_broker("while a transaction is open")
         open_now = wanted and self._is_open(lane)
-        if aim.act == "stop":
-            self._stop_post(post, lane)
-            return
         self._kill(post, f"at {aim.point} of {lane}, {rows} rows{', its transaction open' if open_now else ''}")
         self.counts["kills_in_transaction"] += open_now
         if open_now or not wanted:
@@ -264,7 +266,7 @@ class Play:
     def _kill(self, post: Post, where: str) -> None:
         post.kill()
         self.counts["kills_worker"] += 1
-        self.say(f"kill -9 worker {post.name} {where} (sent {self._load.sent})")
+        self.say(f"kill -9 worker {post.name} {where} (sent {self.load.sent})")
 
     # -- a worker that sleeps past its session -------------------------------------------------------------------------
 
@@ -352,9 +354,9 @@ class Play:
             return
         self._paced_at = now
         if self._rate is not None:
-            self._load.pace(self._rate)
+            self.load.pace(self._rate)
             return
         left = self._events - self._done_aims - (0 if self._interruptions else 1)
         mean = (now - self._began) / self._done_aims if self._done_aims else EVENT_S / 2
-        rows = self._load.rest - self._stage.records * 0.03
-        self._load.pace(max(RATE_MIN, rows / max(10.0, left * mean)))
+        rows = self.load.rest - self._stage.records * 0.03
+        self.load.pace(max(RATE_MIN, rows / max(10.0, left * mean)))
