@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from kafka.admin import KafkaAdminClient
+from kafka.errors import GroupIdNotFoundError
 
 from benchmarks import machine
 from benchmarks.job import dataset_entry, schema_text
@@ -33,10 +33,7 @@ SCOPE: Final = "330100"
 KEY_EPOCH: Final = 1
 READY_WITHIN_S: Final = 60.0
 CALL_WITHIN_S: Final = 60.0
-ANSWER_WITHIN_S: Final = 5.0
 KEPT_TOPICS: Final = ("__", "dept.")
-LIBRDKAFKA_LOG_LEVEL: Final = 2
-"""Critical things alone."""
 LOOK_S: Final = 0.05
 DONE_LOOK_S: Final = 0.2
 LANE_STARTED: Final = "lane started"
@@ -61,7 +58,6 @@ class Ground:
         self.admin = Admin(broker.bootstrap, client_id="benchmark")
         self.keys = folder / "keys"
         create_keys(self.keys, epoch=KEY_EPOCH, comment="benchmark")
-        self._groups = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": LIBRDKAFKA_LOG_LEVEL})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -78,23 +74,21 @@ class Ground:
 
     def clear(self) -> None:
         """Delete every topic but the source topics and Kafka's own, and the positions of the exchange."""
-        there = [name for name in self._groups.list_topics(timeout=10).topics if not name.startswith(KEPT_TOPICS)]
-        self.admin.delete_topics(there)
-        deadline = time.monotonic() + READY_WITHIN_S
-        while True:  # a group can go once its last member is gone
-            found = self._groups.delete_consumer_groups([self.names.exchange_group], request_timeout=ANSWER_WITHIN_S)[
-                self.names.exchange_group
-            ]
-            try:
-                found.result()
-            except KafkaException as error:
-                if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+        group = self.names.exchange_group
+        client = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
+        try:
+            self.admin.delete_topics([name for name in client.list_topics() if not name.startswith(KEPT_TOPICS)])
+            deadline = time.monotonic() + READY_WITHIN_S
+            while True:  # a group can go once its last member is gone
+                ((_, outcome),) = client.delete_groups([group])
+                if outcome in {"OK", GroupIdNotFoundError.__name__}:
                     return
                 if time.monotonic() > deadline:
-                    raise
+                    message = f"the group `{group}` does not go: {outcome}"
+                    raise Failed(message)
                 time.sleep(LOOK_S)
-            else:
-                return
+        finally:
+            client.close()
 
     def lanes(self, topic: str) -> list[TopicPartition]:
         """Return the partitions of a topic."""

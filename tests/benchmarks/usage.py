@@ -11,10 +11,12 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from benchmarks.figures import percentile
 from benchmarks.job import PARTITIONS
 from benchmarks.records import Grantee, Source
-from benchmarks.town import LIBRDKAFKA_LOG_LEVEL, Failed
+from benchmarks.town import Failed
 from hub.model.records import decode_usage_step
 from hub.model.usage import UsageStep
 
+LIBRDKAFKA_LOG_LEVEL: Final = 2
+"""Critical things alone."""
 READ_WITHIN_S: Final = 30.0
 CONSUME: Final = 2_000
 CONSUME_WITHIN_S: Final = 0.03
