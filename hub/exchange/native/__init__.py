@@ -77,9 +77,11 @@ def run(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> 
 
 
 def program_of(plan: Plan) -> Program:
-    """Return the program of ``plan``, compiling it the first time."""
+    """Return the program of ``plan``, compiling it the first time; two that ask at once may both compile it, and share one."""
     with _LOCK:
         found = _PROGRAMS.get(plan)
-        if found is None:
-            found = _PROGRAMS[plan] = Program(*lower(plan))
-        return found
+    if found is None:
+        compiled = Program(*lower(plan))
+        with _LOCK:
+            found = _PROGRAMS.setdefault(plan, compiled)
+    return found

@@ -1,5 +1,7 @@
 //! A block: up to 64 records that are decided together, from as many batches as it takes.
 
+use std::ops::Range;
+
 use crate::limits::{BLOCK_BYTES, BLOCK_RECORDS};
 use crate::program::Writer;
 use crate::walk::Slot;
@@ -17,8 +19,8 @@ pub struct Span {
 
 impl Span {
     /// A range, which the caller has held to lie within 32 bits.
-    pub fn new(range: Option<(usize, usize)>) -> Span {
-        range.map_or(Span { start: NULL, end: NULL }, |(start, end)| Span { start: start as u32, end: end as u32 })
+    pub fn new(range: Option<Range<usize>>) -> Span {
+        range.map_or(Span { start: NULL, end: NULL }, |range| Span { start: range.start as u32, end: range.end as u32 })
     }
 
     /// Its bytes in `source`.

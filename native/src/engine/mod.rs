@@ -25,7 +25,7 @@ use emit::FRAMING_BYTES;
 use crate::limits::{BLOCK_PLAIN_BYTES, BLOCK_RECORDS};
 use crate::program::Program;
 use crate::reject::Reject;
-use crate::wire::{self, BatchBuilder, BatchHeader, Codec, HEADER_BYTES, Records, Scratch, headers};
+use crate::wire::{self, BatchBuilder, BatchHeader, Codec, Frame, HEADER_BYTES, Records, Scratch, headers};
 
 /// Decompressed batches that a block holds on to.
 const HELD_MAX: usize = 16;
@@ -253,31 +253,36 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
                 self.decide(source);
                 return Some(offset);
             }
-            let (key, value) = (frame.key_range(), frame.value_range());
-            self.outcome.records += 1;
-            self.sequence += 1;
-            self.plain_bytes += (key.as_ref().map_or(0, ExactSizeIterator::len) + value.as_ref().map_or(0, ExactSizeIterator::len)) as u64;
-            self.full |= self.plain_bytes >= self.program.limits.step_plain_bytes_max;
-            if let Some(value) = &value
-                && let Err(code) = self.walk(source, value.start, value.end, &mut here)
-            {
-                let bytes = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| source.get(range));
-                self.set_record_aside(code, offset, bytes(&key), source.get(value.clone()));
-                continue;
-            }
-            let block = &mut *self.block;
-            let at = *here.get_or_insert_with(|| {
-                block.sources.push(place);
-                block.sources.len() as u32 - 1
-            });
-            let span = |range: Option<std::ops::Range<usize>>| Span::new(range.map(|range| (range.start, range.end)));
-            block.push(Record { sequence: self.sequence, offset, source: at, key: span(key), value: span(value) });
-            if block.is_full(self.block_records) {
-                self.decide(source);
-                here = None;
-            }
+            self.record(frame, offset, source, place, &mut here);
         }
         None
+    }
+
+    /// Decides on one record, or puts it into the block.
+    #[inline(always)]
+    fn record(&mut self, frame: &Frame, offset: i64, source: &[u8], place: Source, here: &mut Option<u32>) {
+        let (key, value) = (frame.key_range(), frame.value_range());
+        self.outcome.records += 1;
+        self.sequence += 1;
+        self.plain_bytes += (key.as_ref().map_or(0, ExactSizeIterator::len) + value.as_ref().map_or(0, ExactSizeIterator::len)) as u64;
+        self.full |= self.plain_bytes >= self.program.limits.step_plain_bytes_max;
+        if let Some(value) = &value
+            && let Err(code) = self.walk(source, value.start, value.end, here)
+        {
+            let bytes = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| source.get(range));
+            self.set_record_aside(code, offset, bytes(&key), source.get(value.clone()));
+            return;
+        }
+        let block = &mut *self.block;
+        let at = *here.get_or_insert_with(|| {
+            block.sources.push(place);
+            block.sources.len() as u32 - 1
+        });
+        block.push(Record { sequence: self.sequence, offset, source: at, key: Span::new(key), value: Span::new(value) });
+        if block.is_full(self.block_records) {
+            self.decide(source);
+            *here = None;
+        }
     }
 
     /// Finds the parts of a value and puts them into the block's next slots, in a block of its writer.

@@ -6,7 +6,7 @@
 
 use super::node::Node;
 use super::strict::Reader;
-use super::{Part, Slot, slot_of, varint};
+use super::{Part, Slot, slot_of, utf8, varint};
 
 /// One step over the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ enum Kind {
 const WINDOW: usize = 40;
 /// Texts up to this length are held to be ASCII in the window; longer ones, and others, are looked at apart.
 const SHORT: usize = 32;
+/// Longer texts are left to the standard library, which is quick where much of one is ASCII.
+const LONG: usize = 64;
 
 /// Compiles the list of parts; neighbours of fixed size that nothing asks for are one step.
 pub fn compile(parts: &[Part]) -> Vec<Op> {
@@ -80,8 +82,11 @@ fn op_of(part: &Part, place: usize) -> Op {
 pub fn walk(ops: &[Op], parts: &[Part], source: &[u8], body: usize, end: usize, slots: &mut [Slot]) -> bool {
     let mut at = body;
     for op in ops {
-        match step(*op, parts, source, at, end, slots) {
-            Some(behind) => at = behind,
+        let Some(found) = step(*op, parts, source, at, end) else { return false };
+        at = found.end as usize;
+        // Slot 0 is nobody's: writing it is quicker than asking.
+        match slots.get_mut(op.slot as usize) {
+            Some(slot) => *slot = found,
             None => return false,
         }
     }
@@ -89,93 +94,93 @@ pub fn walk(ops: &[Op], parts: &[Part], source: &[u8], body: usize, end: usize, 
 }
 
 #[inline(always)]
-fn step(op: Op, parts: &[Part], source: &[u8], at: usize, end: usize, slots: &mut [Slot]) -> Option<usize> {
-    let window = source.get(at..)?.first_chunk::<WINDOW>()?;
-    let (start, text, behind, there);
+fn step(op: Op, parts: &[Part], source: &[u8], at: usize, end: usize) -> Option<Slot> {
     match op.kind {
-        Kind::Text => {
-            (start, there) = (at, 1);
-            let first = window[0];
-            if first & 0x81 == 0 && is_short_text(window[1..].first_chunk()?, (first >> 1) as usize) {
-                (text, behind) = (at + 1, at + 1 + (first >> 1) as usize);
-            } else {
-                (text, behind) = long_text(source, at)?;
-            }
-        }
-        Kind::TextOrNull => {
-            // Whether a field is null is as good as random: both cases take the same way.
-            (start, there) = (at, is_there(window[0], op.null)?);
-            let first = window[1];
-            let length = (first >> 1) as usize & there.wrapping_neg();
-            if usize::from(first & 0x81) & there.wrapping_neg() == 0 && is_short_text(window[2..].first_chunk()?, length) {
-                (text, behind) = (at + 1 + there, at + 1 + there + length);
-            } else if there == 0 {
-                (text, behind) = (at + 1, at + 1);
-            } else {
-                (text, behind) = long_text(source, at + 1)?;
-            }
-        }
-        Kind::Int => {
-            (start, text, there) = (at, at, 1);
-            behind = at + number::<true>(word(window, 0), 1)?;
-        }
+        Kind::Text => text(source, at),
+        Kind::TextOrNull => text_or_null(source, at, op.null),
+        Kind::Int => there(at, at + number::<true>(word(window(source, at)?, 0), 1)?),
         Kind::IntOrNull => {
-            (start, text, there) = (at, at + 1, is_there(window[0], op.null)?);
-            behind = text + (number::<true>(word(window, 1), there)? & there.wrapping_neg());
+            let window = window(source, at)?;
+            let there = is_there(window[0], op.null)?;
+            or_null(at, there, number::<true>(word(window, 1), there)?)
         }
-        Kind::Long => {
-            (start, text, there) = (at, at, 1);
-            behind = match number::<false>(word(window, 0), 1) {
-                Some(bytes) => at + bytes,
-                None => varint::read(source, at).ok()?.1,
-            };
-        }
+        Kind::Long => match number::<false>(word(window(source, at)?, 0), 1) {
+            Some(bytes) => there(at, at + bytes),
+            None => there(at, varint::read(source, at).ok()?.1),
+        },
         Kind::LongOrNull => {
-            (start, text, there) = (at, at + 1, is_there(window[0], op.null)?);
-            behind = match number::<false>(word(window, 1), there) {
-                Some(bytes) => text + (bytes & there.wrapping_neg()),
-                None => varint::read(source, text).ok()?.1,
-            };
-        }
-        Kind::Fixed => {
-            (start, text, there) = (at, at, 1);
-            behind = at + op.number as usize;
-        }
-        Kind::FixedOrNull => {
-            (start, text, there) = (at, at + 1, is_there(window[0], op.null)?);
-            behind = text + (op.number as usize & there.wrapping_neg());
-        }
-        Kind::Boolean => {
-            (start, text, there, behind) = (at, at, 1, at + 1);
-            if window[0] > 1 {
-                return None;
+            let window = window(source, at)?;
+            let there = is_there(window[0], op.null)?;
+            match number::<false>(word(window, 1), there) {
+                Some(bytes) => or_null(at, there, bytes),
+                None => or_null(at, there, varint::read(source, at + 1).ok()?.1 - at - 1),
             }
         }
+        Kind::Fixed => there(at, at + op.number as usize),
+        Kind::FixedOrNull => or_null(at, is_there(*source.get(at)?, op.null)?, op.number as usize),
+        Kind::Boolean if *source.get(at)? > 1 => None,
+        Kind::Boolean => there(at, at + 1),
         Kind::Enum => {
-            (start, text, there, behind) = (at, at, 1, at + 1);
-            if window[0] & 0x81 != 0 || u32::from(window[0] >> 1) >= op.number {
-                return None;
-            }
+            let byte = *source.get(at)?;
+            if byte & 0x81 != 0 || u32::from(byte >> 1) >= op.number { None } else { there(at, at + 1) }
         }
-        Kind::Other => return other(&parts[op.number as usize], source, at, end, slots),
+        Kind::Other => other(parts.get(op.number as usize)?, source, at, end),
     }
-    // Slot 0 is nobody's: writing it is quicker than asking.
-    let slot = slots.get_mut(op.slot as usize)?;
-    *slot = Slot { start: start as u32, text: text as u32, end: behind as u32, null: 1 - there as u32 };
-    Some(behind)
+}
+
+#[inline(always)]
+fn window(source: &[u8], at: usize) -> Option<&[u8; WINDOW]> {
+    source.get(at..)?.first_chunk()
+}
+
+/// A part that is no text and cannot be null.
+#[inline(always)]
+fn there(start: usize, end: usize) -> Option<Slot> {
+    Some(Slot { start: start as u32, text: start as u32, end: end as u32, null: 0 })
+}
+
+/// A part that is no text and may be null: 1 where it is there, and how many bytes it has in that case.
+#[inline(always)]
+fn or_null(start: usize, there: usize, bytes: usize) -> Option<Slot> {
+    let text = start + 1;
+    Some(Slot { start: start as u32, text: text as u32, end: (text + (bytes & there.wrapping_neg())) as u32, null: 1 - there as u32 })
+}
+
+#[inline(always)]
+fn text(source: &[u8], at: usize) -> Option<Slot> {
+    let window = window(source, at)?;
+    let first = window[0];
+    let (text, end) = if first & 0x81 == 0 && is_short_text(window[1..].first_chunk()?, (first >> 1) as usize) {
+        (at + 1, at + 1 + (first >> 1) as usize)
+    } else {
+        any_text(source, at)?
+    };
+    Some(Slot { start: at as u32, text: text as u32, end: end as u32, null: 0 })
+}
+
+/// Whether a field is null is as good as random: both cases take the same way.
+#[inline(always)]
+fn text_or_null(source: &[u8], at: usize, null: u8) -> Option<Slot> {
+    let window = window(source, at)?;
+    let there = is_there(window[0], null)?;
+    let first = window[1];
+    let length = (first >> 1) as usize & there.wrapping_neg();
+    let (text, end) = if usize::from(first & 0x81) & there.wrapping_neg() == 0 && is_short_text(window[2..].first_chunk()?, length) {
+        (at + 1 + there, at + 1 + there + length)
+    } else {
+        any_text(source, at + 1)?
+    };
+    Some(Slot { start: at as u32, text: text as u32, end: end as u32, null: 1 - there as u32 })
 }
 
 #[inline(never)]
-fn other(part: &Part, source: &[u8], at: usize, end: usize, slots: &mut [Slot]) -> Option<usize> {
+fn other(part: &Part, source: &[u8], at: usize, end: usize) -> Option<Slot> {
     let data = source.get(..end)?;
     if at > end {
         return None;
     }
     let behind = Reader::new(data).value(&part.node, at).ok()?;
-    if part.slot != 0 {
-        slots[part.slot as usize] = slot_of(&part.node, data, at, behind);
-    }
-    Some(behind)
+    Some(slot_of(&part.node, data, at, behind))
 }
 
 /// 1 where a value follows the branch byte, 0 where it says null.
@@ -184,13 +189,14 @@ fn is_there(branch: u8, null: u8) -> Option<usize> {
     if branch & !2 != 0 { None } else { Some(usize::from(branch != null)) }
 }
 
-/// Where the text behind a length begins and ends.
+/// Where the text behind a length begins and ends: any text.
 #[inline(never)]
-fn long_text(source: &[u8], at: usize) -> Option<(usize, usize)> {
+fn any_text(source: &[u8], at: usize) -> Option<(usize, usize)> {
     let (length, begin) = varint::read(source, at).ok()?;
     let end = begin.checked_add(usize::try_from(length).ok()?)?;
     let text = source.get(begin..end)?;
-    if text.is_ascii() || std::str::from_utf8(text).is_ok() { Some((begin, end)) } else { None }
+    let holds = if text.len() > LONG { std::str::from_utf8(text).is_ok() } else { utf8::is_utf8(text) };
+    if holds { Some((begin, end)) } else { None }
 }
 
 /// The eight bytes of a window from `at` on.

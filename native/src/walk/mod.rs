@@ -8,6 +8,7 @@ pub mod fast;
 pub mod layout;
 pub mod node;
 pub mod strict;
+mod utf8;
 pub mod varint;
 
 use crate::limits::{DECIMAL_BYTES_MAX, RECORD_BYTES_MAX};
