@@ -163,7 +163,9 @@ class Lane:
             append_ms = await self._write(step)
             if append_ms is not None and self._holds(decision, append_ms):
                 await self._commit()
-                self._inbox.give_back(rest)
+                if rest:
+                    self._inbox.give_back(rest)
+                    await self._at("lane.given_back")
                 return step, decision.plan
             await self._undo()
             now_ms = append_ms or self._context.clock.now_ms()

@@ -26,6 +26,7 @@ FAILPOINTS: Final = (
     "lane.produced",
     "lane.checked",
     "lane.committed",
+    "lane.given_back",
     "connector.row_sent",
     "connector.before_commit",
     "connector.after_commit",

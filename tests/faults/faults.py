@@ -25,15 +25,17 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 from crew import Failure, Story, interrupt_on_sigterm  # noqa: E402 - the path is set first: this is a program
 from load import CONNECTOR_POINTS, ConnectorLoad, Loads, Noise, ProducerLoad  # noqa: E402
-from play import LANE_POINTS, Aim, Interruption, Play  # noqa: E402
+from play import GIVEN_BACK, LANE_POINTS, Aim, Interruption, Play  # noqa: E402
 from stage import Dataset, Stage, passages, reports, stage  # noqa: E402
 from watch import Watch  # noqa: E402
 
 RECORDS: Final = 1_000_000
 CONNECTOR_SHARE, REPORTS_SHARE = 0.3, 0.3
 BLOCKS: Final = 100
-REPORT_BLOCKS: Final = 20
-"""At 1,000,000 records a block of reports is 27 MB, of which a step takes 16."""
+REPORT_BLOCK_ROWS: Final = 15_000
+"""27 MB, of which a step takes 16."""
+REPORT_BLOCKS_MIN: Final = 12
+"""With fewer of them no worker can be armed to die where a step ended early."""
 ROWS_AT_KILL_SHARE: Final = 5_000
 """A kill at a failpoint counts where the lane has at least a 5,000th of all records in hand or before it."""
 CODECS: Final = ("lz4", "lz4", "zstd", "snappy", "gzip")
@@ -66,9 +68,15 @@ def datasets(records: int) -> tuple[Dataset, Dataset]:
     return passages(range(by_connector), range(by_connector, behind)), reports(range(behind, records))
 
 
-def aims() -> list[Aim]:
+def points(records: int) -> tuple[str, ...]:
+    """Return the failpoints of a step at which workers are to die."""
+    blocks = int(records * REPORTS_SHARE) // REPORT_BLOCK_ROWS
+    return tuple(point for point in LANE_POINTS if point != GIVEN_BACK or blocks >= REPORT_BLOCKS_MIN)
+
+
+def aims(records: int) -> list[Aim]:
     """Return every failpoint of a step three times, and a worker that is stopped in an open transaction."""
-    return [*(Aim(point) for point in LANE_POINTS for _ in range(HITS)), Aim("lane.produced", act="stop")]
+    return [*(Aim(point) for point in points(records) for _ in range(HITS)), Aim("lane.produced", act="stop")]
 
 
 INTERRUPTIONS: Final = (
@@ -96,7 +104,7 @@ def loads(here: Stage, *, say: Story) -> tuple[ConnectorLoad, Loads]:
     of_passages, of_reports = here.datasets
     codecs = choice(here.seed)
     connector = ConnectorLoad(here, dataset=of_passages, rows=of_passages.writers[0], hits=CONNECTOR_HITS, say=say)
-    block, long_block = max(1, here.records // BLOCKS), max(1, len(of_reports.writers[0]) // REPORT_BLOCKS)
+    block, long_block = max(1, here.records // BLOCKS), min(REPORT_BLOCK_ROWS, 1 + len(of_reports.writers[0]) // 4)
     return connector, Loads(
         [
             connector,
@@ -108,7 +116,7 @@ def loads(here: Stage, *, say: Story) -> tuple[ConnectorLoad, Loads]:
     )
 
 
-def perform(here: Stage, *, seed: int) -> tuple[Play, ConnectorLoad, dict[str, Any]]:
+def perform(here: Stage) -> tuple[Play, ConnectorLoad, dict[str, Any]]:
     """Run the play on a stage; returns it, its connector, and the checker's figures with the ledger's beside."""
     say = Story()
     with Watch(bootstrap=here.broker.bootstrap, group=here.names.exchange_group, lanes=here.lanes) as watch:
@@ -117,14 +125,14 @@ def perform(here: Stage, *, seed: int) -> tuple[Play, ConnectorLoad, dict[str, A
             stage=here,
             load=load,
             watch=watch,
-            seed=seed,
-            aims=aims(),
+            seed=here.seed,
+            aims=aims(here.records),
             interruptions=INTERRUPTIONS,
             say=say,
             rows_at_kill_min=here.records // ROWS_AT_KILL_SHARE,
         )
         try:
-            with play.noting(), Noise(here, codec=choice(seed).passages):
+            with play.noting(), Noise(here, codec=choice(here.seed).passages):
                 play.run()
             with play.noting():
                 play.finish()
@@ -148,9 +156,9 @@ def _tell_stalls(play: Play, watch: Watch) -> None:
     play.say("longest stands of a lane: " + ", ".join(f"{stall.seconds:.1f} s at {stall.began_at:.0f} ({stall.lane})" for stall in longest))
 
 
-def judge(play: Play, connector: ConnectorLoad, figures: dict[str, Any], *, seed: int, kernel: str) -> tuple[dict[str, Any], int]:
+def judge(here: Stage, play: Play, connector: ConnectorLoad, figures: dict[str, Any], *, kernel: str) -> tuple[dict[str, Any], int]:
     """Return the last line and the exit code."""
-    for point in LANE_POINTS:
+    for point in points(here.records):
         if play.hits[point] < HITS:
             play.failures.append(f"failpoint {point} was hit {play.hits[point]} times, not {HITS}")
     for point in CONNECTOR_POINTS:
@@ -164,7 +172,7 @@ def judge(play: Play, connector: ConnectorLoad, figures: dict[str, Any], *, seed
         "kills_broker": play.counts["kills_broker"],
         "kills_in_transaction": play.counts["kills_in_transaction"],
         **{name: figures[name] for name in MUST_BE_ZERO},
-        "seed": seed,
+        "seed": here.seed,
         "kills_connector": connector.kills.total(),
         "kills_serve": play.counts["kills_serve"],
         "stops": play.counts["stops"],
@@ -173,7 +181,7 @@ def judge(play: Play, connector: ConnectorLoad, figures: dict[str, Any], *, seed
         "exits": play.counts["exits"] + play.counts["exits_serve"] + connector.exits,
         "rows_at_kill_min": min(play.rows_at_kills, default=0),
         "rows_at_kill_median": round(statistics.median(play.rows_at_kills or [0])),
-        "codecs": sorted({"none", *choice(seed)}),
+        "codecs": sorted({"none", *choice(here.seed)}),
         "kernel": kernel,
     }
     for failure in play.failures:
@@ -198,8 +206,8 @@ def main() -> int:
     try:
         with stage(seed=seed, datasets=datasets(chosen.records), kernel=chosen.kernel, keep=chosen.keep) as here:
             kernel = here.kernel()
-            play, connector, figures = perform(here, seed=seed)
-            result, code = judge(play, connector, figures, seed=seed, kernel=kernel)
+            play, connector, figures = perform(here)
+            result, code = judge(here, play, connector, figures, kernel=kernel)
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)
         return EXIT_FAILED

@@ -20,11 +20,14 @@ from hub.observe.failpoints import FAILPOINTS
 LANE_POINTS: Final = tuple(name for name in FAILPOINTS if name.startswith("lane."))
 IN_TRANSACTION: Final = ("lane.offsets_sent", "lane.produced", "lane.checked")
 """Failpoints at which Kafka must list the lane's transaction as open."""
-AFTER_COMMIT: Final = "lane.committed"
+GIVEN_BACK: Final = "lane.given_back"
+"""Visited by a step that its bounds ended early, and so at its first visit or never, and not near the end of a load."""
+BEHIND_COMMIT: Final = ("lane.committed", GIVEN_BACK)
 HIT_MAX: Final = 16
 HANGS_MAX: Final = 200
 """So often a worker may hang where its lane has too little to do, and is let go on."""
 HIT_WITHIN_S: Final = 60.0
+GIVEN_BACK_WITHIN_S: Final = 180.0
 TAKEOVER_WITHIN_S: Final = 60.0
 AFTER_ZOMBIE_S: Final = 4.0
 DONE_WITHIN_S: Final = 120.0
@@ -69,7 +72,7 @@ class Play:
         rate: float | None = None,
         rows_at_kill_min: int = 0,
     ) -> None:
-        """Share the aims out to the two posts, in random order.
+        """Share the aims out to the two posts, in random order but for those that need much load, which come first.
 
         A kill at a failpoint counts only where the lane had ``rows_at_kill_min`` records in hand or before it.
         """
@@ -87,6 +90,7 @@ class Play:
         self._dice = random.Random(seed)
         shuffled = list(aims)
         self._dice.shuffle(shuffled)
+        shuffled.sort(key=lambda aim: aim.point != GIVEN_BACK)
         self.posts = [Post(name, folder=stage.folder, environment=stage.environment, command=command) for name in "ab"]
         self._aims = {post.name: deque(shuffled[at::2]) for at, post in enumerate(self.posts)}
         self._aim: dict[str, Aim | None] = {}
@@ -195,7 +199,8 @@ class Play:
         self._aim[post.name] = aim
         # a worker that is to come back must find nothing to hang at any more
         hangs = HANGS_MAX if aim is not None and aim.act == "kill" else 1
-        post.start(failpoint=aim.point if aim else None, hit=self._dice.randint(1, HIT_MAX), hangs=hangs)
+        hit = self._dice.randint(1, HIT_MAX if aim is None or aim.point != GIVEN_BACK else 1)
+        post.start(failpoint=aim.point if aim else None, hit=hit, hangs=hangs)
 
     def _revive(self, post: Post) -> None:
         """Do what a supervisor does: a worker that ended by itself is started again."""
@@ -222,10 +227,11 @@ class Play:
         found = post.hangs()
         if found is not None:
             self._act(post, found)
-        elif self._aim.get(post.name) is not None and time.monotonic() - post.started_at > HIT_WITHIN_S:
-            aim = self._aim[post.name]
-            what = "was not hit, or by lanes with little to do,"
-            raise Failure(f"failpoint {aim.point if aim else ''} {what} by worker {post.name} within {HIT_WITHIN_S:.0f} s")
+        elif (aim := self._aim.get(post.name)) is not None:
+            within_s = GIVEN_BACK_WITHIN_S if aim.point == GIVEN_BACK else HIT_WITHIN_S
+            if time.monotonic() - post.started_at > within_s:
+                what = f"was not hit, or by lanes with little to do, by worker {post.name} within {within_s:.0f} s"
+                raise Failure(f"failpoint {aim.point} {what}")
 
     def _is_out(self, post: Post) -> bool:
         return (self._stopped is not None and self._stopped[0] is post) or (self._zombie is not None and self._zombie[0] is post)
@@ -261,7 +267,7 @@ class Play:
         with Admin(self._stage.broker.bootstrap, client_id="fault-play") as admin:
             end = admin.end_offsets([lane])[lane]
             now = admin.committed(self._stage.names.exchange_group, [lane])[lane][0]
-        return end - (self.watch.committed.get(lane, now) if point == AFTER_COMMIT else now)
+        return end - (self.watch.committed.get(lane, now) if point in BEHIND_COMMIT else now)
 
     def _kill(self, post: Post, where: str) -> None:
         post.kill()
