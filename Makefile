@@ -28,10 +28,13 @@ check: setup ## style, types and the layers of the rooms; style and lints of the
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	@if command -v cargo >/dev/null; then set -ex; cd native; $(CARGO) fmt --check; $(CARGO) clippy --quiet --locked --all-targets -- -D warnings; \
-	else echo "native/ was not checked: no cargo"; fi
+	cd fuzz; $(CARGO) fmt --check; $(CARGO) clippy --quiet --locked -- -D warnings; else echo "native/ was not checked: no cargo"; fi
 
 native: ## build the native kernel anew (setup does it too, where cargo is; here its absence is an error)
 	@./cityhub-setup native
+
+fuzz: ## hostile inputs for the native kernel, after a proof that faults are found (SECONDS=600 TARGETS="wire …"); needs cargo
+	@native/fuzz/run.sh $(or $(SECONDS),600) $(TARGETS)
 
 format: setup ## let ruff lay out the source
 	$(BIN)/ruff check --fix .
@@ -70,6 +73,6 @@ lock: setup ## resolve pyproject.toml anew into requirements.lock, with hashes a
 
 clean: ## remove what the other doors made; the state folder .cityhub stays
 	rm -rf .venv build dist deploy/kafka/libs deploy/kafka/target ./*.egg-info
-	rm -rf native/target native/fuzz/target hub/exchange/_native*.so
+	rm -rf native/target native/fuzz/target native/fuzz/corpus native/fuzz/findings hub/exchange/_native*.so
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
