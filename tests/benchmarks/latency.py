@@ -65,14 +65,14 @@ def measure(ground: Ground, agreements: Sequence[Terms], *, records_per_s: float
         worker = here.start_worker()
         here.wait_lanes(PARTITIONS)
         share = here.names.share(consumer=agreements[0].consumer, agreement=agreements[0].id)
-        onlookers = machine.Onlookers([ground.broker_pid, here.serve.pid, machine.own_pid()])
+        onlookers = machine.Onlookers([ground.broker_pid, machine.own_pid()])
         with _reader(ground, share) as reader, onlookers:
             used = machine.cpu_s(worker.pid)
             try:
                 sent = asyncio.run(_produce(ground.broker.bootstrap, topic, pattern, seconds=WARM_S + MEASURED_S))
             except KafkaError as error:
                 raise Failed(f"the open-loop producer was not answered: {type(error).__name__}") from error
-            onlookers.contender_s = machine.cpu_s(worker.pid) - used
+            used = machine.cpu_s(worker.pid) - used
             arrived = _read_arrivals(reader, expected=[sum(one.granted for one in lane) for lane in sent])
         machine.end(worker)
     ground.admin.delete_topics([topic])
@@ -84,7 +84,7 @@ def measure(ground: Ground, agreements: Sequence[Terms], *, records_per_s: float
         "p99_ms": round(weighted_percentile(found, 0.99), 1),
         "max_ms": round(max(value for value, _ in found), 1),
         "records": sum(count for _, count in found),
-        "worker_cores": round(onlookers.contender_s / (WARM_S + MEASURED_S), 3),
+        "worker_cores": round(used / (WARM_S + MEASURED_S), 3),
         "other_cores": round(onlookers.other_cores, 2),
     }
 

@@ -229,24 +229,21 @@ class Onlookers:
     """Cores that the host took."""
 
     def __init__(self, pids: Sequence[int]) -> None:
-        """``pids`` are the processes of the run that live before and after it: broker, serve, the benchmark itself."""
+        """``pids`` lead the sessions of the run's processes: the broker's, and the benchmark's own."""
         self._pids = pids
-        self.contender_s = 0.0
-        """To be set inside the block: what the contender used during it."""
 
     def __enter__(self) -> "Onlookers":  # noqa: PYI034 - not to be inherited from
         """Look."""
         self._prefer(self.precedence)
-        self._before = (machine_usage(), sum(map(cpu_s, self._pids)))
+        self._before = (machine_usage(), cpu_s(os.getpid()))
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Look again."""
+        """Look again: what is neither the benchmark's nor a child's of it is others'."""
         then, own = self._before
         now = machine_usage()
         took = max(now.at_s - then.at_s, 1e-6)
-        mine = sum(map(cpu_s, self._pids)) - own + self.contender_s
-        self.other_cores = max(0.0, now.busy_s - then.busy_s - mine) / took
+        self.other_cores = max(0.0, now.busy_s - then.busy_s - (cpu_s(os.getpid()) - own)) / took
         self.steal_cores = (now.steal_s - then.steal_s) / took
         self._prefer(0)
 

@@ -158,11 +158,10 @@ def time_worker(
     """Run a worker until every lane is at its end, then end it; returns what it took."""
     ground = here.ground
     began_broker, began = machine.cpu_s(ground.broker_pid), time.monotonic()
-    with machine.Onlookers([ground.broker_pid, here.serve.pid, machine.own_pid()]) as onlookers:
+    with machine.Onlookers([ground.broker_pid, machine.own_pid()]) as onlookers:
         worker = here.start_worker(command, environment=environment)
         with contextlib.closing(machine.Sampler(worker.pid)) as sampler:
             here.wait_done(topic, worker)
-        onlookers.contender_s = machine.cpu_s(worker.pid)
     took = time.monotonic() - began
     broker_cores = (machine.cpu_s(ground.broker_pid) - began_broker) / took
     members = machine.children(worker.pid) or [worker.pid]

@@ -147,7 +147,6 @@ def _time(
                 rss_mb = _wait(process, deadline=began + RUN_WITHIN_S)
         finally:
             machine.end(process, within_s=2.0)
-        onlookers.contender_s = sampler.samples[-1].cpu_s if sampler.samples else 0.0
     lines = out.read_text(encoding="utf-8").splitlines()
     if process.returncode != 0 or not lines:
         raise Failed(f"{name}: it ended with {process.returncode}\n{err.read_text(encoding='utf-8', errors='replace')[-1500:]}")
