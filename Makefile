@@ -19,8 +19,10 @@ demo: setup ## real data across the hub, every figure checked; ends with no proc
 up: setup ## broker, serve and one worker on the default ports, until Ctrl-C
 	@$(BIN)/cityhub up $(ARGS)
 
-test: setup ## every test, with the real broker (ARGS="-k words" for some)
+test: setup ## every test, with the real broker, and those of native/ where cargo is (ARGS="-k words" for some of Python's)
 	$(PYTHON_RUN) -m pytest -n 3 --dist loadfile $(ARGS)
+	@if [ -n "$(ARGS)" ]; then :; elif command -v cargo >/dev/null; then set -x; cd native; $(CARGO) test --quiet --locked --no-default-features; \
+	else echo "native/ was not tested by itself: no cargo"; fi
 
 check: setup ## style, types and the layers of the rooms; style and lints of the native kernel where cargo is
 	$(BIN)/ruff check .
