@@ -259,7 +259,7 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
     }
 
     /// Decides on one record, or puts it into the block.
-    #[inline(always)]
+    #[inline(never)]
     fn record(&mut self, frame: &Frame, offset: i64, source: &[u8], place: Source, here: &mut Option<u32>) {
         let (key, value) = (frame.key_range(), frame.value_range());
         self.outcome.records += 1;

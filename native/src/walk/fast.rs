@@ -38,7 +38,8 @@ enum Kind {
 const WINDOW: usize = 40;
 /// Texts up to this length are held to be ASCII in the window; longer ones, and others, are looked at apart.
 const SHORT: usize = 32;
-/// Longer texts are left to the standard library, which is quick where much of one is ASCII.
+/// Longer texts are left to the standard library, which is quick where much of one is ASCII. Between the two are identifiers (36
+/// characters) above all.
 const LONG: usize = 64;
 
 /// Compiles the list of parts; neighbours of fixed size that nothing asks for are one step.
@@ -82,50 +83,85 @@ fn op_of(part: &Part, place: usize) -> Op {
 pub fn walk(ops: &[Op], parts: &[Part], source: &[u8], body: usize, end: usize, slots: &mut [Slot]) -> bool {
     let mut at = body;
     for op in ops {
-        let Some(found) = step(*op, parts, source, at, end) else { return false };
-        at = found.end as usize;
-        // Slot 0 is nobody's: writing it is quicker than asking.
-        match slots.get_mut(op.slot as usize) {
-            Some(slot) => *slot = found,
-            None => return false,
+        let op = *op;
+        // Each kind of part fills its slot by itself, so that nothing waits for the kinds to come together again.
+        let found = match op.kind {
+            Kind::Text => fill(text(source, at), &mut at, slots, op),
+            Kind::TextOrNull => fill(text_or_null(source, at, op.null), &mut at, slots, op),
+            Kind::Int => fill(int(source, at), &mut at, slots, op),
+            Kind::IntOrNull => fill(int_or_null(source, at, op.null), &mut at, slots, op),
+            Kind::Long => fill(long(source, at), &mut at, slots, op),
+            Kind::LongOrNull => fill(long_or_null(source, at, op.null), &mut at, slots, op),
+            Kind::Fixed => fill(there(at, at + op.number as usize), &mut at, slots, op),
+            Kind::FixedOrNull => fill(fixed_or_null(source, at, op), &mut at, slots, op),
+            Kind::Boolean => fill(boolean(source, at), &mut at, slots, op),
+            Kind::Enum => fill(index(source, at, op.number), &mut at, slots, op),
+            Kind::Other => fill(parts.get(op.number as usize).and_then(|part| other(part, source, at, end)), &mut at, slots, op),
+        };
+        if !found {
+            return false;
         }
     }
     at == end
 }
 
 #[inline(always)]
-fn step(op: Op, parts: &[Part], source: &[u8], at: usize, end: usize) -> Option<Slot> {
-    match op.kind {
-        Kind::Text => text(source, at),
-        Kind::TextOrNull => text_or_null(source, at, op.null),
-        Kind::Int => there(at, at + number::<true>(word(window(source, at)?, 0), 1)?),
-        Kind::IntOrNull => {
-            let window = window(source, at)?;
-            let there = is_there(window[0], op.null)?;
-            or_null(at, there, number::<true>(word(window, 1), there)?)
-        }
-        Kind::Long => match number::<false>(word(window(source, at)?, 0), 1) {
-            Some(bytes) => there(at, at + bytes),
-            None => there(at, varint::read(source, at).ok()?.1),
-        },
-        Kind::LongOrNull => {
-            let window = window(source, at)?;
-            let there = is_there(window[0], op.null)?;
-            match number::<false>(word(window, 1), there) {
-                Some(bytes) => or_null(at, there, bytes),
-                None => or_null(at, there, varint::read(source, at + 1).ok()?.1 - at - 1),
-            }
-        }
-        Kind::Fixed => there(at, at + op.number as usize),
-        Kind::FixedOrNull => or_null(at, is_there(*source.get(at)?, op.null)?, op.number as usize),
-        Kind::Boolean if *source.get(at)? > 1 => None,
-        Kind::Boolean => there(at, at + 1),
-        Kind::Enum => {
-            let byte = *source.get(at)?;
-            if byte & 0x81 != 0 || u32::from(byte >> 1) >= op.number { None } else { there(at, at + 1) }
-        }
-        Kind::Other => other(parts.get(op.number as usize)?, source, at, end),
+fn fill(found: Option<Slot>, at: &mut usize, slots: &mut [Slot], op: Op) -> bool {
+    let Some(found) = found else { return false };
+    *at = found.end as usize;
+    if op.slot != 0
+        && let Some(slot) = slots.get_mut(op.slot as usize)
+    {
+        *slot = found;
     }
+    true
+}
+
+#[inline(always)]
+fn int(source: &[u8], at: usize) -> Option<Slot> {
+    there(at, at + number::<true>(word(window(source, at)?, 0), 1)?)
+}
+
+#[inline(always)]
+fn int_or_null(source: &[u8], at: usize, null: u8) -> Option<Slot> {
+    let window = window(source, at)?;
+    let there = is_there(window[0], null)?;
+    or_null(at, there, number::<true>(word(window, 1), there)?)
+}
+
+#[inline(always)]
+fn long(source: &[u8], at: usize) -> Option<Slot> {
+    match number::<false>(word(window(source, at)?, 0), 1) {
+        Some(bytes) => there(at, at + bytes),
+        None => there(at, varint::read(source, at).ok()?.1),
+    }
+}
+
+#[inline(always)]
+fn long_or_null(source: &[u8], at: usize, null: u8) -> Option<Slot> {
+    let window = window(source, at)?;
+    let there = is_there(window[0], null)?;
+    match number::<false>(word(window, 1), there) {
+        Some(bytes) => or_null(at, there, bytes),
+        None => or_null(at, there, varint::read(source, at + 1).ok()?.1 - at - 1),
+    }
+}
+
+#[inline(always)]
+fn fixed_or_null(source: &[u8], at: usize, op: Op) -> Option<Slot> {
+    or_null(at, is_there(*source.get(at)?, op.null)?, op.number as usize)
+}
+
+#[inline(always)]
+fn boolean(source: &[u8], at: usize) -> Option<Slot> {
+    if *source.get(at)? > 1 { None } else { there(at, at + 1) }
+}
+
+/// An enum's.
+#[inline(always)]
+fn index(source: &[u8], at: usize, count: u32) -> Option<Slot> {
+    let byte = *source.get(at)?;
+    if byte & 0x81 != 0 || u32::from(byte >> 1) >= count { None } else { there(at, at + 1) }
 }
 
 #[inline(always)]
@@ -195,8 +231,20 @@ fn any_text(source: &[u8], at: usize) -> Option<(usize, usize)> {
     let (length, begin) = varint::read(source, at).ok()?;
     let end = begin.checked_add(usize::try_from(length).ok()?)?;
     let text = source.get(begin..end)?;
-    let holds = if text.len() > LONG { std::str::from_utf8(text).is_ok() } else { utf8::is_utf8(text) };
+    let holds = match text.len() {
+        ..=SHORT => utf8::is_utf8(text),
+        ..=LONG => is_ascii(text) || utf8::is_utf8(text),
+        _ => std::str::from_utf8(text).is_ok(),
+    };
     if holds { Some((begin, end)) } else { None }
+}
+
+/// Tells whether a text between `SHORT` and `LONG` is ASCII, by its two ends, which overlap.
+#[inline(always)]
+fn is_ascii(text: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (text.first_chunk::<SHORT>(), text.last_chunk::<SHORT>()) else { return false };
+    let words = first.as_chunks::<8>().0.iter().chain(last.as_chunks::<8>().0);
+    words.fold(0, |high, word| high | u64::from_le_bytes(*word)) & 0x8080_8080_8080_8080 == 0
 }
 
 /// The eight bytes of a window from `at` on.
