@@ -44,7 +44,7 @@ def worker(
     if processes > 1:
         raise typer.Exit(_crew(found, processes).run(as_json=as_json))
     if ALLOCATOR.keys() - os.environ.keys():
-        os.execve(sys.executable, [sys.executable, "-m", "hub.cli", *sys.argv[1:]], ALLOCATOR | os.environ)  # noqa: S606 - this very command
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], ALLOCATOR | os.environ)  # noqa: S606 - this very command
     configure_logs(process="worker")
     from hub.exchange import worker as exchange_worker  # noqa: PLC0415 - the module reads the environment when it is imported
 
