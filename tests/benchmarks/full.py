@@ -1,7 +1,6 @@
 """What ``make bench-full`` runs beside the job: how ours holds at other sizes, in other settings, with more workers and for long."""
 
 import argparse
-import importlib.util
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from tls import authority, listener, signed
 
 from benchmarks import machine, ours
+from benchmarks import quiet as quiet_lanes
 from benchmarks.contest import Contest, Story, capped
 from benchmarks.figures import Run, summarise
 from benchmarks.job import PROVIDER, narrow_schema, terms, wide_schema
@@ -138,10 +138,10 @@ def long(part: Part) -> None:
 
 
 def quiet(part: Part) -> None:
-    """Serve 200 quiet datasets with one worker."""
-    if importlib.util.find_spec("benchmarks.quiet") is None:
-        raise Failed("benchmarks.quiet is not there")
-    raise NotImplementedError
+    """Serve 200 quiet datasets with one worker: how long one record takes, and what 800 idle lanes cost."""
+    found = part.facts["quiet"] = quiet_lanes.measure(part.here)
+    names = ("datasets", "lanes", "records", "p50_ms", "p99_ms", "max_ms", "worker_cores", "broker_cores", "rss_mb")
+    part.notes.append("## Quiet datasets\n\n" + table(("", "found"), [(name, f"{found[name]:g}") for name in names], left=1))
 
 
 PARTS: Final[Mapping[str, Callable[[Part], None]]] = {"sizes": sizes, "agreements": agreements, "tls": tls, "long": long, "quiet": quiet}
