@@ -231,10 +231,12 @@ fn any_text(source: &[u8], at: usize) -> Option<(usize, usize)> {
     let (length, begin) = varint::read(source, at).ok()?;
     let end = begin.checked_add(usize::try_from(length).ok()?)?;
     let text = source.get(begin..end)?;
-    let holds = match text.len() {
-        ..=SHORT => utf8::is_utf8(text),
-        ..=LONG => is_ascii(text) || utf8::is_utf8(text),
-        _ => std::str::from_utf8(text).is_ok(),
+    let holds = if text.len() <= SHORT {
+        utf8::is_utf8(text)
+    } else if text.len() <= LONG {
+        is_ascii(text) || utf8::is_utf8(text)
+    } else {
+        std::str::from_utf8(text).is_ok()
     };
     if holds { Some((begin, end)) } else { None }
 }
