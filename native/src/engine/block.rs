@@ -54,8 +54,8 @@ pub struct Record {
 /// Where bytes of a block lie.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
-    /// In the input: chunk, and where the batch's records begin in it.
-    Input { chunk: usize, at: usize },
+    /// In the input: chunk, and where the batch's records and a little more begin and end in it.
+    Input { chunk: usize, at: usize, behind: usize },
     /// In the batch that was decompressed last.
     Current,
     /// In one that was decompressed before.

@@ -64,7 +64,7 @@ impl<const TIMED: bool> Run<'_, TIMED> {
             let mut sources: [&[u8]; BLOCK_RECORDS] = [&[]; BLOCK_RECORDS];
             for (source, record) in sources.iter_mut().zip(&self.block.records) {
                 *source = match self.block.sources[record.source as usize] {
-                    Source::Input { chunk, at } => &self.input.chunks[chunk].data[at..],
+                    Source::Input { chunk, at, behind } => &self.input.chunks[chunk].data[at..behind],
                     Source::Current => current,
                     Source::Held(place) => &self.held_plain[place],
                 };

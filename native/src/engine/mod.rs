@@ -31,6 +31,8 @@ use crate::wire::{self, BatchBuilder, BatchHeader, Codec, Frame, HEADER_BYTES, R
 const HELD_MAX: usize = 16;
 /// Rooms that are larger are given back rather than kept for the next step.
 const ROOM_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes behind a batch that short loads may reach.
+const SLACK: usize = 64;
 /// States that wait for the next step.
 const WAITING_MAX: usize = 8;
 
@@ -175,9 +177,9 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
                     return Some(header.base_offset.max(floor));
                 }
                 // Records that are not compressed are looked at in the chunk: short loads may reach behind their batch.
-                let (batch, at) = (&data[range.clone()], range.start + HEADER_BYTES);
+                let (batch, at, behind) = (&data[range.clone()], range.start + HEADER_BYTES, data.len().min(range.end + SLACK));
                 let undecided = if header.codec() == Some(Codec::None) {
-                    self.plain_batch(batch, &header, &data[at..], Source::Input { chunk, at }, floor)
+                    self.plain_batch(batch, &header, &data[at..behind], Source::Input { chunk, at, behind }, floor)
                 } else {
                     self.compressed_batch(batch, &header, floor)
                 };

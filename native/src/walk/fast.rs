@@ -48,8 +48,11 @@ pub fn compile(parts: &[Part]) -> Vec<Op> {
     for (place, part) in parts.iter().enumerate() {
         let op = op_of(part, place);
         match ops.last_mut() {
-            Some(last) if (last.kind, last.slot, op.kind, op.slot) == (Kind::Fixed, 0, Kind::Fixed, 0) => {
-                last.number = last.number.saturating_add(op.number);
+            Some(last)
+                if (last.kind, last.slot, op.kind, op.slot) == (Kind::Fixed, 0, Kind::Fixed, 0)
+                    && last.number.checked_add(op.number).is_some() =>
+            {
+                last.number += op.number;
             }
             _ => ops.push(op),
         }
@@ -86,14 +89,14 @@ pub fn walk(ops: &[Op], parts: &[Part], source: &[u8], body: usize, end: usize, 
         let op = *op;
         // Each kind of part fills its slot by itself, so that nothing waits for the kinds to come together again.
         let found = match op.kind {
-            Kind::Text => fill(text(source, at), &mut at, slots, op),
-            Kind::TextOrNull => fill(text_or_null(source, at, op.null), &mut at, slots, op),
+            Kind::Text => fill(text(source, at, end), &mut at, slots, op),
+            Kind::TextOrNull => fill(text_or_null(source, at, end, op.null), &mut at, slots, op),
             Kind::Int => fill(int(source, at), &mut at, slots, op),
             Kind::IntOrNull => fill(int_or_null(source, at, op.null), &mut at, slots, op),
             Kind::Long => fill(long(source, at), &mut at, slots, op),
             Kind::LongOrNull => fill(long_or_null(source, at, op.null), &mut at, slots, op),
-            Kind::Fixed => fill(there(at, at + op.number as usize), &mut at, slots, op),
-            Kind::FixedOrNull => fill(fixed_or_null(source, at, op), &mut at, slots, op),
+            Kind::Fixed => fill(fixed(at, end, op), &mut at, slots, op),
+            Kind::FixedOrNull => fill(fixed_or_null(source, at, end, op), &mut at, slots, op),
             Kind::Boolean => fill(boolean(source, at), &mut at, slots, op),
             Kind::Enum => fill(index(source, at, op.number), &mut at, slots, op),
             Kind::Other => fill(parts.get(op.number as usize).and_then(|part| other(part, source, at, end)), &mut at, slots, op),
@@ -148,8 +151,15 @@ fn long_or_null(source: &[u8], at: usize, null: u8) -> Option<Slot> {
 }
 
 #[inline(always)]
-fn fixed_or_null(source: &[u8], at: usize, op: Op) -> Option<Slot> {
-    or_null(at, is_there(*source.get(at)?, op.null)?, op.number as usize)
+fn fixed(at: usize, end: usize, op: Op) -> Option<Slot> {
+    there(at, at + op.number as usize).filter(|_| at + op.number as usize <= end)
+}
+
+#[inline(always)]
+fn fixed_or_null(source: &[u8], at: usize, end: usize, op: Op) -> Option<Slot> {
+    let there = is_there(*source.get(at)?, op.null)?;
+    let bytes = op.number as usize & there.wrapping_neg();
+    or_null(at, there, bytes).filter(|_| at + 1 + bytes <= end)
 }
 
 #[inline(always)]
@@ -183,30 +193,30 @@ fn or_null(start: usize, there: usize, bytes: usize) -> Option<Slot> {
 }
 
 #[inline(always)]
-fn text(source: &[u8], at: usize) -> Option<Slot> {
+fn text(source: &[u8], at: usize, end: usize) -> Option<Slot> {
     let window = window(source, at)?;
     let first = window[0];
-    let (text, end) = if first & 0x81 == 0 && is_short_text(window[1..].first_chunk()?, (first >> 1) as usize) {
+    let (text, behind) = if first & 0x81 == 0 && is_short_text(window[1..].first_chunk()?, (first >> 1) as usize) {
         (at + 1, at + 1 + (first >> 1) as usize)
     } else {
-        any_text(source, at)?
+        any_text(source, at, end)?
     };
-    Some(Slot { start: at as u32, text: text as u32, end: end as u32, null: 0 })
+    Some(Slot { start: at as u32, text: text as u32, end: behind as u32, null: 0 })
 }
 
 /// Whether a field is null is as good as random: both cases take the same way.
 #[inline(always)]
-fn text_or_null(source: &[u8], at: usize, null: u8) -> Option<Slot> {
+fn text_or_null(source: &[u8], at: usize, end: usize, null: u8) -> Option<Slot> {
     let window = window(source, at)?;
     let there = is_there(window[0], null)?;
     let first = window[1];
     let length = (first >> 1) as usize & there.wrapping_neg();
-    let (text, end) = if usize::from(first & 0x81) & there.wrapping_neg() == 0 && is_short_text(window[2..].first_chunk()?, length) {
+    let (text, behind) = if usize::from(first & 0x81) & there.wrapping_neg() == 0 && is_short_text(window[2..].first_chunk()?, length) {
         (at + 1 + there, at + 1 + there + length)
     } else {
-        any_text(source, at + 1)?
+        any_text(source, at + 1, end)?
     };
-    Some(Slot { start: at as u32, text: text as u32, end: end as u32, null: 1 - there as u32 })
+    Some(Slot { start: at as u32, text: text as u32, end: behind as u32, null: 1 - there as u32 })
 }
 
 #[inline(never)]
@@ -225,12 +235,13 @@ fn is_there(branch: u8, null: u8) -> Option<usize> {
     if branch & !2 != 0 { None } else { Some(usize::from(branch != null)) }
 }
 
-/// Where the text behind a length begins and ends: any text.
+/// Where the text behind a length begins and ends: any text that ends within the value. A longer claim is not looked at, or every
+/// record of a batch could have the batch read to its end.
 #[inline(never)]
-fn any_text(source: &[u8], at: usize) -> Option<(usize, usize)> {
+fn any_text(source: &[u8], at: usize, end: usize) -> Option<(usize, usize)> {
     let (length, begin) = varint::read(source, at).ok()?;
-    let end = begin.checked_add(usize::try_from(length).ok()?)?;
-    let text = source.get(begin..end)?;
+    let behind = begin.checked_add(usize::try_from(length).ok()?).filter(|behind| *behind <= end)?;
+    let text = source.get(begin..behind)?;
     let holds = if text.len() <= SHORT {
         utf8::is_utf8(text)
     } else if text.len() <= LONG {
@@ -238,7 +249,7 @@ fn any_text(source: &[u8], at: usize) -> Option<(usize, usize)> {
     } else {
         std::str::from_utf8(text).is_ok()
     };
-    if holds { Some((begin, end)) } else { None }
+    if holds { Some((begin, behind)) } else { None }
 }
 
 /// Tells whether a text between `SHORT` and `LONG` is ASCII, by its two ends, which overlap.
