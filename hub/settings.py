@@ -77,7 +77,9 @@ class ExchangeSettings(_Section):
     kernel_threads: int | None = Field(default=None, ge=1)
     """Threads of kernels; None: as many as there are processors, at most 4."""
     produce_connections: int = Field(default=3, ge=1, le=16)
-    """Connections to each broker that lanes are spread over."""
+    """Connections to each broker that lanes deliver over."""
+    coordination_connections: int = Field(default=16, ge=1, le=64)
+    """Connections to each broker that lanes begin and end their transactions over."""
     lane_queue_chunks: int = 8
     inflight_bytes_max: int = 128 * 1024 * 1024
     """Bytes of one worker that are under way, over all lanes: half for what was fetched, half for what is delivered."""

@@ -27,6 +27,7 @@ SMALL_FRAME_BYTES: Final = 64 * 1024
 """Answers up to this size share one buffer and are copied out of it; a larger one gets a buffer of its own."""
 FRAME_BYTES_MAX: Final = 128 * 1024 * 1024
 """A broker that announces more is not believed: the connection is closed."""
+FAREWELL_S: Final = 0.1
 _SIZE: Final = struct.Struct(">i")
 
 
@@ -52,6 +53,12 @@ class Client(AIOKafkaClient):
         except TimeoutError as error:
             connection.close(reason=CloseReason.CONNECTION_TIMEOUT)  # so that no late answer is taken for the next one's
             raise kafka_errors.RequestTimedOutError from error
+
+    async def close(self) -> None:
+        """Close every connection, and let those end that aiokafka does not wait for: under TLS a farewell takes a moment."""
+        await super().close()
+        if self._ssl_context is not None:
+            await asyncio.sleep(FAREWELL_S)
 
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
         connection = await super()._get_conn(node_id, group=group, no_hint=no_hint)

@@ -122,7 +122,7 @@ class Coordinators:
         self._client = client
         self._nodes: dict[tuple[int, str], int] = {}
 
-    async def send(self, kind: Any, key: str, request: Any, *, deadline: float) -> Any:
+    async def send(self, kind: Any, key: str, request: Any, *, deadline: float, line: Any = ConnectionGroup.COORDINATION) -> Any:
         """Send ``request`` to the coordinator of ``key``; asks anew after a connection error, Lost past the deadline."""
         while True:
             try:
@@ -130,7 +130,7 @@ class Coordinators:
                 if node is None:
                     node = await self._client.coordinator_lookup(kind, key)
                     self._nodes[kind, key] = node
-                return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
+                return await self._client.send(node, request, group=line)
             except kafka_errors.KafkaError as error:
                 self.forget(kind, key)
                 if time.monotonic() > deadline:
@@ -144,6 +144,18 @@ class Coordinators:
         self._nodes.pop((kind, key), None)
 
 
+class Lines(NamedTuple):
+    """The connections to each broker that a transaction uses, by name: those that have the same share one.
+
+    A broker answers the requests of one connection one after the other, and holds TxnOffsetCommit for up to 100 ms while markers
+    of the id's last transaction are being written (``add.partitions.to.txn.retry.backoff.max.ms``): on one connection for all, a
+    worker's lanes would wait for each other's markers.
+    """
+
+    produce: Any = ConnectionGroup.DEFAULT
+    coordinate: Any = ConnectionGroup.COORDINATION
+
+
 class Transaction:
     """One transactional id: begin by ``initialise``, then any number of offset commits, produces and ends."""
 
@@ -155,15 +167,15 @@ class Transaction:
         transactional_id: str,
         group: str,
         timeout_ms: int,
-        line: Any = ConnectionGroup.DEFAULT,
+        lines: Lines = Lines(),  # noqa: B008 - it cannot change
     ) -> None:
-        """Nothing is sent yet. ``line`` names the connection to each broker that batches are produced on."""
+        """Nothing is sent yet."""
         self._client = client
         self._coordinators = coordinators
         self._id = transactional_id
         self._group = group
         self._timeout_ms = timeout_ms
-        self._line = line
+        self._lines = lines
         self._producer_id = -1
         self._epoch = -1
         self._sequences: dict[tuple[str, int], int] = {}
@@ -231,7 +243,7 @@ class Transaction:
         """Send until the answer's code is 0; Fenced or Lost otherwise."""
         pause = 0.002
         while True:
-            answer = await self._coordinators.send(kind, key, request, deadline=deadline)
+            answer = await self._coordinators.send(kind, key, request, deadline=deadline, line=self._lines.coordinate)
             code = answer.error_code
             if code == 0:
                 return answer
@@ -293,7 +305,7 @@ class Transaction:
             topics[topic].append((partition, data))
         request = Produce(transactional_id=self._id, timeout_ms=REQUEST_TIMEOUT_MS, topics=topics)
         try:
-            answer: ProduceAnswer = await self._client.send(node, request, group=self._line)
+            answer: ProduceAnswer = await self._client.send(node, request, group=self._lines.produce)
         except kafka_errors.KafkaError:
             return -1, {item[:2]: NO_LEADER for item in items}
         append_ms = max((row.append_ms for row in answer.rows if row.code == 0), default=-1)

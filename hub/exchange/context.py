@@ -2,6 +2,7 @@
 
 import time
 import uuid
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 import msgspec
 from aiokafka.client import AIOKafkaClient
 
-from hub.broker.transactions import Coordinators, Lost, topic_ids
+from hub.broker.transactions import Coordinators, Lines, Lost, topic_ids
 from hub.exchange.intake import Intake
 from hub.exchange.observer import Observer
 from hub.exchange.pace import Room
@@ -104,6 +105,12 @@ class LaneContext(msgspec.Struct, frozen=True):
     """Threads in which kernels run, so that none holds the event loop."""
     room: Room
     """Bytes of verdicts that are not written yet."""
+
+    def lines(self, partition: TopicPartition) -> Lines:
+        """Return the connections that the lane of ``partition`` uses: lanes are spread over as many as the settings say."""
+        turn = partition.partition + zlib.crc32(partition.topic.encode())
+        settings = self.settings
+        return Lines(("produce", turn % settings.produce_connections), ("coordinate", turn % settings.coordination_connections))
 
     async def topic_id(self, topic: str) -> uuid.UUID | None:
         """Return the id of a topic as the cluster has it now, None where it is gone."""

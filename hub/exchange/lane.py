@@ -64,7 +64,7 @@ class Lane:
             transactional_id=context.names.transactional_id(partition),
             group=context.names.exchange_group,
             timeout_ms=context.settings.transaction_timeout_ms,
-            line=("lanes", partition.partition % context.settings.produce_connections),
+            lines=context.lines(partition),
         )
         self._open = False
         self._membership = (-1, "")
@@ -238,7 +238,7 @@ class Lane:
 
     def _holds(self, decision: Decision, append_ms: int) -> bool:
         """Check before the commit: every term decision holds at the latest append time, and the plan is fresh."""
-        if decision.plan.in_term(append_ms) != decision.plan.in_term(decision.now_ms):
+        if not decision.plan.same_terms(decision.now_ms, append_ms):
             self._context.observer.step_rerun(self.partition, why="term")
             return False
         if self._context.intake.age_s() > self._context.settings.plan_fresh_s:

@@ -85,6 +85,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
         """Tell for each agreement, in order, whether ``now_ms`` lies in its term."""
         return tuple(agreement.terms.in_term(now_ms) for agreement in self.agreements)
 
+    def same_terms(self, one_ms: int, other_ms: int) -> bool:
+        """Tell whether every term is decided alike at both times; asked for each step, and almost always answered by the borders."""
+        low, high = min(one_ms, other_ms), max(one_ms, other_ms)
+        terms = [agreement.terms for agreement in self.agreements]
+        crossed = [one for one in terms if low < one.valid_until_ms <= high or low < (one.valid_from_ms or low) <= high]
+        return all(one.in_term(low) == one.in_term(high) for one in crossed)
+
 
 def compile_plan(
     *,

@@ -4,7 +4,7 @@
 2. A chunk's message carries the last offset that it accounts for; Faust's own offset book is left out for data topics: it
    commits nothing there, drops nothing there and remembers no gaps. Positions are the lanes' (``TxnOffsetCommit``).
 3. When every partition is paused the consumer looks again after 10 ms, where Faust sleeps a flat second.
-4. Lanes hear of revoked and assigned partitions before and after Faust itself does.
+4. Lanes hear of revoked and assigned partitions before and after Faust itself does; Faust does not watch over them besides.
 
 The exchange stands on the app as ``app.exchange`` (see ``hub.exchange.worker``). Private API under exact pins.
 """
@@ -158,6 +158,9 @@ class Consumer(faust_aiokafka.Consumer):
     async def begin(self, partition: TopicPartition, offset: int, topic_id: uuid.UUID) -> None:
         """Hand out chunks of ``partition`` from ``offset`` on, of the topic that has this id."""
         await self._thread.begin(TP(*partition), offset, topic_id)
+
+    async def verify_all_partitions_active(self) -> None:
+        """Verify nothing: Faust looks at each partition every few seconds; a lane that does not move shows in its lag and its state."""
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop the lanes, then what Faust does."""

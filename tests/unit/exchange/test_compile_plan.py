@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kernel_kit import MASTER, NOW, SCOPE, VEHICLE, WRITER, plan_of, terms
 
 from hub.exchange.plan import compile_plan
@@ -74,6 +76,18 @@ def test_terms_are_asked_at_the_moment_given() -> None:
     assert plan.in_term(NOW) == (True, False)
     assert plan.in_term(NOW + 1) == (False, True)
     assert plan.in_term(NOW + 5) == (False, False)
+
+
+@given(
+    now=st.integers(0, 12),
+    later=st.integers(0, 12),
+    spans=st.lists(st.tuples(st.none() | st.integers(0, 10), st.integers(0, 12)), max_size=4),
+)
+def test_whether_terms_agree_at_two_times_is_told_as_the_terms_tell_it(now: int, later: int, spans: list[tuple[int | None, int]]) -> None:
+    """Asked before each commit: also across a border, and across two that undo each other."""
+    planned = [terms(f"a{number}", "plate", valid_from_ms=begin, valid_until_ms=end) for number, (begin, end) in enumerate(spans)]
+    plan = plan_of(*planned)
+    assert plan.same_terms(now, later) == (plan.in_term(now) == plan.in_term(later))
 
 
 def test_pseudonym_keys_are_those_of_consumer_purpose_and_kind() -> None:
