@@ -18,6 +18,8 @@ LOOK_S: Final = 0.02
 QUIET: Final = 2
 """librdkafka tells of critical things alone: the broker is meant to go away."""
 QUEUED_MAX: Final = 100_000
+TRANSACTION_WITHIN_S: Final = 60
+TRANSACTION_TRIES: Final = 3
 NOISE_NUMBER_FROM: Final = 10**9
 """Rows of transactions that are aborted: nobody may ever see one."""
 NOISE_EVERY_S: Final = 1.5
@@ -76,20 +78,17 @@ def framed(here: Stage, dataset: Dataset, number: int) -> bytes:
 
 
 class ProducerLoad:
-    """A department without a connector: one idempotent producer, whose rows go as they are due, or in blocks."""
+    """A department without a connector: one idempotent producer, its rows in turn over the partitions, as they are due or in blocks."""
 
     finished = True
 
-    def __init__(
-        self, here: Stage, *, dataset: Dataset, rows: range, codec: str = "none", block_rows: int = 1, one_partition: bool = False
-    ) -> None:
-        """Send slowly at first: at least ``block_rows`` at once, in turn over the partitions or each block to one of them."""
+    def __init__(self, here: Stage, *, dataset: Dataset, rows: range, codec: str = "none", block_rows: int = 1) -> None:
+        """Send slowly at first: at least ``block_rows`` at once."""
         self._here, self._dataset, self._rows = here, dataset, rows
         self._topic = here.topic(dataset)
-        self._block_rows, self._one_partition = block_rows, one_partition
+        self._block_rows = block_rows
         self._rate = 100.0
         self._due, self._paid_at = 0.0, time.monotonic()
-        self._blocks = 0
         self._acknowledged = 0
         self._failed: list[str] = []
         self.sent = 0
@@ -102,6 +101,7 @@ class ProducerLoad:
                 "linger.ms": 10,
                 "message.timeout.ms": 600_000,
                 "queue.buffering.max.messages": 2 * QUEUED_MAX,
+                **self._more_config(),
             }
         )
 
@@ -136,15 +136,16 @@ class ProducerLoad:
         self._producer.purge()
         self._producer.flush(1)
 
+    def _more_config(self) -> dict[str, Any]:
+        return {}
+
     def _send(self, up_to: int) -> None:
-        number = self._blocks % PARTITIONS
-        self._blocks += 1
+        """Send the rows up to the ``up_to``-th."""
         for at in range(self.sent, up_to):
             value = framed(self._here, self._dataset, self._rows[at])
             while len(self._producer) >= QUEUED_MAX:
                 self._producer.poll(LOOK_S)
-            partition = number if self._one_partition else at % PARTITIONS
-            self._producer.produce(self._topic, value, partition=partition, on_delivery=self._delivered)
+            self._producer.produce(self._topic, value, partition=at % PARTITIONS, on_delivery=self._delivered)
             self.sent = at + 1
         self._producer.poll(0)
 
@@ -153,6 +154,47 @@ class ProducerLoad:
             self._acknowledged += 1
         else:
             self._failed.append(str(error))
+
+
+class TransactionLoad(ProducerLoad):
+    """A department that sends each block in one transaction to one partition, the next to the next: a reader gets all of it at once."""
+
+    def __init__(self, here: Stage, *, dataset: Dataset, rows: range, codec: str, block_rows: int) -> None:
+        """Take the transactional id."""
+        super().__init__(here, dataset=dataset, rows=rows, codec=codec, block_rows=block_rows)
+        self._producer.init_transactions(TRANSACTION_WITHIN_S)
+        self._blocks = 0
+
+    def _more_config(self) -> dict[str, Any]:
+        within_ms = 1000 * TRANSACTION_WITHIN_S
+        return {"transactional.id": "fault-blocks", "transaction.timeout.ms": within_ms, "message.timeout.ms": within_ms}
+
+    def _send(self, up_to: int) -> None:
+        while self.sent < up_to:
+            behind = min(up_to, self.sent + self._block_rows)
+            values = [framed(self._here, self._dataset, self._rows[at]) for at in range(self.sent, behind)]
+            for _ in range(TRANSACTION_TRIES):
+                if self._commit(values):
+                    break
+            else:
+                raise Failure("a block of the load could not be committed")
+            self.sent = behind
+
+    def _commit(self, values: Sequence[bytes]) -> bool:
+        """Send a block in a transaction; False where it was aborted."""
+        try:
+            self._producer.begin_transaction()
+            for value in values:
+                self._producer.produce(self._topic, value, partition=self._blocks % PARTITIONS)
+            self._producer.commit_transaction(TRANSACTION_WITHIN_S)
+        except KafkaException as error:
+            if not error.args[0].txn_requires_abort():
+                raise Failure(f"a block of the load is in doubt: {error.args[0].name()}") from error
+            self._producer.abort_transaction(TRANSACTION_WITHIN_S)
+            return False
+        self._acknowledged += len(values)
+        self._blocks += 1
+        return True
 
 
 class Loads:

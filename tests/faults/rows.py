@@ -21,7 +21,7 @@ PHRASES: Final = (
     "雨天能见度较低，车灯已开启，通过时未见异常情况",
     "车辆在待检区停留约三分钟，核验后放行，无附加说明",
 )
-PHRASES_OF_A_REPORT: Final = 24
+PHRASES_OF_A_REPORT: Final = 40
 COLUMNS: Final = {"number": "序号", "plate": "车牌", "district": "区划", "phone": "电话", "note": "备注"}
 
 
