@@ -19,17 +19,17 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from benchmarks import machine
-from benchmarks.figures import weighted_percentile
+from benchmarks.figures import percentile, weighted_percentile
 from benchmarks.job import PARTITIONS, Terms, dataset
 from benchmarks.records import Batch, Observation, Source, build, make_source
 from benchmarks.town import Failed, Ground, town
 from hub.broker.protocol import Produce
 from hub.broker.transactions import open_client
 
-TICK_S: Final = 0.01
-PATTERN_TICKS: Final = 100
+TICK_S: Final = 0.02
+PATTERN_TICKS: Final = 50
 """So many ticks are built beforehand and sent again and again."""
-WARM_S: Final = 3.0
+WARM_S: Final = 5.0
 MEASURED_S: Final = 12.0
 ARRIVED_WITHIN_S: Final = 30.0
 
@@ -69,7 +69,7 @@ def measure(ground: Ground, agreements: Sequence[Terms], *, records_per_s: float
         with _reader(ground, share) as reader, onlookers:
             used = machine.cpu_s(worker.pid)
             try:
-                sent = asyncio.run(_produce(ground.broker.bootstrap, topic, pattern, seconds=WARM_S + MEASURED_S))
+                sent, acknowledged_ms = asyncio.run(_produce(ground.broker.bootstrap, topic, pattern, seconds=WARM_S + MEASURED_S))
             except KafkaError as error:
                 raise Failed(f"the open-loop producer was not answered: {type(error).__name__}") from error
             used = machine.cpu_s(worker.pid) - used
@@ -83,6 +83,8 @@ def measure(ground: Ground, agreements: Sequence[Terms], *, records_per_s: float
         "p50_ms": round(weighted_percentile(found, 0.5), 1),
         "p99_ms": round(weighted_percentile(found, 0.99), 1),
         "max_ms": round(max(value for value, _ in found), 1),
+        "acknowledged_p50_ms": round(percentile(acknowledged_ms, 0.5), 1),
+        "acknowledged_p99_ms": round(percentile(acknowledged_ms, 0.99), 1),
         "records": sum(count for _, count in found),
         "worker_cores": round(used / (WARM_S + MEASURED_S), 3),
         "other_cores": round(onlookers.other_cores, 2),
@@ -131,15 +133,18 @@ def _rows(source: Source, partition: int, begin: int, count: int) -> list[Observ
     return [base[(begin + place) % len(base)] for place in range(count)]
 
 
-async def _produce(bootstrap: str, topic: str, pattern: Pattern, *, seconds: float) -> list[list[Sent]]:
-    """Send tick after tick by the clock; returns what was sent by partition. Failed where a request is refused."""
+async def _produce(bootstrap: str, topic: str, pattern: Pattern, *, seconds: float) -> tuple[list[list[Sent]], list[float]]:
+    """Send tick after tick by the clock; Failed where a request is refused.
+
+    Returns what was sent by partition, and for each tick after the warm-up how long after it was due the broker had it.
+    """
     client = await open_client(bootstrap, client_id="benchmark-open-loop")
     try:
         client.add_topic(topic)
         await client.force_metadata_update()
         leader = client.cluster.leader_for_partition(KafkaPartition(topic, 0))
         sent: list[list[Sent]] = [[] for _ in range(PARTITIONS)]
-        answers: list[asyncio.Task[Any]] = []
+        answers: list[asyncio.Task[tuple[Any, float]]] = []
         began, began_ms = time.monotonic(), time.time() * 1000
         for tick in range(round(seconds / TICK_S)):
             due_s = tick * TICK_S
@@ -147,16 +152,23 @@ async def _produce(bootstrap: str, topic: str, pattern: Pattern, *, seconds: flo
             batches, granted = pattern.ticks[tick % PATTERN_TICKS], pattern.granted[tick % PATTERN_TICKS]
             topics = {topic: [(partition, batch.data) for partition, batch in enumerate(batches)]}
             request = Produce(transactional_id=None, timeout_ms=5_000, topics=topics)
-            answers.append(asyncio.create_task(client.send(leader, request)))
+            answers.append(asyncio.create_task(_send(client, leader, request, due_at=began + due_s)))
             for partition, count in enumerate(granted):
                 sent[partition].append(Sent(began_ms + due_s * 1000, count))
-        for answer in await asyncio.gather(*answers):
+        found = await asyncio.gather(*answers)
+        for answer, _ in found:
             codes = {row.code for row in answer.rows}
             if codes != {0}:
                 raise Failed(f"the open-loop producer was answered {sorted(codes)}")
-        return sent
+        return sent, [took_ms for _, took_ms in found[round(WARM_S / TICK_S) :]]
     finally:
         await client.close()
+
+
+async def _send(client: Any, leader: Any, request: Any, *, due_at: float) -> tuple[Any, float]:
+    """Return the answer, and how many milliseconds after the tick was due it came."""
+    answer = await client.send(leader, request)
+    return answer, 1000 * (time.monotonic() - due_at)
 
 
 @contextlib.contextmanager

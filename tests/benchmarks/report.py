@@ -283,15 +283,23 @@ def _intervals(report: Report) -> str:
 def _latency(report: Report) -> str:
     if not report.latency:
         return ""
+    columns = ("p50_ms", "p99_ms", "acknowledged_p50_ms", "acknowledged_p99_ms")
     rows = [
-        (f"{row['load']:.0%}", f"{row['records_per_s']:,.0f}", f"{row['p50_ms']:.0f}", f"{row['p99_ms']:.0f}", f"{row['worker_cores']:.2f}")
+        (
+            f"{row['load']:.0%}",
+            f"{row['records_per_s']:,.0f}",
+            *(f"{row.get(name, 0):.0f}" for name in columns),
+            f"{row['worker_cores']:.2f}",
+        )
         for row in report.latency
     ]
     told = (
         "## Latency\n\nFrom the moment a record is due at an open-loop producer to its arrival at a `read_committed` reader, N=5, "
         "uncompressed, default interval; loads are shares of the median throughput above."
     )
-    return told + "\n\n" + table(("load", "records/s", "p50 ms", "p99 ms", "worker cores"), rows, left=0)
+    return (
+        told + "\n\n" + table(("load", "records/s", "p50 ms", "p99 ms", "of that at the broker p50", "p99", "worker cores"), rows, left=0)
+    )
 
 
 def _exactness(report: Report) -> str:
