@@ -5,6 +5,7 @@ reading raises IndexError, ValueError or struct.error and nothing else.
 """
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 NO_TAGS: Final = b"\0"
@@ -33,6 +34,12 @@ def text(value: str | None) -> bytes:
         return NULL
     raw = value.encode()
     return varint(len(raw) + 1) + raw
+
+
+@lru_cache(maxsize=4096)
+def name(value: str) -> bytes:
+    """Return the compact string of a name that is sent again and again: of a topic, a group, a transactional id."""
+    return text(value)
 
 
 def request_header(*, api_key: int, api_version: int, correlation_id: int, client_id: str) -> bytes:

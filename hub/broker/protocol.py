@@ -28,7 +28,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from hub.broker.compact import EMPTY, NO_TAGS, NULL, after_tags, read_length, read_text, text, varint
+from hub.broker.compact import EMPTY, NO_TAGS, NULL, after_tags, name, read_length, read_text, text, varint
 
 Data: TypeAlias = bytes | bytearray | memoryview
 """What is sent without a copy: these, and whatever else has the buffer protocol."""
@@ -90,7 +90,7 @@ class InitProducerId(Request):
 
     def parts(self) -> list[Data]:
         """Return the body."""
-        return [text(self.transactional_id) + struct.pack(">i", self.timeout_ms) + _PRODUCER.pack(-1, -1) + NO_TAGS]
+        return [name(self.transactional_id) + struct.pack(">i", self.timeout_ms) + _PRODUCER.pack(-1, -1) + NO_TAGS]
 
 
 class EndTxn(Request):
@@ -110,7 +110,7 @@ class EndTxn(Request):
     def parts(self) -> list[Data]:
         """Return the body."""
         producer = _PRODUCER.pack(self.producer_id, self.producer_epoch)
-        return [text(self.transactional_id) + producer + (b"\1" if self.committed else b"\0") + NO_TAGS]
+        return [name(self.transactional_id) + producer + (b"\1" if self.committed else b"\0") + NO_TAGS]
 
 
 class OffsetAnswer(NamedTuple):
@@ -165,13 +165,13 @@ class TxnOffsetCommit(Request):
         return [
             b"".join(
                 (
-                    text(self.transactional_id),
-                    text(self.group),
+                    name(self.transactional_id),
+                    name(self.group),
                     struct.pack(">qhi", self.producer_id, self.producer_epoch, self.generation),
-                    text(self.member),
+                    name(self.member),
                     NULL,  # no static instance
                     varint(2),
-                    text(self.topic),
+                    name(self.topic),
                     varint(2),
                     struct.pack(">iqi", self.partition, self.offset, -1),
                     text(self.metadata),
@@ -245,7 +245,7 @@ class Produce(Request):
         out: list[Data] = []
         between = [text(self.transactional_id), struct.pack(">hi", _ALL_REPLICAS, self.timeout_ms), varint(len(self.topics) + 1)]
         for topic, partitions in self.topics.items():
-            between += (text(topic), varint(len(partitions) + 1))
+            between += (name(topic), varint(len(partitions) + 1))
             for partition, data in partitions:
                 between += (struct.pack(">i", partition), varint(len(data) + 1))
                 out += (b"".join(between), data)

@@ -292,4 +292,4 @@ class Lane:
             await asyncio.wait_for(self._stopping.wait(), timeout=seconds)
 
     async def _at(self, place: str) -> None:
-        await afailpoint(place, detail=str(self.partition))
+        await afailpoint(place, detail=self.partition)

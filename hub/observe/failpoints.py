@@ -78,10 +78,10 @@ def failpoint(name: str, *, detail: str = "") -> None:
             time.sleep(LOOK_S)
 
 
-async def afailpoint(name: str, *, detail: str = "") -> None:
+async def afailpoint(name: str, *, detail: object = "") -> None:
     """Stop here if a test asked for it (code on the event loop)."""
     if name in _ARMED:
-        wait, marks = _due(name, detail)
+        wait, marks = _due(name, str(detail))
         await asyncio.sleep(wait)
         while any(mark.exists() for mark in marks):  # noqa: ASYNC110 - another process removes it
             await asyncio.sleep(LOOK_S)

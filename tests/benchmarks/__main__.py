@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--nice", type=int, default=0, help="nice value of what is measured, as -15, on a machine that others use too (needs root)"
     )
+    parser.add_argument("--disk", action="store_true", help="keep the broker's log on disk (default: in memory, where there is room)")
     parser.add_argument("--no-latency", action="store_true", help="leave the latency runs out")
     parser.add_argument("--only", action="append", default=[], help="of `full`: only this part; may be given again")
     parser.add_argument("--out", type=Path, default=Path("build"), help="folder of the results (default: build)")

@@ -11,7 +11,7 @@ from tls import authority, listener, signed
 
 from benchmarks import machine, ours
 from benchmarks import quiet as quiet_lanes
-from benchmarks.contest import Contest, Story, capped
+from benchmarks.contest import WARM_RUNS, Contest, Story, capped
 from benchmarks.figures import Run, summarise
 from benchmarks.job import PROVIDER, narrow_schema, terms, wide_schema
 from benchmarks.records import BASE, JOB_SHAPE, Shape
@@ -68,6 +68,13 @@ class Part:
         self.here.clear()
         self.here.admin.delete_topics([made.name])
 
+    def warm(self) -> None:
+        """Let the broker compile what it will run, as ``Contest.warm`` does."""
+        with self.topic("warm", LARGE) as topic:
+            for number in range(WARM_RUNS):
+                self.say(f"warming the broker, {number + 1} of {WARM_RUNS}")
+                ours.run(self.here, topic, terms(MAIN_N), round_number=number)
+
     def each_round(self, what: str) -> Iterator[int]:
         """Yield the numbers of the rounds, telling of each."""
         for number in range(self.rounds):
@@ -85,8 +92,9 @@ def full(asked: argparse.Namespace, say: Story) -> Report:
     certificates = folder.with_name(f"{FOLDER}-certificates")
     certificates.mkdir(parents=True, exist_ok=True)
     guarded, properties = _guarded(certificates)
-    with ground(folder, cores=machine.cores(), more=properties) as here:
+    with ground(folder, cores=machine.cores(), on_disk=asked.disk, more=properties) as here:
         part = Part(here, say=say, rounds=asked.rounds or ROUNDS, guarded=guarded, most=asked.records or LONG)
+        part.warm()
         for name in wanted:
             say(f"part `{name}`")
             PARTS[name](part)

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,10 @@ from hub.broker import leash
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 SAMPLE_EVERY_S: Final = 0.005
 END_WITHIN_S: Final = 30.0
+MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+MEMORY_LOG_BYTES: Final = 8 << 30
+"""Ten million records with what is delivered of them, and what a broker deletes a minute late."""
+MEMORY_BESIDE_BYTES: Final = 4 << 30
 _CPUCLOCK_SCHED: Final = 2
 _SHA_FLAGS: Final = ("sha_ni", "sha2")
 
@@ -257,6 +262,17 @@ class Onlookers:
             with contextlib.suppress(OSError):
                 for task in Path(f"/proc/{pid}/task").iterdir():
                     os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
+
+
+def memory_folder() -> Path | None:
+    """Return a folder in memory with room for a broker's log, None where there is none."""
+    try:
+        there = MEMORY_FOLDER.is_mount() and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_LOG_BYTES
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+    return MEMORY_FOLDER if there and available >= MEMORY_LOG_BYTES + MEMORY_BESIDE_BYTES else None
 
 
 def processor() -> dict[str, object]:

@@ -31,9 +31,10 @@ def quick(asked: argparse.Namespace, say: Story) -> Report:
     """Ours and the Go loop at N=5, uncompressed, and ours with lz4: two minutes."""
     records = asked.records or QUICK
     entries = [Entry(OURS, MAIN_N, records), Entry(GO.name, MAIN_N, records), Entry(OURS, MAIN_N, records, "lz4")]
-    with ground(asked.out / FOLDER, cores=machine.cores()) as here:
+    with ground(asked.out / FOLDER, cores=machine.cores(), on_disk=asked.disk) as here:
         contest = Contest(here, say=say, work=asked.out)
         contest.prepare(entries)
+        contest.warm()
         rounds = contest.rounds(entries, rounds=asked.rounds or 2, within_s=asked.minutes * 60)
         return Report(
             title="cityhub, quick benchmark",
@@ -48,9 +49,10 @@ def quick(asked: argparse.Namespace, say: Story) -> Report:
 def standard(asked: argparse.Namespace, say: Story) -> Report:
     """Run the whole table."""
     entries = standard_entries(asked.records or LARGE)
-    with ground(asked.out / FOLDER, cores=machine.cores()) as here:
+    with ground(asked.out / FOLDER, cores=machine.cores(), on_disk=asked.disk) as here:
         contest = Contest(here, say=say, work=asked.out)
         contest.prepare(entries)
+        contest.warm()
         drawn_line = draw_one(here, contest, seed=asked.seed, say=say, records=asked.records or LARGE)
         say("kernel, stage by stage")
         found_stages = stages.measure(here, contest.topic(capped(asked.records or LARGE), "none"), terms(MAIN_N))
@@ -122,7 +124,8 @@ def conditions(here: Ground, contest: Contest) -> dict[str, Any]:
         "placement": pinned,
         "sha_instructions": "yes" if found["sha_instructions"] else "no",
         "kernel": kernel.name(),
-        "broker": f"Kafka {jars[0].stem.rpartition('-')[2]}, embedded, one node" if jars else "Kafka",
+        "broker": f"Kafka {jars[0].stem.rpartition('-')[2]}, embedded, one node, warm" if jars else "Kafka",
+        "broker_log": here.log_is,
         "settings": "default",
         **({"nice": machine.Onlookers.precedence} if machine.Onlookers.precedence else {}),
         "python": found["python"],

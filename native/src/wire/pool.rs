@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Bytes that wait in the pool at most.
 const WAITING_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// A buffer so many times as large as needed is used before a fresh one is made.
+const LARGER_MAX: usize = 2;
 const SMALLEST: usize = 16 * 1024;
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { shelves: BTreeMap::new(), waiting_bytes: 0 });
@@ -42,10 +44,8 @@ impl PooledBuffer {
         let size = shelf_of(room);
         let waiting = {
             let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = pool.shelves.get_mut(&size).and_then(Vec::pop);
-            if found.is_some() {
-                pool.waiting_bytes -= size;
-            }
+            let found = pool.shelves.range_mut(size..=size * LARGER_MAX).find_map(|(_, shelf)| shelf.pop());
+            pool.waiting_bytes -= found.as_ref().map_or(0, |bytes| bytes.len());
             found
         };
         PooledBuffer { bytes: waiting.unwrap_or_else(|| vec![0; size].into_boxed_slice()), len: 0 }
@@ -98,7 +98,7 @@ pub fn pooled_bytes() -> usize {
     POOL.lock().unwrap_or_else(PoisonError::into_inner).waiting_bytes
 }
 
-/// Sizes rise in quarters of a power of two, so that at most a fifth of a buffer is idle.
+/// Sizes rise in quarters of a power of two, so that at most a fifth of a fresh buffer is idle.
 fn shelf_of(room: usize) -> usize {
     let room = room.max(SMALLEST);
     let quarter = (room.next_power_of_two() / 8).max(1);
