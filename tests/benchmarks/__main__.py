@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the content of bench.json instead of the table")
     parser.add_argument("--rounds", type=int, help="rounds of every line (default: quick 2, standard 3, full 2)")
-    parser.add_argument("--records", type=int, help="records of the large topics (default: quick 400,000, else 2,000,000)")
+    parser.add_argument("--records", type=int, help="records of the large topics (default: quick 400,000, else 4,000,000)")
     parser.add_argument("--minutes", type=float, default=24.0, help="begin no further round that would end later (default: 24)")
     parser.add_argument("--seed", type=int, help="seed of the drawn plan (default: by the day)")
     parser.add_argument(
