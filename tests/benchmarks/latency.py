@@ -5,10 +5,14 @@ that at which it was due, so that a hub which falls behind shows it. A tick is o
 request. The reader is a process of its own; it notes when how many records of each partition had arrived. Order within a
 partition is kept and every record's fate is known, so the n-th arrival is the n-th record that is granted: no clock has to travel in
 the records. A count that is off at the end is a failure.
+
+Loads are shares of the live maximum: what crosses in steady state while a producer writes as fast as the broker answers it, and the
+reader reads. It is less than the throughput on a topic that is loaded, since the same broker takes every record in as well.
 """
 
 import asyncio
 import contextlib
+import itertools
 import json
 import sys
 import time
@@ -18,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition as KafkaPartition
 
-from benchmarks import machine
+from benchmarks import machine, usage
 from benchmarks.figures import percentile, weighted_percentile
 from benchmarks.job import PARTITIONS, Terms, dataset
 from benchmarks.records import Batch, Observation, Source, build, make_source
@@ -32,6 +36,11 @@ PATTERN_TICKS: Final = 50
 WARM_S: Final = 5.0
 MEASURED_S: Final = 12.0
 ARRIVED_WITHIN_S: Final = 30.0
+
+
+MAXIMUM_PACE: Final = 400_000
+"""Records a second by which the ticks of the closed loop are cut; how fast they go is the broker's to say."""
+IN_FLIGHT_TICKS: Final = 4
 
 
 class Sent(NamedTuple):
@@ -53,6 +62,30 @@ class Pattern(NamedTuple):
 
     ticks: Sequence[Sequence[Batch]]
     granted: Sequence[Sequence[int]]
+
+
+def maximum(ground: Ground, agreements: Sequence[Terms]) -> float:
+    """Return the records a second that cross in steady state with a producer and a reader at work; Failed where nothing does."""
+    name = dataset("none", size="-live-maximum")
+    with town(ground, name="live maximum") as here:
+        topic, schema_id = here.publish(name)
+        here.sign([who.file(name) for who in agreements])
+        pattern = _pattern(schema_id, agreements[0], records_per_s=MAXIMUM_PACE)
+        worker = here.start_worker()
+        here.wait_lanes(PARTITIONS)
+        with _reader(ground, here.names.share(consumer=agreements[0].consumer, agreement=agreements[0].id)):
+            try:
+                asyncio.run(_produce_all(ground.broker.bootstrap, topic, pattern, seconds=WARM_S + MEASURED_S))
+            except KafkaError as error:
+                raise Failed(f"the closed-loop producer was not answered: {type(error).__name__}") from error
+            ended_ms = time.time() * 1000
+        machine.end(worker)
+        steps = usage.read_usage(ground.broker.bootstrap, here.names.usage)
+    ground.admin.delete_topics([topic])
+    crossed = sum(one.step.records for one in steps if ended_ms - MEASURED_S * 1000 < one.append_ms <= ended_ms)
+    if not crossed:
+        raise Failed("nothing crossed while the closed-loop producer wrote")
+    return crossed / MEASURED_S
 
 
 def measure(ground: Ground, agreements: Sequence[Terms], *, records_per_s: float, load: float) -> dict[str, Any]:
@@ -161,6 +194,29 @@ async def _produce(bootstrap: str, topic: str, pattern: Pattern, *, seconds: flo
             if codes != {0}:
                 raise Failed(f"the open-loop producer was answered {sorted(codes)}")
         return sent, [took_ms for _, took_ms in found[round(WARM_S / TICK_S) :]]
+    finally:
+        await client.close()
+
+
+async def _produce_all(bootstrap: str, topic: str, pattern: Pattern, *, seconds: float) -> None:
+    """Send tick after tick as the broker answers; Failed where a request is refused."""
+    client = await open_client(bootstrap, client_id="benchmark-closed-loop")
+    try:
+        client.add_topic(topic)
+        await client.force_metadata_update()
+        leader = client.cluster.leader_for_partition(KafkaPartition(topic, 0))
+        until = time.monotonic() + seconds
+        ticks = itertools.cycle(pattern.ticks)
+
+        async def one_after_the_other() -> None:
+            while time.monotonic() < until:
+                topics = {topic: [(partition, batch.data) for partition, batch in enumerate(next(ticks))]}
+                answer = await client.send(leader, Produce(transactional_id=None, timeout_ms=5_000, topics=topics))
+                codes = {row.code for row in answer.rows}
+                if codes != {0}:
+                    raise Failed(f"the closed-loop producer was answered {sorted(codes)}")
+
+        await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT_TICKS)))
     finally:
         await client.close()
 

@@ -295,7 +295,8 @@ def _latency(report: Report) -> str:
     ]
     told = (
         "## Latency\n\nFrom the moment a record is due at an open-loop producer to its arrival at a `read_committed` reader, N=5, "
-        "uncompressed, default interval; loads are shares of the median throughput above."
+        "uncompressed, default interval; loads are shares of the live maximum: what crosses in steady state while a producer writes as "
+        "fast as it is answered."
     )
     return (
         told + "\n\n" + table(("load", "records/s", "p50 ms", "p99 ms", "of that at the broker p50", "p99", "worker cores"), rows, left=0)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from benchmarks import drawn, latency, machine, ours, stages
 from benchmarks.contest import Contest, Entry, Story, capped
-from benchmarks.figures import OURS, Line, summarise
+from benchmarks.figures import OURS, Line
 from benchmarks.job import terms
 from benchmarks.peer_runs import AIOKAFKA, CONFLUENT, FAUST, GO
 from benchmarks.report import MAIN_N, Report
@@ -58,7 +58,7 @@ def standard(asked: argparse.Namespace, say: Story) -> Report:
         drawn_line = draw_one(here, contest, seed=asked.seed, say=say, records=asked.records or LARGE)
         say("kernel, stage by stage")
         found_stages = stages.measure(here, contest.topic(capped(asked.records or LARGE), "none"), terms(MAIN_N))
-        reserve_s = 0 if asked.no_latency else len(LOADS) * (latency.WARM_S + latency.MEASURED_S + 15)
+        reserve_s = 0 if asked.no_latency else (len(LOADS) + 1) * (latency.WARM_S + latency.MEASURED_S + 15)
         rounds = contest.rounds(entries, rounds=asked.rounds or 3, within_s=asked.minutes * 60 - reserve_s)
         rows = [] if asked.no_latency else latencies(here, contest, say=say)
         return Report(
@@ -95,10 +95,15 @@ def draw_one(here: Ground, contest: Contest, *, seed: int | None, say: Story, re
 
 
 def latencies(here: Ground, contest: Contest, *, say: Story) -> list[Mapping[str, Any]]:
-    """Return latency at shares of the median throughput of the main line."""
-    main = summarise(contest.runs)[Line(OURS, MAIN_N, "none", exact=True)]
-    most = main.of(lambda run: run.records_per_s).median
-    rows = []
+    """Return latency at shares of the live maximum."""
+    say("the live maximum, for latency")
+    rows: list[Mapping[str, Any]] = []
+    try:
+        most = latency.maximum(here, terms(MAIN_N))
+    except Failed as failure:
+        say(f"no number: {failure}")
+        contest.failures[Line(OURS, MAIN_N, variant="live maximum")] = str(failure).partition("\n")[0]
+        return rows
     for load in LOADS:
         say(f"latency at {load:.0%} of {most:,.0f} records/s")
         try:
