@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 
+from hub.broker import leash
 from hub.broker.admin import Admin
 from hub.broker.embedded import EmbeddedBroker
 from hub.model.names import Names, TopicPartition
@@ -67,9 +68,9 @@ class City:
     def start(self, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
         """Start a process of the hub."""
         with (self.folder / f"process-{len(self._processes)}.log").open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, *command], env={**self.environment, **environment}, stdout=out, stderr=out, cwd=self.folder
-            )
+            # on a leash: it ends with this program, however that ends
+            leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), sys.executable, *command]
+            process = subprocess.Popen(leashed, env={**self.environment, **environment}, stdout=out, stderr=out, cwd=self.folder)
         self._processes.append(process)
         return process
 

@@ -1,9 +1,9 @@
 """`make revocation`: suspensions under full load are answered fast, and nothing is delivered behind an answer.
 
-100 rounds: suspend one of three agreements, wait, resume. A flood keeps every lane of two workers busy from the first round to the
+100 rounds: suspend one of twelve agreements, wait, resume. A flood keeps every lane of two workers busy from the first round to the
 last: the run fails if a lane ever had nothing before it. In ten rounds a worker is stopped (SIGSTOP) before the call and goes on
 (SIGCONT) after the answer. A foreign client then reads the share topics: between the answered end offset and the resumption nothing
-may stand, nothing delivered before the answer may come from a source offset at or behind the answered one, and the other agreements
+may stand, nothing delivered before the answer may come from a source offset at or behind the answered one, and two other agreements
 have everything, once and in order. The last line is JSON. Exit 5 when something was delivered behind an answer, or not as it should
 be, 1 when the rounds were not what they should be.
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from city import PARTITIONS, City, city
+from crew import interrupt_on_sigterm
 from shares import Found, Window, read_shares
 from watch import Watch
 
@@ -31,6 +32,8 @@ from hub.model.names import TopicPartition
 WATCHED: Final = "watched"
 WATCHED_FIELDS: Final = "[flight, origin]"
 OTHERS: Final = {"other-one": "[flight, {name: tailnum, pseudonym: {}}, origin]", "other-two": "[flight, {name: tailnum, mask: {}}, dest]"}
+LOADING: Final = {f"load-{number}": "[flight, carrier, {name: tailnum, pseudonym: {}}, origin, dest, distance]" for number in range(9)}
+"""Agreements that are there to be worked for: with them a lane is busy with fewer records, of which each has to be read back."""
 AHEAD: Final = {"native": 1_000_000, "reference": 65_536}
 """Records that lie before each lane when the workers start, and are kept before it."""
 WARM_S: Final = 3.0
@@ -72,6 +75,7 @@ def main() -> int:
     parser.add_argument("--kernel", choices=("native", "reference"), default="", help="the workers' kernel (default: theirs to choose)")
     parser.add_argument("--control", choices=("no-fence", "early-answer"))
     arguments = parser.parse_args()
+    interrupt_on_sigterm()
     serve = (str(BROKEN_SERVE), arguments.control) if arguments.control else ("-m", "hub.cli", "serve", "--init")
     with city(serve=serve, kernel=arguments.kernel) as built:
         kernel = built.kernel()
@@ -95,7 +99,7 @@ def main() -> int:
 def play(built: City, arguments: argparse.Namespace, *, ahead: int) -> tuple[list[Answer], Loaded]:
     """Run every round under load; returns when the lanes have decided all of it."""
     built.sign(WATCHED, fields=WATCHED_FIELDS)
-    for agreement, fields in OTHERS.items():
+    for agreement, fields in {**OTHERS, **LOADING}.items():
         built.sign(agreement, fields=fields)
     group = built.names.exchange_group
     topic = built.lanes[0].topic
