@@ -163,7 +163,6 @@ class TinyFlow:
         """Begin nowhere."""
         self.sought: list[int] = []
         self.topic_id: uuid.UUID | None = None
-        self.left: list[TopicPartition] = []
         self.member = (1, "member")
         self.at_hand: dict[int, Callable[[], None]] = {}
         """What comes by itself once an offset is sought."""

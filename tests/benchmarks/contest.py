@@ -88,7 +88,7 @@ class Contest:
             self._topics[records, codec] = ours.make_topic(self._ground, name, records, codec=codec, like=like)
         return self._topics[records, codec]
 
-    def warm(self) -> None:
+    def warm(self, runs: int = WARM_RUNS) -> None:
         """Let the broker compile what it will run before anything counts: ours and the Go loop in turn, on a plain topic.
 
         A young broker spends half of its core on its compiler, and holds up whoever comes first.
@@ -97,9 +97,9 @@ class Contest:
         records = next((records for records in plain if records >= WARM_RECORDS), plain[-1])
         entries = [*(Entry(OURS, n, records) for n in WARM_N), Entry(peer_runs.GO.name, WARM_N[-1], records)]
         counted, failed = list(self.runs), dict(self.failures)
-        for number in range(WARM_RUNS):
+        for number in range(runs):
             for entry in filter(self._can_run, entries):
-                self._say(f"warming the broker, {number + 1} of {WARM_RUNS}, not counted: {entry}")
+                self._say(f"warming the broker, {number + 1} of {runs}, not counted: {entry}")
                 self._run(entry, number)
         self.runs, self.failures = counted, failed
 

@@ -11,7 +11,7 @@ from tls import authority, listener, signed
 
 from benchmarks import machine, ours
 from benchmarks import quiet as quiet_lanes
-from benchmarks.contest import WARM_RUNS, Contest, Story, capped
+from benchmarks.contest import WARM_RECORDS, WARM_RUNS, Contest, Story, capped
 from benchmarks.figures import Run, summarise
 from benchmarks.job import PROVIDER, narrow_schema, terms, wide_schema
 from benchmarks.records import BASE, JOB_SHAPE, Shape
@@ -70,7 +70,7 @@ class Part:
 
     def warm(self) -> None:
         """Let the broker compile what it will run, as ``Contest.warm`` does."""
-        with self.topic("warm", LARGE) as topic:
+        with self.topic("warm", WARM_RECORDS) as topic:
             for number in range(WARM_RUNS):
                 self.say(f"warming the broker, {number + 1} of {WARM_RUNS}")
                 ours.run(self.here, topic, terms(MAIN_N), round_number=number)

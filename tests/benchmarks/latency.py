@@ -16,7 +16,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import KafkaError
@@ -171,11 +171,7 @@ async def _produce(bootstrap: str, topic: str, pattern: Pattern, *, seconds: flo
 
     Returns what was sent by partition, and for each tick after the warm-up how long after it was due the broker had it.
     """
-    client = await open_client(bootstrap, client_id="benchmark-open-loop")
-    try:
-        client.add_topic(topic)
-        await client.force_metadata_update()
-        leader = client.cluster.leader_for_partition(KafkaPartition(topic, 0))
+    async with _producer(bootstrap, topic) as (client, leader):
         sent: list[list[Sent]] = [[] for _ in range(PARTITIONS)]
         answers: list[asyncio.Task[tuple[Any, float]]] = []
         began, began_ms = time.monotonic(), time.time() * 1000
@@ -190,35 +186,41 @@ async def _produce(bootstrap: str, topic: str, pattern: Pattern, *, seconds: flo
                 sent[partition].append(Sent(began_ms + due_s * 1000, count))
         found = await asyncio.gather(*answers)
         for answer, _ in found:
-            codes = {row.code for row in answer.rows}
-            if codes != {0}:
-                raise Failed(f"the open-loop producer was answered {sorted(codes)}")
+            _accepted(answer)
         return sent, [took_ms for _, took_ms in found[round(WARM_S / TICK_S) :]]
-    finally:
-        await client.close()
 
 
 async def _produce_all(bootstrap: str, topic: str, pattern: Pattern, *, seconds: float) -> None:
     """Send tick after tick as the broker answers; Failed where a request is refused."""
-    client = await open_client(bootstrap, client_id="benchmark-closed-loop")
-    try:
-        client.add_topic(topic)
-        await client.force_metadata_update()
-        leader = client.cluster.leader_for_partition(KafkaPartition(topic, 0))
+    async with _producer(bootstrap, topic) as (client, leader):
         until = time.monotonic() + seconds
         ticks = itertools.cycle(pattern.ticks)
 
         async def one_after_the_other() -> None:
             while time.monotonic() < until:
                 topics = {topic: [(partition, batch.data) for partition, batch in enumerate(next(ticks))]}
-                answer = await client.send(leader, Produce(transactional_id=None, timeout_ms=5_000, topics=topics))
-                codes = {row.code for row in answer.rows}
-                if codes != {0}:
-                    raise Failed(f"the closed-loop producer was answered {sorted(codes)}")
+                _accepted(await client.send(leader, Produce(transactional_id=None, timeout_ms=5_000, topics=topics)))
 
         await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT_TICKS)))
+
+
+@contextlib.asynccontextmanager
+async def _producer(bootstrap: str, topic: str) -> AsyncIterator[tuple[Any, Any]]:
+    """Give a client and the node that leads the topic."""
+    client = await open_client(bootstrap, client_id="benchmark-producer")
+    try:
+        client.add_topic(topic)
+        await client.force_metadata_update()
+        yield client, client.cluster.leader_for_partition(KafkaPartition(topic, 0))
     finally:
         await client.close()
+
+
+def _accepted(answer: Any) -> None:
+    """Fail where a request of the producer was refused."""
+    codes = {row.code for row in answer.rows}
+    if codes != {0}:
+        raise Failed(f"the producer was answered {sorted(codes)}")
 
 
 async def _send(client: Any, leader: Any, request: Any, *, due_at: float) -> tuple[Any, float]:

@@ -36,7 +36,7 @@ def quick(asked: argparse.Namespace, say: Story) -> Report:
     with ground(asked.out / FOLDER, cores=machine.cores(), on_disk=asked.disk) as here:
         contest = Contest(here, say=say, work=asked.out)
         contest.prepare(entries)
-        contest.warm()
+        contest.warm(runs=1)
         rounds = contest.rounds(entries, rounds=asked.rounds or 2, within_s=asked.minutes * 60)
         return Report(
             title="cityhub, quick benchmark",

@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn a_larger_buffer_is_used_before_a_fresh_one_is_made_but_none_much_larger() {
+        let large = PooledBuffer::new(11_000_001);
+        let at = large.as_ptr();
+        drop(large);
+        let (far, near) = (PooledBuffer::new(3_000_001), PooledBuffer::new(6_000_001));
+        assert_ne!(far.as_ptr(), at);
+        assert_eq!((near.as_ptr(), near.len()), (at, 6_000_001));
+    }
+
+    #[test]
     fn memory_that_is_given_back_is_used_again() {
         let mut one = PooledBuffer::new(7_000_001);
         one[7_000_000] = 42;
