@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "kind",
         choices=KINDS,
-        help="quick: two minutes, ours and the Go loop at N=5; standard: the whole table, at most 25 minutes; full: sizes, workers, TLS, "
+        help="quick: two minutes, ours and the Go loop at N=5, on a broker that is hardly warm; "
+        "standard: the whole table, at most 25 minutes; full: sizes, workers, TLS, "
         "quiet datasets, ten million records",
     )
     parser.add_argument("--json", action="store_true", help="print the content of bench.json instead of the table")
