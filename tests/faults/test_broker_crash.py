@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from foreign import Kafka
+from kafka.errors import KafkaError
 
 from hub.broker import aftermath
 from hub.broker.admin import Admin
@@ -27,6 +28,9 @@ from hub.model.names import TopicPartition
 pytestmark = pytest.mark.broker
 LANES = 12
 KILLS = 2
+MOVED_OFFSETS = 20
+"""Between two kills, on each lane: a record and a marker for each transaction."""
+MOVED_WITHIN_S = 60.0
 SOURCE, OUTPUT, GROUP = "source", "output", "group"
 
 
@@ -69,6 +73,22 @@ def _lanes(bootstrap: str) -> Iterator[None]:
         thread.join(timeout=60)
 
 
+def _wait_until_lanes_moved(bootstrap: str) -> None:
+    """Return once every lane has written a good deal, however slow the machine is."""
+    deadline = time.monotonic() + MOVED_WITHIN_S
+    lanes = [TopicPartition(OUTPUT, number) for number in range(LANES)]
+    before: dict[TopicPartition, int] = {}
+    with Admin(bootstrap) as admin:
+        while True:
+            with contextlib.suppress(HubError, KafkaError):  # a broker that has only just started leads nothing yet
+                ends = admin.end_offsets(lanes)
+                before = before or ends
+                if all(ends[lane] - before[lane] >= MOVED_OFFSETS for lane in lanes):
+                    return
+            assert time.monotonic() < deadline, "the lanes do not move"
+            time.sleep(0.05)
+
+
 def test_a_transaction_that_commits_while_the_broker_is_killed_keeps_its_offset(tmp_path: Path) -> None:
     """A lane would deliver and meter a step twice where its offset is lost, and its records are not."""
     with EmbeddedBroker(folder=tmp_path / "broker", heap_mb=384) as broker:
@@ -76,10 +96,10 @@ def test_a_transaction_that_commits_while_the_broker_is_killed_keeps_its_offset(
             admin.create_topics([TopicSpec(name=name, partitions=LANES, config={}, replication=1) for name in (SOURCE, OUTPUT)])
         with _lanes(broker.bootstrap):
             for _ in range(KILLS):
-                time.sleep(2)
+                _wait_until_lanes_moved(broker.bootstrap)
                 broker.kill()
                 broker.start()
-            time.sleep(2)
+            _wait_until_lanes_moved(broker.bootstrap)
         with Kafka(broker.bootstrap) as kafka:
             delivered: dict[int, Counter[int]] = {number: Counter() for number in kafka.ends(OUTPUT)}
             for number, record in kafka.stream(OUTPUT):

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from value_cases import KINDS, conditions, grants, schema_of_value, values_of
 
-from hub.exchange.native import values as specs
 from hub.exchange.reference.authorise import compile_rule
 from hub.exchange.reference.decode import Rejected, compile_reader
 from hub.exchange.reference.forms import compile_leaf
@@ -23,6 +22,7 @@ from hub.model.granted import Leaf
 from hub.model.pseudonym import InvalidIdentifier, derive_key, normal_form, pseudonym
 
 native = pytest.importorskip("hub.exchange._native", reason="the native kernel is not built").values
+specs = pytest.importorskip("hub.exchange.native.values", reason="the native kernel is not built")
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "pseudonyms.json").read_text(encoding="utf-8"))
 IDENTIFIERS = ("resident-id", "phone", "plate", "credit-code", "name", "other")
