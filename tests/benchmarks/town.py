@@ -254,6 +254,19 @@ def ground(folder: Path, *, cores: machine.Cores, on_disk: bool = False, more: M
 
 
 @contextlib.contextmanager
+def unpinned(on: Ground) -> Iterator[Ground]:
+    """Give the same broker inside the block with all cores for everyone: there are no further ones to give to more processes."""
+    everywhere = frozenset().union(on.cores.contender, on.cores.broker)
+    shared = Ground(folder=on.folder, broker=on.broker, cores=machine.Cores(everywhere, everywhere), log=on.log_is)
+    machine.pin(on.broker_pid, everywhere)
+    try:
+        yield shared
+    finally:
+        machine.pin(on.broker_pid, on.cores.broker)
+        shared.close()
+
+
+@contextlib.contextmanager
 def town(on: Ground, *, name: str, settings: Mapping[str, str] | None = None) -> Iterator[Town]:
     """Run a fresh hub inside the block."""
     built = Town(on, name=name, settings=settings)

@@ -6,8 +6,11 @@ aiokafka's fetcher keeps its loop, its positions and its resets; what is asked, 
   names. A topic deleted and created again under the same name is answered by ``UNKNOWN_TOPIC_ID``: not one of its records comes
   (aiokafka asks by name, and would go on at the same offset in other records). Then, and where the log does not hold the offset,
   the lane is told and decides; nothing is reset behind its back.
-* While answers are small (quiet lanes) the next request waits until all of the last answer is taken, so that few requests cover
-  many partitions; while they are large it goes out at once with the partitions whose records are taken.
+* While answers are large the next request goes out at once, with the partitions whose records are taken, and the broker lets it
+  wait for enough bytes; while they are small it waits here until all of the last answer is taken, so that few requests cover many
+  partitions. While next to nothing comes, the broker is asked by the clock and answers at once: a request that waits there for
+  hundreds of partitions is looked through again at every record that is written to one of them.
+* Request and answer name what has changed since the last one (``FetchSession``), and not every partition that is quiet.
 * Topics of other agents are ordinary: records of aiokafka's, ids by metadata.
 
 Private API under exact pins: see ``tests/contract``.
@@ -15,18 +18,17 @@ Private API under exact pins: see ``tests/contract``.
 
 import asyncio
 import contextlib
-import itertools
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import errors as kafka_errors
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 
-from hub.broker.fetching import INCONSISTENT_TOPIC_ID, UNKNOWN_TOPIC_ID, FetchAnswer, Fetched, FetchRequest
+from hub.broker.fetching import INCONSISTENT_TOPIC_ID, UNKNOWN_TOPIC_ID, FetchAnswer, Fetched, FetchRequest, FetchSession, Place
 from hub.broker.transactions import Lost, topic_ids
 from hub.exchange.transport.chunks import read_chunk
 from hub.exchange.transport.reception import Reception
@@ -38,10 +40,11 @@ STALE_METADATA: Final = frozenset({3, 5, 6, 9, 74, 75, 76})
 OFFSET_OUT_OF_RANGE: Final = 1
 TAKEN_WITHIN_S: Final = 0.1
 """While answers are small, a request waits so long at most for what is not taken yet."""
+QUIET_SHARE: Final = 8
+"""Next to nothing comes where an answer has less than this part of ``fetch_min_bytes``."""
 LEARN_AGAIN_S: Final = 1.0
 
 log = structlog.get_logger()
-_TURN: Final = itertools.count()
 
 
 class Gate(Protocol):
@@ -87,6 +90,21 @@ class OneChunk:
         return ChunkRecord(chunk)
 
 
+class Turn:
+    """What one node was asked last, when, and how much came."""
+
+    __slots__ = ("answered_at", "asked", "asked_at", "bytes", "session")
+
+    def __init__(self) -> None:
+        """Nothing was asked yet."""
+        self.session = FetchSession()
+        self.asked: Mapping[Place, tuple[Any, int]] = {}
+        """Which partition and offset a row of the answer is about."""
+        self.asked_at = 0.0
+        self.answered_at = 0.0
+        self.bytes = 0
+
+
 class ChunkFetcher(aiokafka_fetcher.Fetcher):
     """The class is given to the fetcher that aiokafka has made, before it has anything to fetch."""
 
@@ -96,8 +114,7 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         self._reception = reception
         self._ids: dict[Any, uuid.UUID] = {}
         self._learning: asyncio.Task[None] | None = None
-        self._answer_bytes = 0
-        self._answered_at = 0.0
+        self._turns: dict[int, Turn] = defaultdict(Turn)
         reception.freed = self._freed
 
     def begin(self, tp: Any, offset: int, topic_id: uuid.UUID) -> None:
@@ -118,6 +135,11 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
 
     def _get_actions_per_node(self, assignment: Any) -> tuple[Any, ...]:
         """Return requests by node, partitions to be reset by node, a time-out, whether metadata is stale, and nothing paused."""
+        now = time.monotonic()
+        rests = {node: self._rest(turn, now) for node, turn in self._turns.items() if node not in self._in_flight}
+        pause = min(rests.values(), default=0.0) if self._reception.room() else float(self._fetcher_timeout)
+        if pause:  # whatever ends it wakes the loop
+            return [], {}, pause, False, []
         asked: dict[int, list[tuple[Any, int]]] = defaultdict(list)
         resets: dict[int, list[Any]] = defaultdict(list)
         unknown, stale, ids = set(), False, self._ids
@@ -141,57 +163,66 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
                 asked[node].append((tp, state.position))
         if unknown and self._learning is None:
             self._learning = asyncio.ensure_future(self._learn(frozenset(unknown)))
-        rest = self._rest()
-        requests = [(node, self._request(rows)) for node, rows in asked.items() if node not in resets] if rest == 0 else []
-        return requests, resets, rest or self._fetcher_timeout, stale, []
+        due = {node: rows for node, rows in asked.items() if node not in resets and not rests.get(node)}
+        requests = [(node, self._request(node, rows)) for node, rows in due.items()]
+        later = min((rest for rest in rests.values() if rest), default=self._fetcher_timeout)
+        return requests, resets, later, stale, []
 
-    def _rest(self) -> float:
-        """Return for how long nothing is asked: until there is room, and a small answer is taken; both wake the loop."""
-        if not self._reception.room():
-            return float(self._fetcher_timeout)
-        if not self._records or self._answer_bytes >= self._fetch_min_bytes:
-            return 0.0
-        return max(0.0, self._answered_at + TAKEN_WITHIN_S - time.monotonic())
+    def _rest(self, turn: "Turn", now: float) -> float:
+        """Return for how long a node is not asked: by the clock where next to nothing comes, until a small answer is taken, not at all."""
+        if turn.bytes < self._fetch_min_bytes // QUIET_SHARE:
+            due = turn.asked_at + float(self._fetch_max_wait_ms) / 1000
+            return max(0.0, due - now)
+        if turn.bytes < self._fetch_min_bytes and self._records:
+            return max(0.0, turn.answered_at + TAKEN_WITHIN_S - now)
+        return 0.0
 
-    def _request(self, rows: list[tuple[Any, int]]) -> "Asked":
-        return Asked(
-            rows,
-            self._ids,
-            max_wait_ms=self._fetch_max_wait_ms,
+    def _request(self, node: int, rows: list[tuple[Any, int]]) -> FetchRequest:
+        turn = self._turns[node]
+        turn.asked = {(self._ids[tp], tp.partition): (tp, offset) for tp, offset in rows}
+        quiet = turn.bytes < self._fetch_min_bytes // QUIET_SHARE
+        return turn.session.request(
+            {place: offset for place, (_, offset) in turn.asked.items()},
+            max_wait_ms=0 if quiet else self._fetch_max_wait_ms,
             min_bytes=self._fetch_min_bytes,
             max_bytes=min(self._fetch_max_bytes, self._reception.room()),
             partition_bytes=self._max_partition_fetch_bytes,
         )
 
-    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: "Asked") -> bool:
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: FetchRequest) -> bool:
         """Ask one broker; True when there is something to take."""
+        turn = self._turns[node_id]
+        turn.asked_at = time.monotonic()
         try:
             answer: FetchAnswer = await self._client.send(node_id, request)
         except kafka_errors.KafkaError as error:
+            turn.session.renew()
             log.warning("fetch failed", error=type(error).__name__)
             await self._pause()
             return False
         except asyncio.CancelledError:
+            turn.session.renew()
             return False
+        turn.session.answered(answer)
         if not assignment.active:
             return False
-        self._answered_at, self._answer_bytes = time.monotonic(), sum(len(row.records) for row in answer.rows)
+        turn.answered_at, turn.bytes = time.monotonic(), sum(len(row.records) for row in answer.rows)
         now_ms = int(time.time() * 1000)
-        faults = [row for row in answer.rows if not self._take(row, request, assignment, now_ms)]
+        faults = [row for row in answer.rows if not self._take(row, turn.asked, assignment, now_ms)]
         if faults or answer.code:
             for waiter in self._fetch_waiters:
                 self._notify(waiter)
             await self._pause()
-        return True
+        return bool(turn.bytes)
 
     async def _pause(self) -> None:
         """Keep the node from being asked again at once: an error is answered at once too. Ends, as a fetch does, when cancelled."""
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(self._retry_backoff)
 
-    def _take(self, row: Fetched, request: "Asked", assignment: Any, now_ms: int) -> bool:
+    def _take(self, row: Fetched, asked: Mapping[Place, tuple[Any, int]], assignment: Any, now_ms: int) -> bool:
         """Keep what came for a partition, unless it was begun elsewhere meanwhile; False when the broker refused."""
-        tp, offset = request.asked[row.topic_id, row.partition]
+        tp, offset = asked[row.topic_id, row.partition]
         state = assignment.state_value(tp)
         if self._ids.get(tp) != row.topic_id or not state.has_valid_position or state.position != offset:
             return True
@@ -244,16 +275,3 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         finally:
             self._learning = None
             self._wake()
-
-
-class Asked(FetchRequest):
-    """A request that knows which partition and offset each row of its answer is about."""
-
-    def __init__(self, rows: list[tuple[Any, int]], ids: dict[Any, uuid.UUID], **bounds: int) -> None:
-        """Ask for each (partition, offset), beginning elsewhere each time: what is asked for last may find the answer full."""
-        begin = next(_TURN) % len(rows)
-        wanted: dict[uuid.UUID, list[tuple[int, int]]] = {}
-        self.asked = {(ids[tp], tp.partition): (tp, offset) for tp, offset in (*rows[begin:], *rows[:begin])}
-        for (topic_id, partition), (_, offset) in self.asked.items():
-            wanted.setdefault(topic_id, []).append((partition, offset))
-        super().__init__(wanted=wanted, **bounds)

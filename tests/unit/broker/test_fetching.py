@@ -4,11 +4,12 @@ import struct
 import uuid
 from typing import Any
 
+import pytest
 from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Int64, Schema, TaggedFields
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.broker.fetching import FetchAnswer, FetchRequest
+from hub.broker.fetching import NEW_SESSION, NO_SESSION, FetchAnswer, FetchRequest, FetchSession, Place, Session
 
 TAGS = ("tags", TaggedFields)
 
@@ -37,7 +38,7 @@ REQUEST = Schema(
     ("session", Int32),
     ("epoch", Int32),
     ("topics", CompactArray(("topic_id", _Id), ("partitions", ASKED), TAGS)),
-    ("forgotten", CompactArray(Int32)),
+    ("forgotten", CompactArray(("topic_id", _Id), ("partitions", CompactArray(Int32)), TAGS)),
     ("rack", CompactString("utf-8")),
     TAGS,
 )
@@ -79,26 +80,76 @@ ROWS = st.lists(
 )
 
 
-@given(st.dictionaries(IDS, st.lists(st.tuples(INTS, LONGS), max_size=5), max_size=4), INTS)
-def test_the_request_has_kafkas_layout(wanted: dict[uuid.UUID, list[tuple[int, int]]], bound: int) -> None:
-    """Version 13: committed records, no session, nobody's replica, no rack."""
-    request = FetchRequest(max_wait_ms=100, min_bytes=7, max_bytes=bound, partition_bytes=1_000, wanted=wanted)
-    topics = [(topic_id, [(number, -1, offset, -1, -1, 1_000, {}) for number, offset in rows], {}) for topic_id, rows in wanted.items()]
-    expected = REQUEST.encode((-1, 100, 7, bound, 1, 0, -1, topics, [], "", {}))
+PLACES = st.tuples(IDS, INTS)
+BOUNDS = {"max_wait_ms": 100, "min_bytes": 7, "max_bytes": 9_000, "partition_bytes": 1_000}
+
+
+@given(
+    st.dictionaries(PLACES, LONGS, max_size=9),
+    st.lists(PLACES, max_size=5),
+    INTS,
+    st.sampled_from([NO_SESSION, NEW_SESSION, Session(7, 3)]),
+)
+def test_the_request_has_kafkas_layout(wanted: dict[Place, int], forgotten: list[Place], bound: int, session: Session) -> None:
+    """Version 13: committed records, nobody's replica, no rack; topics in the order in which they come."""
+    request = FetchRequest(**BOUNDS | {"max_bytes": bound}, wanted=wanted, session=session, forgotten=forgotten)
+    asked: dict[uuid.UUID, Any] = {}
+    for (topic_id, number), offset in wanted.items():
+        asked.setdefault(topic_id, []).append((number, -1, offset, -1, -1, 1_000, {}))
+    gone: dict[uuid.UUID, Any] = {}
+    for topic_id, number in forgotten:
+        gone.setdefault(topic_id, []).append(number)
+    topics, left = [(*row, {}) for row in asked.items()], [(*row, {}) for row in gone.items()]
+    expected = REQUEST.encode((-1, 100, 7, bound, 1, *session, topics, left, "", {}))
     assert b"".join(bytes(part) for part in request.parts()) == expected
+
+
+def test_a_session_names_what_has_changed_since_the_last_turn() -> None:
+    """Everything at first; then places that are new or stand elsewhere, and those that are gone."""
+    one, other = (uuid.uuid4(), 0), (uuid.uuid4(), 3)
+    session = FetchSession()
+    first = session.request({one: 5, other: 9}, **BOUNDS)
+    assert (first.session, dict(first.wanted), first.forgotten) == (NEW_SESSION, {one: 5, other: 9}, ())
+    session.answered(FetchAnswer(0, [], 42))
+    second = session.request({one: 5, other: 10}, **BOUNDS)
+    assert (second.session, dict(second.wanted), second.forgotten) == (Session(42, 1), {other: 10}, ())
+    session.answered(FetchAnswer(0, [], 42))
+    third = session.request({one: 5}, **BOUNDS)
+    assert (third.session, dict(third.wanted), third.forgotten) == (Session(42, 2), {}, (other,))
+
+
+@pytest.mark.parametrize("answer", [FetchAnswer(0, [], 0), FetchAnswer(70, [], 0), FetchAnswer(71, [], 42)], ids=["none", "gone", "turn"])
+def test_a_broker_without_the_session_is_told_everything_again(answer: FetchAnswer) -> None:
+    """One that has no place for it, one that has thrown it out, and one that is at another turn."""
+    place = (uuid.uuid4(), 0)
+    session = FetchSession()
+    session.request({place: 5}, **BOUNDS)
+    session.answered(FetchAnswer(0, [], 42))
+    session.request({place: 5}, **BOUNDS)
+    session.answered(answer)
+    again = session.request({place: 5}, **BOUNDS)
+    assert (again.session, dict(again.wanted), again.forgotten) == (NEW_SESSION, {place: 5}, ())
+
+
+def test_turns_begin_again_at_one_behind_the_last() -> None:
+    """0 would ask for a new session, and a negative one end it."""
+    session = FetchSession()
+    session._session = Session(42, 2**31 - 1)
+    session.answered(FetchAnswer(0, [], 42))
+    assert session.request({}, **BOUNDS).session == Session(42, 1)
 
 
 @given(st.lists(st.tuples(IDS, ROWS, st.just({})), max_size=3), st.integers(-1, 110))
 def test_an_answer_is_read_row_by_row(topics: Any, code: int) -> None:
     """Null and empty are the same to us."""
-    frame = memoryview(ANSWER.encode((0, code, 0, topics, {})))
+    frame = memoryview(ANSWER.encode((0, code, 17, topics, {})))
     answer = FetchAnswer.read(frame)
     expected = [
         (topic_id, number, code, high, stable, tuple(row[:2] for row in aborted or ()), records or b"")
         for topic_id, rows, _ in topics
         for number, code, high, stable, _, aborted, _, records, _ in rows
     ]
-    assert answer.code == code
+    assert (answer.code, answer.session_id) == (code, 17)
     assert [(*row[:6], bytes(row.records)) for row in answer.rows] == expected
     assert all(row.records.obj is frame.obj for row in answer.rows)
 

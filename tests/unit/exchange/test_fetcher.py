@@ -11,14 +11,15 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.structs import TopicPartition as KafkaPartition
 from kernel_kit import batch_at
 
-from hub.broker.fetching import UNKNOWN_TOPIC_ID, FetchAnswer, Fetched
-from hub.exchange.transport.fetch import Asked, ChunkFetcher, ChunkRecord
+from hub.broker.fetching import UNKNOWN_TOPIC_ID, FetchAnswer, Fetched, FetchRequest, Place
+from hub.exchange.transport.fetch import ChunkFetcher, ChunkRecord
 from hub.exchange.transport.reception import ANSWER_BYTES_MIN, Reception
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 
 DATA, PLAIN = "dept.transport.flights", "hold.flights"
 OUT_OF_RANGE, NOT_LEADER = 1, 6
+SESSION_ID, SESSION_UNKNOWN = 7, 70
 
 
 class TinyClient:
@@ -29,18 +30,22 @@ class TinyClient:
         self._loop = asyncio.get_running_loop()
         self._metadata_max_age_ms = 1_000
         self.cluster = SimpleNamespace(leader_for_partition=lambda _: 0)
-        self.asked: list[Asked] = []
-        self.answers: asyncio.Queue[Callable[[Asked], FetchAnswer]] = asyncio.Queue()
+        self.asked: list[dict[Place, int]] = []
+        """What each request asks for, with what the session holds from before."""
+        self.requests: list[FetchRequest] = []
+        self.answers: asyncio.Queue[FetchAnswer] = asyncio.Queue()
         self.refreshes = 0
         self.ids: dict[str, uuid.UUID] = {}
 
     async def send(self, _node: int, request: Any) -> Any:
         """Keep the request and return the next answer."""
-        if not isinstance(request, Asked):
+        if not isinstance(request, FetchRequest):
             names = [name for _, name, _ in request.prepare({}).topics]
             return SimpleNamespace(topics=[(0, name, self.ids[name]) for name in names])
-        self.asked.append(request)
-        return (await self.answers.get())(request)
+        before = {} if request.session.epoch <= 0 else self.asked[-1]
+        self.asked.append({place: offset for place, offset in before.items() if place not in request.forgotten} | dict(request.wanted))
+        self.requests.append(request)
+        return await self.answers.get()
 
     def get_random_node(self) -> int:
         """Return the one node."""
@@ -89,7 +94,7 @@ class Rig:
     def answer(self, *rows: tuple[uuid.UUID, int, int, bytes]) -> None:
         """Answer the next request with (topic id, partition, code, records)."""
         found = [Fetched(topic_id, number, code, 50, 50, (), memoryview(records)) for topic_id, number, code, records in rows]
-        self.client.answers.put_nowait(lambda _: FetchAnswer(0, found))
+        self.client.answers.put_nowait(FetchAnswer(0, found, SESSION_ID))
 
     async def until(self, true: Callable[[], Any]) -> None:
         """Wait until something is so."""
@@ -115,10 +120,6 @@ def _run(work: Callable[[Rig], Awaitable[None]], **settings: Any) -> None:
     asyncio.run(run())
 
 
-def _wanted(request: Asked) -> dict[uuid.UUID, list[tuple[int, int]]]:
-    return {topic_id: sorted(rows) for topic_id, rows in request.wanted.items()}
-
-
 def test_a_data_partition_is_asked_for_once_its_lane_has_begun_it_and_by_the_id_that_it_named() -> None:
     """Nothing is fetched for a lane that has no position yet, and nothing by name."""
     first, second = uuid.uuid4(), uuid.uuid4()
@@ -129,8 +130,7 @@ def test_a_data_partition_is_asked_for_once_its_lane_has_begun_it_and_by_the_id_
         rig.fetcher.begin(rig.places[0], 7, first)
         rig.fetcher.begin(rig.places[1], 9, second)
         await rig.until(lambda: rig.client.asked)
-        wanted = _wanted(rig.client.asked[-1])
-        assert (wanted[first], wanted[second]) == ([(0, 7)], [(1, 9)])
+        await rig.until(lambda: rig.client.asked[-1] == {(first, 0): 7, (second, 1): 9})
 
     _run(work)
 
@@ -149,7 +149,7 @@ def test_a_chunk_is_taken_once_and_the_next_request_begins_behind_it() -> None:
         assert (chunk.chunk.first_offset, chunk.chunk.next_offset, chunk.offset) == (10, 13, 12)
         assert isinstance(chunk.chunk.data, memoryview)
         assert chunk.chunk.data.obj is records
-        await rig.until(lambda: _wanted(rig.client.asked[-1])[topic_id] == [(0, 13)])
+        await rig.until(lambda: rig.client.asked[-1] == {(topic_id, 0): 13})
 
     _run(work)
 
@@ -231,8 +231,7 @@ def test_a_small_answer_is_taken_before_the_next_request_goes_out() -> None:
         assert len(rig.client.asked) == count
         await rig.taken()
         await rig.until(lambda: len(rig.client.asked) > count)
-        rows = _wanted(rig.client.asked[-1])[topic_id]
-        assert rows == [(0, 11), (1, 10)]
+        assert rig.client.asked[-1] == {(topic_id, 0): 11, (topic_id, 1): 10}
 
     _run(work)
 
@@ -250,3 +249,68 @@ def test_topics_of_other_agents_are_ordinary_records() -> None:
         assert [(record.offset, record.key, record.value) for record in records] == [(10, b"k", b"v"), (11, None, b"w")]
 
     _run(work, topic=PLAIN)
+
+
+def test_where_next_to_nothing_comes_the_broker_is_asked_by_the_clock_and_answers_at_once() -> None:
+    """A request that waits at the broker for hundreds of partitions is looked through again at every record that is written."""
+    topic_id = uuid.uuid4()
+
+    async def work(rig: Rig) -> None:
+        rig.fetcher._fetch_max_wait_ms = 40
+        rig.fetcher.begin(rig.places[0], 10, topic_id)
+        for _ in range(100):
+            rig.answer()
+        await asyncio.sleep(0.3)
+        assert 3 <= len(rig.client.requests) <= 9
+        assert {request.max_wait_ms for request in rig.client.requests} == {0}
+
+    _run(work)
+
+
+def test_where_much_comes_the_next_request_waits_at_the_broker() -> None:
+    """And goes out at once."""
+    topic_id = uuid.uuid4()
+
+    async def work(rig: Rig) -> None:
+        rig.fetcher._fetch_max_wait_ms = 10_000
+        rig.fetcher.begin(rig.places[0], 10, topic_id)
+        rig.answer((topic_id, 0, 0, batch_at(10, [(None, b"x" * 1_000)])))
+        await rig.taken()
+        await rig.until(lambda: len(rig.client.requests) == 2)
+        assert [request.max_wait_ms for request in rig.client.requests] == [0, 10_000]
+
+    _run(work)
+
+
+def test_a_request_names_what_has_changed_since_the_last_one() -> None:
+    """What is quiet is not named again; what waits to be taken is not asked for meanwhile."""
+    topic_id = uuid.uuid4()
+
+    async def work(rig: Rig) -> None:
+        for number in (0, 1):
+            rig.fetcher.begin(rig.places[number], 10, topic_id)
+        rig.answer((topic_id, 0, 0, batch_at(10, [(None, b"x" * 1_000)])))
+        await rig.until(lambda: len(rig.client.requests) == 2)
+        assert (dict(rig.client.requests[1].wanted), rig.client.requests[1].forgotten) == ({}, ((topic_id, 0),))
+        await rig.taken()
+        rig.answer()
+        await rig.until(lambda: len(rig.client.requests) == 3)
+        assert (dict(rig.client.requests[2].wanted), rig.client.requests[2].forgotten) == ({(topic_id, 0): 11}, ())
+
+    _run(work)
+
+
+def test_a_session_that_the_broker_has_thrown_out_is_begun_again() -> None:
+    """Nothing is lost: everything is named anew."""
+    topic_id = uuid.uuid4()
+
+    async def work(rig: Rig) -> None:
+        rig.fetcher.begin(rig.places[0], 10, topic_id)
+        rig.answer()
+        await rig.until(lambda: len(rig.client.requests) == 2)
+        rig.client.answers.put_nowait(FetchAnswer(SESSION_UNKNOWN, []))
+        await rig.until(lambda: len(rig.client.requests) == 3)
+        epochs = [request.session.epoch for request in rig.client.requests]
+        assert (epochs, dict(rig.client.requests[2].wanted)) == ([0, 1, 0], {(topic_id, 0): 10})
+
+    _run(work)
