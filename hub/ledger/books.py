@@ -6,10 +6,11 @@ hub.usage by compare-and-set, which also locks it; the other finds it moved, rai
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, and_, insert, select, update
+from sqlalchemy import Connection, Engine, and_, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.ledger.chain import Break, Chain, ChainId, Held
 from hub.ledger.tally import COUNTS, HourKey, HourSums, Stretch, Tally
@@ -152,14 +153,9 @@ def save_chain(connection: Connection, chain_id: ChainId, *, before: Chain, afte
 
 def add_hours(connection: Connection, hours: Mapping[HourKey, HourSums], *, scope: str) -> None:
     """Add sums to the hourly rows; the caller holds the position of their partition of hub.usage."""
-    table = USAGE_HOURS
-    for key, sums in hours.items():
-        values = msgspec.structs.asdict(sums)
-        added: dict[str, Any] = {name: table.c[name] + values[name] for name in COUNTS}
-        added |= {"last_step": sums.last_step, "last_usage_offset": sums.last_usage_offset}
-        changed = connection.execute(update(table).where(_is_row(table, key, scope)).values(added))
-        if changed.rowcount == 0:
-            connection.execute(insert(table).values({"scope": scope} | key._asdict() | values))
+    rows = [{"scope": scope} | key._asdict() | msgspec.structs.asdict(sums) for key, sums in hours.items()]
+    if rows:
+        connection.execute(_ADD_HOUR[connection.dialect.name], rows)
 
 
 def read_hours(
@@ -205,10 +201,6 @@ def _is_chain(chain_id: ChainId, scope: str) -> Any:
     )
 
 
-def _is_row(table: Table, key: HourKey, scope: str) -> Any:
-    return and_(table.c.scope == scope, *(table.c[name] == value for name, value in key._asdict().items()))
-
-
 def _chain_of(row: Any) -> Chain:
     held = None if row.held_at is None else Held(row.held_at, Break(row.held_reason))
     return Chain(
@@ -219,3 +211,14 @@ def _chain_of(row: Any) -> Chain:
         usage_partition=row.usage_partition,
         held=held,
     )
+
+
+def _add_hour(dialect: Any) -> Any:
+    """Return the statement that makes an hourly row or adds to it."""
+    row = dialect.insert(USAGE_HOURS)
+    added = {name: USAGE_HOURS.c[name] + row.excluded[name] for name in COUNTS}
+    latest = {name: row.excluded[name] for name in ("last_step", "last_usage_offset")}
+    return row.on_conflict_do_update(index_elements=list(USAGE_HOURS.primary_key), set_=added | latest)
+
+
+_ADD_HOUR: Final = {"sqlite": _add_hour(sqlite), "postgresql": _add_hour(postgresql)}

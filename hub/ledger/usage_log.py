@@ -18,6 +18,10 @@ from hub.model.names import Names, TopicPartition
 
 POSITION_TIMEOUT_MS: Final = 5_000
 POLL_MS: Final = 200
+FETCH_MIN_BYTES: Final = 64 * 1024
+FETCH_MAX_WAIT_MS: Final = 250
+"""What is written in a quarter of a second is read at once: a transaction of the ledger for each step would cost serve, and the broker,
+more than the step costs the worker."""
 
 
 class UsageLog(AbstractContextManager["UsageLog"]):
@@ -37,7 +41,8 @@ class UsageLog(AbstractContextManager["UsageLog"]):
             self._partitions = {number: KafkaPartition(self.topic, number) for number in range(admin.partitions(self.topic))}
         self._bootstrap = bootstrap
         self._client_id = client_id
-        self._consumer: Any = KafkaConsumer(**consumer_config(bootstrap, client_id=client_id) | {"auto_offset_reset": "none"})
+        waits = {"fetch_min_bytes": FETCH_MIN_BYTES, "fetch_max_wait_ms": FETCH_MAX_WAIT_MS}
+        self._consumer: Any = KafkaConsumer(**consumer_config(bootstrap, client_id=client_id) | waits)
         self._consumer.assign(list(self._partitions.values()))
         self.positions: dict[int, int] = {}
 
