@@ -73,7 +73,9 @@ def maximum(ground: Ground, agreements: Sequence[Terms]) -> float:
         pattern = _pattern(schema_id, agreements[0], records_per_s=MAXIMUM_PACE)
         worker = here.start_worker()
         here.wait_lanes(PARTITIONS)
-        with _reader(ground, here.names.share(consumer=agreements[0].consumer, agreement=agreements[0].id)):
+        machine.settle()
+        share = here.names.share(consumer=agreements[0].consumer, agreement=agreements[0].id)
+        with machine.on(ground.cores.broker), _reader(ground, share):
             try:
                 asyncio.run(_produce_all(ground.broker.bootstrap, topic, pattern, seconds=WARM_S + MEASURED_S))
             except KafkaError as error:
@@ -99,7 +101,8 @@ def measure(ground: Ground, agreements: Sequence[Terms], *, records_per_s: float
         here.wait_lanes(PARTITIONS)
         share = here.names.share(consumer=agreements[0].consumer, agreement=agreements[0].id)
         onlookers = machine.Onlookers([ground.broker_pid, machine.own_pid()])
-        with _reader(ground, share) as reader, onlookers:
+        machine.settle()
+        with machine.on(ground.cores.broker), _reader(ground, share) as reader, onlookers:
             used = machine.cpu_s(worker.pid)
             try:
                 sent, acknowledged_ms = asyncio.run(_produce(ground.broker.bootstrap, topic, pattern, seconds=WARM_S + MEASURED_S))

@@ -158,7 +158,7 @@ def time_worker(
     """Run a worker until every lane is at its end, then end it; returns what it took."""
     ground = here.ground
     began_broker, began = machine.cpu_s(ground.broker_pid), time.monotonic()
-    with machine.Onlookers([ground.broker_pid, machine.own_pid()]) as onlookers:
+    with machine.on(ground.cores.broker), machine.Onlookers([ground.broker_pid, machine.own_pid()]) as onlookers:
         worker = here.start_worker(command, environment=environment)
         with contextlib.closing(machine.Sampler(worker.pid)) as sampler:
             here.wait_done(topic, worker)

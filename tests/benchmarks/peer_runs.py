@@ -139,7 +139,7 @@ def _time(
     for path in (out, err):
         path.unlink(missing_ok=True)
     began_broker, began = machine.cpu_s(ground.broker_pid), time.monotonic()
-    with machine.Onlookers([ground.broker_pid, machine.own_pid()]) as onlookers:
+    with machine.on(ground.cores.broker), machine.Onlookers([ground.broker_pid, machine.own_pid()]) as onlookers:
         environment = {**ground.environment, "TMPDIR": str(ground.folder)}
         process = machine.start(command, chosen=ground.cores.contender, environment=environment, folder=HERE / "peers", out=out, err=err)
         try:
