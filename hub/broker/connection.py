@@ -13,6 +13,7 @@ request passes as aiokafka would send it. Private API under exact pins: see ``te
 import asyncio
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -46,13 +47,8 @@ class Client(AIOKafkaClient):
             connection = await self._get_conn(node_id, group=group)
         if connection is None:
             raise kafka_errors.NodeNotReadyError(node_id)
-        try:
-            async with asyncio.timeout(self._request_timeout_ms / 1000):
-                await connection.writable()
-                return await connection.ask(request)
-        except TimeoutError as error:
-            connection.close(reason=CloseReason.CONNECTION_TIMEOUT)  # so that no late answer is taken for the next one's
-            raise kafka_errors.RequestTimedOutError from error
+        await connection.writable()
+        return await connection.ask(request)
 
     async def close(self) -> None:
         """Close every connection, and let those end that aiokafka does not wait for: under TLS a farewell takes a moment."""
@@ -64,15 +60,22 @@ class Client(AIOKafkaClient):
         connection = await super()._get_conn(node_id, group=group, no_hint=no_hint)
         if type(connection) is AIOKafkaConnection:  # just made: nobody has been given it, and nothing is asked on it
             connection.__class__ = Connection
-            connection.take_over(self.allocate)
+            connection.take_over(self.allocate, timeout_s=self._request_timeout_ms / 1000)
         return connection
 
 
 class Connection(AIOKafkaConnection):
-    """A connection that aiokafka has opened, read by ``Frames`` from then on."""
+    """A connection that aiokafka has opened, read by ``Frames`` from then on.
 
-    def take_over(self, allocate: Callable[[int], Any]) -> None:
-        """Read no more through aiokafka's stream."""
+    What is written is bounded by the transport's high-water mark: who finds it crowded waits, and is let go at the latest when the
+    oldest answer is overdue.
+    """
+
+    def take_over(self, allocate: Callable[[int], Any], *, timeout_s: float) -> None:
+        """Read no more through aiokafka's stream, and close where an answer takes longer than ``timeout_s``."""
+        self._timeout_s = timeout_s
+        self._asked_at: deque[float] = deque()
+        self._watch: asyncio.TimerHandle | None = None
         self._read_task.cancel()
         self._writer.transport.set_protocol(Frames(self, self._protocol, allocate))
 
@@ -93,7 +96,35 @@ class Connection(AIOKafkaConnection):
             raise kafka_errors.KafkaConnectionError(f"the connection to {self._host}:{self._port} is broken") from error
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._requests.append((correlation_id, request, answer))
+        self._asked_at.append(self._loop.time())
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout_s, self._look)
         return answer
+
+    def close(self, reason: Any = None, exc: Any = None) -> Any:
+        """Close, and watch over nothing any more."""
+        self._asked_at.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        return super().close(reason=reason, exc=exc)
+
+    def _look(self) -> None:
+        """Close where the oldest answer is overdue: none that comes late may be taken for the next one's.
+
+        One timer for all requests of a connection, since one for each costs as much as sending it.
+        """
+        self._watch = None
+        if not self._asked_at:
+            return
+        left = self._asked_at[0] + self._timeout_s - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look)
+            return
+        for _, _, answer in self._requests:
+            if not answer.done():
+                answer.set_exception(kafka_errors.RequestTimedOutError())
+        self.close(reason=CloseReason.CONNECTION_TIMEOUT)
 
     async def writable(self) -> None:
         """Return once the transport takes more: what is on its way already is bounded by its high-water mark."""
@@ -113,6 +144,7 @@ class Connection(AIOKafkaConnection):
             if not isinstance(request, Request):
                 self._handle_frame(bytes(frame))
                 return
+            self._asked_at.popleft()
             if not waiting.done():
                 view = memoryview(frame)
                 waiting.set_result(request.RESPONSE_TYPE.read(view[after_tags(view, _SIZE.size) :]))

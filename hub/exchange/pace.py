@@ -11,7 +11,7 @@ from collections import deque
 from types import TracebackType
 from typing import Final, Self
 
-STEP_BYTES_MIN: Final = 512 * 1024
+STEP_BYTES_MIN: Final = 1024 * 1024
 """No step is made smaller: what a transaction costs would exceed what it carries, and a step that is slow because its broker is would
 become no quicker, only emptier."""
 SLACK: Final = 1.25

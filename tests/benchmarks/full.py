@@ -24,6 +24,9 @@ ROUNDS: Final = 2
 LONG: Final = 10_000_000
 MANY_N: Final = (1, 5, 10, 20, 50)
 MANY_RECORDS: Final = 400_000
+STEPS_MS: Final = (100, 200, 400)
+BYTES_A_MS: Final = 20 * 1024
+"""A longer step may hold as much more."""
 FLAT_MB: Final = 40.0
 """So much more may a worker hold in the last quarter of a long run than in the second."""
 SECOND_WORKER_MAX: Final = 1.1
@@ -135,6 +138,39 @@ def tls(part: Part) -> None:
                 part.runs.append(found)
 
 
+def interval(part: Part) -> None:
+    """Lengthen the step, with transactions and without: what a transaction costs is a sum per step, whatever it carries."""
+    rows = []
+    with part.topic("interval", LARGE) as topic:
+        for step_ms in STEPS_MS:
+            environment = {"CITYHUB_EXCHANGE__STEP_MS": str(step_ms), "CITYHUB_EXCHANGE__STEP_BYTES_MAX": str(step_ms * BYTES_A_MS)}
+            variant = f"steps of {step_ms} ms"
+            costs = []
+            for number in part.each_round(variant):
+                exact, plain = (
+                    ours.run(
+                        part.here,
+                        topic,
+                        terms(MAIN_N),
+                        round_number=number,
+                        exact=exactly,
+                        variant=variant,
+                        command=ours.WORKER if exactly else ours.PLAIN_WORKER,
+                        environment=environment,
+                    )
+                    for exactly in (True, False)
+                )
+                part.runs += [exact, plain]
+                costs.append(100 * (1 - exact.records_per_s / plain.records_per_s))
+            rows.append((step_ms, statistics.median(costs), min(costs), max(costs)))
+    part.facts["interval"] = [{"step_ms": step_ms, "exactness_costs_percent": round(cost, 1)} for step_ms, cost, _, _ in rows]
+    shown = [(f"{step_ms}", f"{cost:.0f}% ({least:.0f}–{most:.0f})") for step_ms, cost, least, most in rows]
+    part.notes.append(
+        "## What exactness costs at longer steps\n\nShare of the throughput at N=5 that transactions take, on the same topic, one after "
+        "the other; the default is 100 ms.\n\n" + table(("step ms", "cost"), shown, left=0)
+    )
+
+
 def long(part: Part) -> None:
     """Deliver ten million records in one go, memory over time; then one and two workers on all cores, once they share the lanes."""
     with part.topic("long", LONG) as topic:
@@ -158,7 +194,14 @@ def quiet(part: Part) -> None:
     part.notes.append(f"## Quiet datasets\n\n{told}\n\n" + table(("", "found"), rows, left=1))
 
 
-PARTS: Final[Mapping[str, Callable[[Part], None]]] = {"sizes": sizes, "agreements": agreements, "tls": tls, "long": long, "quiet": quiet}
+PARTS: Final[Mapping[str, Callable[[Part], None]]] = {
+    "sizes": sizes,
+    "agreements": agreements,
+    "tls": tls,
+    "interval": interval,
+    "long": long,
+    "quiet": quiet,
+}
 
 
 def _workers(part: Part, topic: ours.Topic) -> None:
