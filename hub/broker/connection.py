@@ -124,7 +124,9 @@ class Connection(AIOKafkaConnection):
         for _, _, answer in self._requests:
             if not answer.done():
                 answer.set_exception(kafka_errors.RequestTimedOutError())
+        transport = self._writer.transport
         self.close(reason=CloseReason.CONNECTION_TIMEOUT)
+        transport.abort()  # what is not written yet never will be: whoever waits to write must hear of it
 
     async def writable(self) -> None:
         """Return once the transport takes more: what is on its way already is bounded by its high-water mark."""

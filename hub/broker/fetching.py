@@ -131,7 +131,7 @@ class FetchSession:
     """What one broker has been asked for, so that the next request names only what has changed (KIP-227).
 
     A broker that has no place for another session answers with none, and is told everything each time. After an error, or an
-    answer that never came, nobody knows at which turn the broker is: ``renew``.
+    answer that never came, nobody knows at which turn the broker is: ``renew``, which lets it drop what it holds.
     """
 
     def __init__(self) -> None:
@@ -148,15 +148,18 @@ class FetchSession:
 
     def answered(self, answer: FetchAnswer) -> None:
         """Go on to the next turn."""
-        if answer.code or not answer.session_id:
+        if answer.code:
             self.renew()
+        elif not answer.session_id:
+            self._session = NEW_SESSION
+            self._known = {}
         else:
             epoch = self._session.epoch
             self._session = Session(answer.session_id, epoch + 1 if epoch < _EPOCH_MAX else 1)
 
     def renew(self) -> None:
-        """Begin a session with the next request."""
-        self._session = NEW_SESSION
+        """Begin a session with the next request, in place of the one that there is."""
+        self._session = Session(self._session.id, NEW_SESSION.epoch)
         self._known = {}
 
 

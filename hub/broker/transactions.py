@@ -1,13 +1,13 @@
-"""Transactions of our own on a shared client: one transactional id each, two sequential round trips a transaction.
+"""Transactions of our own on a shared client: one transactional id each, three round trips a transaction, one after the other.
 
 Theory of operation (KIP-890, KIP-447; measured in the studies behind the design):
 
 * ``initialise`` is InitProducerId until it answers 0. It fences whoever had the id and ends that one's transaction. Only 0 is
   a fence: on 51 the owner may still go on.
 * ``commit_offset`` goes first and alone: it meets the markers of the last transaction (51, 19) with 200 bytes.
-* ``produce`` sends every batch of the step in one request per broker and returns the latest append time. A batch that can be
-  stamped in place is never copied. Retries keep their sequence numbers. A topic that is gone or refuses is definite and named;
-  everything else that is not understood means that the transaction is lost: initialise again and read the position.
+* ``produce`` sends every batch of the step, in one request per broker where no partition has two, and returns the latest append
+  time. A batch that can be stamped in place is never copied. Retries keep their sequence numbers. A topic that is gone or refuses is
+  definite and named; everything else that is not understood means that the transaction is lost: initialise again and read the position.
 * ``end`` bumps the epoch (EndTxn v5), so that a late request of this transaction can never reach the next.
 
 Every retry loop ends before the transaction times out at the broker. Never ``end`` after ``Fenced``.

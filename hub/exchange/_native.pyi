@@ -1,4 +1,4 @@
-# The extension module that is built from `native/`. Only `hub.exchange.native`, lanes and transport import it.
+# The extension module that is built from `native/`. Only `hub.exchange.native` and `transport/reception.py` import it, and tests.
 
 from collections.abc import Sequence
 from typing import Final, Self, TypeAlias

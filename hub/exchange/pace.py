@@ -2,8 +2,8 @@
 
 Theory of operation. A lane that is always busy takes as long for a step as all lanes together take for one each, so a fixed bound
 of megabytes makes "every 100 ms" 300 ms on a worker of sixteen lanes, and an unbounded number of verdicts in memory. ``Pace`` takes
-the time of each step that was cut by its bound, and makes the next one so much smaller or larger. ``Room`` lets lanes in by bytes,
-first come, first served.
+the time of each step: one that was full makes the next smaller or larger, one that was not can only make it larger. ``Room`` lets lanes
+in by bytes, first come, first served.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Pace:
     """The bytes of a lane's next step, and of what will come of it."""
 
     def __init__(self, *, step_ms: int, bytes_max: int) -> None:
-        """Begin in the middle: a lane that starts behind is busy at once, on a worker whose other lanes are too."""
+        """Begin with half: a lane that starts behind is busy at once, on a worker whose other lanes are too."""
         self._target_s = step_ms / 1000 * SLACK
         self._bytes_max = bytes_max
         self._growth = GROWTH_AT_FIRST

@@ -206,7 +206,8 @@ class Sampler:
                 self.memory.append((time.time() * 1000, rss_mb(self._pid, field="VmRSS")))
             used = sum(map(_clock_s, family))
             if used:
-                self.samples.append(Sample(time.time() * 1000, used + ended_s, thread_cpu_s(self._pid)))
+                least = self.samples[-1].cpu_s if self.samples else 0.0  # a child that has just ended is counted at the next look for it
+                self.samples.append(Sample(time.time() * 1000, max(least, used + ended_s), thread_cpu_s(self._pid)))
             looks += 1
             self._halt.wait(SAMPLE_EVERY_S)
 

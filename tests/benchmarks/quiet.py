@@ -227,7 +227,7 @@ class _Reader:
 
 
 def _committed(row: Fetched) -> tuple[int, int]:
-    """Return the offset behind what came, and how many records it holds; up to the stable offset all of them are committed."""
+    """Return the offset behind what came, and how many records it holds: of aborted ones too, so a lane that starts anew is a failure."""
     after, records = 0, 0
     for _, _, header in headers(bytes(row.records)):
         after = header.base_offset + header.last_offset_delta + 1

@@ -177,7 +177,7 @@ def stages_of(report: Report) -> dict[str, float]:
     whole, loop = (1000 * summary.row().get(name, 0.0) for name in ("cpu_us_per_delivery", "loop_us_per_delivery"))
     named = {f"kernel: {name}": value for name, value in found.items()}
     rest = max(0.0, whole - loop - sum(found.values()))
-    return {**named, "event loop: lanes, requests, metering": loop, "other threads: fetch, hand-over, memory": rest}
+    return {**named, "event loop: lanes, requests, metering": loop, "rest: fetch, hand-over, memory": rest}
 
 
 def title(who: str, *, short: bool = False) -> str:
@@ -322,7 +322,10 @@ def _stages(report: Report) -> str:
     whole = stages_of(report)
     if not whole:
         return alone
-    told = "In the worker, at N=5 under full load; the last line is what is left of the whole:"
+    told = (
+        "A delivery in the worker, at N=5 under full load: the event loop is measured there, the kernel's lines are those of the table "
+        "above, and the last one is what is left of the whole, with what the kernel costs more beside other threads:"
+    )
     return f"{alone}\n\n{told}\n\n" + table(("", "ns a delivery"), [(name, f"{value:.0f}") for name, value in whole.items()], left=1)
 
 

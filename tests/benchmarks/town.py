@@ -36,6 +36,8 @@ READY_WITHIN_S: Final = 60.0
 CALL_WITHIN_S: Final = 60.0
 KEPT_TOPICS: Final = ("__", "dept.")
 LOOK_S: Final = 0.05
+DELETED_AT_ONCE: Final = {"log.segment.delete.delay.ms": "1000"}
+"""Else the gigabytes of one run are freed a minute later, in the middle of another one, and its broker stands still for a second."""
 DONE_LOOK_S: Final = 0.2
 LANE_STARTED: Final = "lane started"
 """What a worker's log says of each lane."""
@@ -239,7 +241,7 @@ def ground(folder: Path, *, cores: machine.Cores, on_disk: bool = False, more: M
     memory = None if on_disk else machine.memory_folder()
     home = folder / "broker" if memory is None else Path(tempfile.mkdtemp(prefix="cityhub-benchmark-", dir=memory))
     try:
-        with EmbeddedBroker(folder=home, more=more or {}) as broker:
+        with EmbeddedBroker(folder=home, more=DELETED_AT_ONCE | dict(more or {})) as broker:
             if broker.pid is not None:
                 machine.pin(broker.pid, cores.broker)
             made = Ground(folder=folder, broker=broker, cores=cores, log="on disk" if memory is None else "in memory")
@@ -256,7 +258,7 @@ def ground(folder: Path, *, cores: machine.Cores, on_disk: bool = False, more: M
 @contextlib.contextmanager
 def unpinned(on: Ground) -> Iterator[Ground]:
     """Give the same broker inside the block with all cores for everyone: there are no further ones to give to more processes."""
-    everywhere = frozenset().union(on.cores.contender, on.cores.broker)
+    everywhere = frozenset(os.sched_getaffinity(0))
     shared = Ground(folder=on.folder, broker=on.broker, cores=machine.Cores(everywhere, everywhere), log=on.log_is)
     machine.pin(on.broker_pid, everywhere)
     try:

@@ -5,7 +5,6 @@ private API on the consuming side; does not own offsets (lanes do) nor what is i
 """
 
 from hub.exchange.transport.chunks import border, split
-from hub.exchange.transport.consumer import ChunkSchema, Lanes, Transport
-from hub.exchange.transport.reception import Reception
+from hub.exchange.transport.consumer import ChunkSchema, Transport
 
-__all__ = ["ChunkSchema", "Lanes", "Reception", "Transport", "border", "split"]
+__all__ = ["ChunkSchema", "Transport", "border", "split"]

@@ -1,4 +1,4 @@
-"""Faust's consumer, changed in four places, so that one event is one chunk and a lane owns its offset.
+"""Faust's consumer, changed where it must be, so that one event is one chunk and a lane owns its offset.
 
 1. The fetcher of the consumer thread yields chunks (``fetch``), over connections that copy no record, and waits as the settings say.
 2. A chunk's message carries the last offset that it accounts for; Faust's own offset book is left out for data topics: it
@@ -67,11 +67,6 @@ class ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
     async def begin(self, tp: TP, offset: int, topic_id: uuid.UUID) -> None:
         """Fetch ``tp`` from ``offset`` on, in the topic that has this id."""
         await self._in_thread(lambda: self._consumer._fetcher.begin(tp, offset, topic_id))  # noqa: SLF001 - our fetcher
-
-    async def forget(self, partitions: Iterable[TP]) -> None:
-        """Fetch ``partitions`` no more until they are begun again."""
-        for tp in partitions:
-            await self._in_thread(lambda tp=tp: self._consumer._fetcher.forget(tp))  # noqa: SLF001 - our fetcher
 
     async def _in_thread(self, work: Any) -> None:
         async def run() -> None:

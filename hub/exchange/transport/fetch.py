@@ -3,9 +3,10 @@
 aiokafka's fetcher keeps its loop, its positions and its resets; what is asked, and what is made of an answer, is replaced here.
 
 * A data partition is asked for only once its lane has begun it at an offset, and by the id of the topic that the lane's position
-  names. A topic deleted and created again under the same name is answered by ``UNKNOWN_TOPIC_ID``: not one of its records comes
-  (aiokafka asks by name, and would go on at the same offset in other records). Then, and where the log does not hold the offset,
-  the lane is told and decides; nothing is reset behind its back.
+  names. A topic deleted and created again under the same name is answered by ``UNKNOWN_TOPIC_ID``, or inside a session by
+  ``UNKNOWN_TOPIC`` and ``INCONSISTENT_TOPIC_ID``: not one of its records comes (aiokafka asks by name, and would go on at the same
+  offset in other records). Then, and where the log does not hold the offset, the lane is told and decides; nothing is reset behind
+  its back.
 * While answers are large the next request goes out at once, with the partitions whose records are taken, and the broker lets it
   wait for enough bytes; while they are small it waits here until all of the last answer is taken, so that few requests cover many
   partitions. While next to nothing comes, the broker is asked by the clock and answers at once: a request that waits there for
@@ -38,6 +39,7 @@ from hub.model.names import TopicPartition
 STALE_METADATA: Final = frozenset({3, 5, 6, 9, 74, 75, 76})
 """Unknown partition, no leader, not leader, replica away, leader epochs: another broker has it, metadata tells which."""
 OFFSET_OUT_OF_RANGE: Final = 1
+UNKNOWN_TOPIC: Final = 3
 TAKEN_WITHIN_S: Final = 0.1
 """While answers are small, a request waits so long at most for what is not taken yet."""
 QUIET_SHARE: Final = 8
@@ -93,13 +95,16 @@ class OneChunk:
 class Turn:
     """What one node was asked last, when, and how much came."""
 
-    __slots__ = ("answered_at", "asked", "asked_at", "bytes", "session")
+    __slots__ = ("answered_at", "asked", "asked_at", "assignment", "begin", "bytes", "session")
 
     def __init__(self) -> None:
         """Nothing was asked yet."""
         self.session = FetchSession()
         self.asked: Mapping[Place, tuple[Any, int]] = {}
         """Which partition and offset a row of the answer is about."""
+        self.assignment: Any = None
+        """Of the last request: another one knows nothing yet of any partition, so the broker must tell of all."""
+        self.begin = 0
         self.asked_at = 0.0
         self.answered_at = 0.0
         self.bytes = 0
@@ -164,7 +169,7 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         if unknown and self._learning is None:
             self._learning = asyncio.ensure_future(self._learn(frozenset(unknown)))
         due = {node: rows for node, rows in asked.items() if node not in resets and not rests.get(node)}
-        requests = [(node, self._request(node, rows)) for node, rows in due.items()]
+        requests = [(node, self._request(node, rows, assignment)) for node, rows in due.items()]
         later = min((rest for rest in rests.values() if rest), default=self._fetcher_timeout)
         return requests, resets, later, stale, []
 
@@ -177,9 +182,15 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
             return max(0.0, turn.answered_at + TAKEN_WITHIN_S - now)
         return 0.0
 
-    def _request(self, node: int, rows: list[tuple[Any, int]]) -> FetchRequest:
+    def _request(self, node: int, rows: list[tuple[Any, int]], assignment: Any) -> FetchRequest:
+        """Ask for each, beginning elsewhere each time: without a session, what is asked for last may always find the answer full."""
         turn = self._turns[node]
-        turn.asked = {(self._ids[tp], tp.partition): (tp, offset) for tp, offset in rows}
+        if turn.assignment is not assignment:
+            turn.session.renew()
+            turn.assignment = assignment
+        turn.begin = (turn.begin + 1) % len(rows)
+        turned = (*rows[turn.begin :], *rows[: turn.begin])
+        turn.asked = {(self._ids[tp], tp.partition): (tp, offset) for tp, offset in turned}
         quiet = turn.bytes < self._fetch_min_bytes // QUIET_SHARE
         return turn.session.request(
             {place: offset for place, (_, offset) in turn.asked.items()},
@@ -206,23 +217,29 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         turn.session.answered(answer)
         if not assignment.active:
             return False
-        turn.answered_at, turn.bytes = time.monotonic(), sum(len(row.records) for row in answer.rows)
+        turn.answered_at, came = time.monotonic(), sum(len(row.records) for row in answer.rows)
+        if not answer.code:
+            turn.bytes = came
         now_ms = int(time.time() * 1000)
-        faults = [row for row in answer.rows if not self._take(row, turn.asked, assignment, now_ms)]
+        faults = [row for row in answer.rows if not self._take(row, turn, assignment, now_ms)]
         if faults or answer.code:
             for waiter in self._fetch_waiters:
                 self._notify(waiter)
             await self._pause()
-        return bool(turn.bytes)
+        return bool(came)
 
     async def _pause(self) -> None:
         """Keep the node from being asked again at once: an error is answered at once too. Ends, as a fetch does, when cancelled."""
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(self._retry_backoff)
 
-    def _take(self, row: Fetched, asked: Mapping[Place, tuple[Any, int]], assignment: Any, now_ms: int) -> bool:
+    def _take(self, row: Fetched, turn: Turn, assignment: Any, now_ms: int) -> bool:
         """Keep what came for a partition, unless it was begun elsewhere meanwhile; False when the broker refused."""
-        tp, offset = asked[row.topic_id, row.partition]
+        found = turn.asked.get((row.topic_id, row.partition))
+        if found is None:  # we are not in step with the broker
+            turn.session.renew()
+            return False
+        tp, offset = found
         state = assignment.state_value(tp)
         if self._ids.get(tp) != row.topic_id or not state.has_valid_position or state.position != offset:
             return True
@@ -248,7 +265,7 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         return aiokafka_fetcher.PartitionRecords(tp, records, row.aborted, offset, *decode)
 
     def _refused(self, tp: Any, state: Any, code: int) -> None:
-        lost_its_place = code in {UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID, OFFSET_OUT_OF_RANGE}
+        lost_its_place = code in {UNKNOWN_TOPIC, UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID, OFFSET_OUT_OF_RANGE}
         if lost_its_place and self._gate.is_data(tp.topic):
             self.forget(tp)
             self._gate.refused(TopicPartition(tp.topic, tp.partition))

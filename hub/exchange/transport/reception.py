@@ -1,5 +1,7 @@
 """Memory for what brokers answer: as much as the settings allow, and back when the last chunk of an answer is done with.
 
+With several brokers there may be one more answer of each: what one is asked for is not kept back from the others.
+
 A fetch asks for what there is room for and no more, so that records wait in Kafka, and not here, while lanes are busy.
 """
 
@@ -19,7 +21,7 @@ class Reception:
     def __init__(self, bytes_max: int) -> None:
         """Allow ``bytes_max`` bytes of answers at the same time."""
         self._bytes_max = bytes_max
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collection of garbage inside it may free another answer
         self._alive: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._bytes = 0
         self.freed: Callable[[], None] = lambda: None

@@ -196,6 +196,35 @@ def test_an_answer_that_does_not_come_in_time_closes_the_connection(loop: Callab
     _run(loop, ask())
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_whoever_waits_to_write_to_a_broker_that_reads_nothing_hears_of_it_in_time(loop: Callable[[], Any]) -> None:
+    """Also one that has sent nothing yet: a lane must find out that it has to go elsewhere."""
+
+    class Deaf(Broker):
+        async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            (size,) = struct.unpack(">i", await reader.readexactly(4))
+            correlation = struct.unpack_from(">hhi", await reader.readexactly(size))[2]
+            await self._send(writer, [struct.pack(">i", correlation) + VERSIONS_ANSWER])
+            await over.wait()
+            writer.close()
+
+    over = asyncio.Event()
+
+    async def ask() -> None:
+        async with _client(Deaf(lambda _: None), timeout_ms=300) as client:
+            first = asyncio.create_task(client.send(7, Ask(bytes(50_000_000))))
+            while not client._conns or not next(iter(client._conns.values()))._protocol._paused:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+            waiting = asyncio.create_task(client.send(7, Ask(b"small")))
+            async with asyncio.timeout(5):
+                found = await asyncio.gather(first, waiting, return_exceptions=True)
+            assert [type(error) for error in found] == [RequestTimedOutError, KafkaConnectionError]
+            over.set()
+            await asyncio.sleep(0.1)
+
+    _run(loop, ask())
+
+
 @pytest.mark.parametrize("size", [-1, FRAME_BYTES_MAX + 1])
 def test_a_frame_of_an_impossible_size_closes_the_connection(size: int) -> None:
     """No answer may swell the process."""

@@ -118,9 +118,13 @@ def test_a_session_names_what_has_changed_since_the_last_turn() -> None:
     assert (third.session, dict(third.wanted), third.forgotten) == (Session(42, 2), {}, (other,))
 
 
-@pytest.mark.parametrize("answer", [FetchAnswer(0, [], 0), FetchAnswer(70, [], 0), FetchAnswer(71, [], 42)], ids=["none", "gone", "turn"])
-def test_a_broker_without_the_session_is_told_everything_again(answer: FetchAnswer) -> None:
-    """One that has no place for it, one that has thrown it out, and one that is at another turn."""
+@pytest.mark.parametrize(
+    ("answer", "begun"),
+    [(FetchAnswer(0, [], 0), NEW_SESSION), (FetchAnswer(70, [], 0), Session(42, 0)), (FetchAnswer(71, [], 42), Session(42, 0))],
+    ids=["none", "gone", "turn"],
+)
+def test_a_broker_without_the_session_is_told_everything_again(answer: FetchAnswer, begun: Session) -> None:
+    """One that has no place for it, one that has thrown it out, and one that is at another turn and may drop what it holds."""
     place = (uuid.uuid4(), 0)
     session = FetchSession()
     session.request({place: 5}, **BOUNDS)
@@ -128,7 +132,7 @@ def test_a_broker_without_the_session_is_told_everything_again(answer: FetchAnsw
     session.request({place: 5}, **BOUNDS)
     session.answered(answer)
     again = session.request({place: 5}, **BOUNDS)
-    assert (again.session, dict(again.wanted), again.forgotten) == (NEW_SESSION, {place: 5}, ())
+    assert (again.session, dict(again.wanted), again.forgotten) == (begun, {place: 5}, ())
 
 
 def test_turns_begin_again_at_one_behind_the_last() -> None:

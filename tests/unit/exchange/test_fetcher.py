@@ -80,6 +80,7 @@ class Rig:
 
     def __init__(self, *, topic: str = DATA, room: int = 64 * 1024 * 1024) -> None:
         """Assign them."""
+        self.session_id = SESSION_ID
         self.client = TinyClient()
         self.gate = TinyGate()
         self.reception = Reception(room)
@@ -94,7 +95,7 @@ class Rig:
     def answer(self, *rows: tuple[uuid.UUID, int, int, bytes]) -> None:
         """Answer the next request with (topic id, partition, code, records)."""
         found = [Fetched(topic_id, number, code, 50, 50, (), memoryview(records)) for topic_id, number, code, records in rows]
-        self.client.answers.put_nowait(FetchAnswer(0, found, SESSION_ID))
+        self.client.answers.put_nowait(FetchAnswer(0, found, self.session_id))
 
     async def until(self, true: Callable[[], Any]) -> None:
         """Wait until something is so."""
@@ -312,5 +313,56 @@ def test_a_session_that_the_broker_has_thrown_out_is_begun_again() -> None:
         await rig.until(lambda: len(rig.client.requests) == 3)
         epochs = [request.session.epoch for request in rig.client.requests]
         assert (epochs, dict(rig.client.requests[2].wanted)) == ([0, 1, 0], {(topic_id, 0): 10})
+
+    _run(work)
+
+
+def test_a_broker_without_place_for_a_session_is_asked_in_turns() -> None:
+    """What is asked for last may find the answer full each time."""
+    topic_id = uuid.uuid4()
+
+    async def work(rig: Rig) -> None:
+        rig.session_id = 0
+        for number in (0, 1):
+            rig.fetcher.begin(rig.places[number], 10, topic_id)
+        for _ in range(4):
+            rig.answer()
+        await rig.until(lambda: len(rig.client.requests) == 4)
+        firsts = [next(iter(request.wanted))[1] for request in rig.client.requests]
+        assert set(firsts) == {0, 1}
+        assert all(len(request.wanted) == 2 for request in rig.client.requests)
+
+    _run(work)
+
+
+def test_after_a_rebalance_the_broker_tells_of_every_partition_again() -> None:
+    """The ends of their logs are not known any more."""
+    topic_id = uuid.uuid4()
+
+    async def work(rig: Rig) -> None:
+        rig.fetcher.begin(rig.places[0], 10, topic_id)
+        for _ in range(3):
+            rig.answer()
+        await rig.until(lambda: len(rig.client.requests) >= 2)
+        count = len(rig.client.requests)
+        rig.fetcher._subscriptions.assign_from_subscribed(rig.places)
+        rig.fetcher.begin(rig.places[0], 10, topic_id)
+        for _ in range(3):
+            rig.answer()
+        await rig.until(lambda: any(request.session.epoch == 0 for request in rig.client.requests[count:]))
+
+    _run(work)
+
+
+def test_a_row_that_nobody_asked_for_is_passed_over() -> None:
+    """The fetcher goes on."""
+    topic_id = uuid.uuid4()
+
+    async def work(rig: Rig) -> None:
+        rig.fetcher.begin(rig.places[0], 10, topic_id)
+        rig.answer((uuid.uuid4(), 5, 0, batch_at(3, [(None, b"stray")])))
+        rig.answer((topic_id, 0, 0, batch_at(10, [(None, b"x")])))
+        ((chunk,),) = (await rig.taken()).values()
+        assert chunk.chunk.first_offset == 10
 
     _run(work)
