@@ -1,6 +1,7 @@
 //! What inputs are fed to. A new target is a file here and a line in [`ALL`].
 
 pub mod broken;
+pub mod engine;
 pub mod wire;
 
 use std::time::Duration;
@@ -28,7 +29,8 @@ pub trait Target {
 type Make = fn() -> Box<dyn Target>;
 
 /// Every target, by name.
-pub const ALL: [(&str, Make); 2] = [("broken", || Box::new(broken::Broken)), ("wire", || Box::new(wire::Wire))];
+pub const ALL: [(&str, Make); 3] =
+    [("broken", || Box::new(broken::Broken)), ("engine", || Box::new(engine::Engine::new())), ("wire", || Box::new(wire::Wire))];
 
 /// The target of that name, as new.
 pub fn named(name: &str) -> Option<Box<dyn Target>> {
