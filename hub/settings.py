@@ -73,7 +73,7 @@ class ExchangeSettings(_Section):
     step_ms: int = 100
     """A lane is drained at most this often; one that was idle, at once."""
     step_bytes_max: int = 2 * 1024 * 1024
-    """Source bytes of a step; a lane that is always busy takes fewer, a megabyte at least, so that it commits about every ``step_ms``."""
+    """Source bytes of a step; a lane that is always busy takes fewer, so that it commits about every ``step_ms``."""
     kernel_threads: int | None = Field(default=None, ge=1)
     """Threads of kernels; None: as many as there are processors, at most 4."""
     produce_connections: int = Field(default=3, ge=1, le=16)

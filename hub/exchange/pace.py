@@ -11,9 +11,9 @@ from collections import deque
 from types import TracebackType
 from typing import Final, Self
 
-STEP_BYTES_MIN: Final = 1024 * 1024
-"""No step is made smaller: what a transaction costs would exceed what it carries, and a step that is slow because its broker is would
-become no quicker, only emptier."""
+CARRIED_BYTES_MIN: Final = 2 * 1024 * 1024
+"""Source and output of a step together; none is made smaller: what a transaction costs would exceed what it carries, and a step that is
+slow because its broker is would become no quicker, only emptier."""
 SLACK: Final = 1.25
 """A busy step may take a quarter longer than the interval that is asked for."""
 CHANGE_MIN: Final = 0.5
@@ -44,7 +44,7 @@ class Pace:
         if size < self.bytes:  # the log was empty: how long a full step takes is not known, but it is no longer than the target
             change = max(1.0, change)
         wanted = int(self.bytes * min(CHANGE_MAX, max(CHANGE_MIN, change)))
-        self.bytes = min(self._bytes_max, max(STEP_BYTES_MIN, wanted))
+        self.bytes = min(self._bytes_max, max(int(CARRIED_BYTES_MIN / (1 + self._growth)), wanted))
 
 
 class Room:

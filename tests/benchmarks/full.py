@@ -110,6 +110,8 @@ def full(asked: argparse.Namespace, say: Story) -> Report:
             rounds=part.rounds,
             extra=part.facts,
             notes=part.notes,
+            door="bench-full",
+            beyond_default=[_steps(step_ms) for step_ms in STEPS_MS[1:]],
         )
 
 
@@ -150,7 +152,7 @@ def interval(part: Part) -> None:
                 "CITYHUB_EXCHANGE__STEP_BYTES_MAX": str(DEFAULTS.step_bytes_max * longer),
                 "CITYHUB_EXCHANGE__INFLIGHT_BYTES_MAX": str(DEFAULTS.inflight_bytes_max * longer),
             }
-            variant = f"steps of {step_ms} ms"
+            variant = _steps(step_ms)
             costs = []
             for number in part.each_round(variant):
                 found = {
@@ -175,6 +177,10 @@ def interval(part: Part) -> None:
         "## What exactness costs at longer steps\n\nShare of the throughput at N=5 that transactions take, on the same topic, one after "
         "the other; the default is 100 ms.\n\n" + table(("step ms", "cost"), shown, left=0)
     )
+
+
+def _steps(step_ms: int) -> str:
+    return f"steps of {step_ms} ms"
 
 
 def long(part: Part) -> None:

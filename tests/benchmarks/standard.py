@@ -42,6 +42,7 @@ def quick(asked: argparse.Namespace, say: Story) -> Report:
         rounds = contest.rounds(entries, rounds=asked.rounds or 2, within_s=asked.minutes * 60)
         return Report(
             title="cityhub, quick benchmark",
+            door="bench-quick",
             conditions=conditions(here, contest, warmed=QUICK_WARM_RUNS),
             runs=contest.runs,
             rounds=rounds,
