@@ -112,7 +112,7 @@ class Connection(AIOKafkaConnection):
     def _look(self) -> None:
         """Close where the oldest answer is overdue: none that comes late may be taken for the next one's.
 
-        One timer for all requests of a connection, since one for each costs as much as sending it.
+        One timer serves all requests of a connection: a lane asks three times a step.
         """
         self._watch = None
         if not self._asked_at:

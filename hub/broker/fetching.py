@@ -28,7 +28,7 @@ _EPOCH_MAX: Final = 2**31 - 1
 
 Place: TypeAlias = tuple[uuid.UUID, int]
 """A topic's id and a partition."""
-Row = TypeVar("Row")
+_Partition = TypeVar("_Partition")
 
 
 class Session(NamedTuple):
@@ -163,8 +163,8 @@ class FetchSession:
         self._known = {}
 
 
-def _by_topic(rows: Iterable[tuple[uuid.UUID, Row]]) -> dict[uuid.UUID, list[Row]]:
-    found: dict[uuid.UUID, list[Row]] = {}
+def _by_topic(rows: Iterable[tuple[uuid.UUID, _Partition]]) -> dict[uuid.UUID, list[_Partition]]:
+    found: dict[uuid.UUID, list[_Partition]] = {}
     for topic_id, row in rows:
         found.setdefault(topic_id, []).append(row)
     return found

@@ -20,8 +20,7 @@ POSITION_TIMEOUT_MS: Final = 5_000
 POLL_MS: Final = 200
 FETCH_MIN_BYTES: Final = 64 * 1024
 FETCH_MAX_WAIT_MS: Final = 250
-"""What is written in a quarter of a second is read at once: a transaction of the ledger for each step would cost serve, and the broker,
-more than the step costs the worker."""
+"""What is written in a quarter of a second is read at once, and posted in one transaction, however many steps that are."""
 
 
 class UsageLog(AbstractContextManager["UsageLog"]):

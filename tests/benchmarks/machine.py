@@ -25,7 +25,7 @@ from hub.broker import leash
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 SAMPLE_EVERY_S: Final = 0.01
 MEMBERS_EVERY: Final = 25
-"""So many looks of a sampler apart, which processes there are and what they hold is looked up: it costs a hundred times as much."""
+"""So many looks of a sampler apart, which processes there are and what they hold is looked up, in many files of /proc."""
 END_WITHIN_S: Final = 30.0
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 MEMORY_LOG_BYTES: Final = 8 << 30

@@ -33,7 +33,7 @@ PARTITIONS: Final = 4
 SECONDS: Final = 30.0
 WARM_S: Final = 45.0
 """What is due in the first seconds is sent and not counted: connections open, and the broker compiles what transactions of one record
-need, which takes most of a core for half a minute."""
+need."""
 ARRIVED_WITHIN_S: Final = 20.0
 READ_EVERY_S: Final = 0.02
 """Between two requests of the reader: half of it is part of each latency, in the mean."""

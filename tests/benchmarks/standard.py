@@ -138,6 +138,7 @@ def conditions(here: Ground, contest: Contest, *, warmed: int = WARM_RUNS) -> di
         "broker": f"Kafka {jars[0].stem.rpartition('-')[2]}, embedded, one node" if jars else "Kafka",
         "broker_warmed_by": f"{warmed} uncounted run{'s' if warmed > 1 else ''} of each contender",
         "broker_log": here.log_is,
+        "broker_frees_deleted_topics": "after a second",
         "settings": "default",
         **({"nice": machine.Onlookers.precedence} if machine.Onlookers.precedence else {}),
         "python": found["python"],

@@ -36,9 +36,9 @@ READY_WITHIN_S: Final = 60.0
 CALL_WITHIN_S: Final = 60.0
 KEPT_TOPICS: Final = ("__", "dept.")
 LOOK_S: Final = 0.05
-DELETED_AT_ONCE: Final = {"log.segment.delete.delay.ms": "1000"}
-"""Else the gigabytes of one run are freed a minute later, in the middle of another one, and its broker stands still for a second."""
 DONE_LOOK_S: Final = 0.2
+DELETED_AT_ONCE: Final = {"log.segment.delete.delay.ms": "1000"}
+"""By default the gigabytes of one run are freed a minute later, by the broker, in the middle of another run."""
 LANE_STARTED: Final = "lane started"
 """What a worker's log says of each lane."""
 STILL_FOR_S: Final = 60.0

@@ -95,7 +95,7 @@ class OneChunk:
 class Turn:
     """What one node was asked last, when, and how much came."""
 
-    __slots__ = ("answered_at", "asked", "asked_at", "assignment", "begin", "bytes", "session")
+    __slots__ = ("answered_at", "asked", "asked_at", "assignment", "bytes", "first", "session")
 
     def __init__(self) -> None:
         """Nothing was asked yet."""
@@ -104,7 +104,8 @@ class Turn:
         """Which partition and offset a row of the answer is about."""
         self.assignment: Any = None
         """Of the last request: another one knows nothing yet of any partition, so the broker must tell of all."""
-        self.begin = 0
+        self.first = 0
+        """Which partition was named first."""
         self.asked_at = 0.0
         self.answered_at = 0.0
         self.bytes = 0
@@ -173,9 +174,12 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         later = min((rest for rest in rests.values() if rest), default=self._fetcher_timeout)
         return requests, resets, later, stale, []
 
-    def _rest(self, turn: "Turn", now: float) -> float:
+    def _is_quiet(self, turn: Turn) -> bool:
+        return bool(turn.bytes < self._fetch_min_bytes // QUIET_SHARE)
+
+    def _rest(self, turn: Turn, now: float) -> float:
         """Return for how long a node is not asked: by the clock where next to nothing comes, until a small answer is taken, not at all."""
-        if turn.bytes < self._fetch_min_bytes // QUIET_SHARE:
+        if self._is_quiet(turn):
             due = turn.asked_at + float(self._fetch_max_wait_ms) / 1000
             return max(0.0, due - now)
         if turn.bytes < self._fetch_min_bytes and self._records:
@@ -188,13 +192,12 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         if turn.assignment is not assignment:
             turn.session.renew()
             turn.assignment = assignment
-        turn.begin = (turn.begin + 1) % len(rows)
-        turned = (*rows[turn.begin :], *rows[: turn.begin])
+        turn.first = (turn.first + 1) % len(rows)
+        turned = (*rows[turn.first :], *rows[: turn.first])
         turn.asked = {(self._ids[tp], tp.partition): (tp, offset) for tp, offset in turned}
-        quiet = turn.bytes < self._fetch_min_bytes // QUIET_SHARE
         return turn.session.request(
             {place: offset for place, (_, offset) in turn.asked.items()},
-            max_wait_ms=0 if quiet else self._fetch_max_wait_ms,
+            max_wait_ms=0 if self._is_quiet(turn) else self._fetch_max_wait_ms,
             min_bytes=self._fetch_min_bytes,
             max_bytes=min(self._fetch_max_bytes, self._reception.room()),
             partition_bytes=self._max_partition_fetch_bytes,
@@ -266,16 +269,16 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
 
     def _refused(self, tp: Any, state: Any, code: int) -> None:
         lost_its_place = code in {UNKNOWN_TOPIC, UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID, OFFSET_OUT_OF_RANGE}
+        if code in STALE_METADATA:
+            self._client.force_metadata_update()
         if lost_its_place and self._gate.is_data(tp.topic):
             self.forget(tp)
             self._gate.refused(TopicPartition(tp.topic, tp.partition))
         elif code in {UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID}:
             self.forget(tp)
-        elif code in STALE_METADATA:
-            self._client.force_metadata_update()
         elif code == OFFSET_OUT_OF_RANGE:
             state.await_reset(self._default_reset_strategy)
-        else:
+        elif code not in STALE_METADATA:
             log.warning("fetch refused", topic=tp.topic, partition=tp.partition, kafka_error=code)
 
     async def _learn(self, topics: frozenset[str]) -> None:

@@ -6,19 +6,20 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.structs import TopicPartition as KafkaPartition
 from kernel_kit import batch_at
 
-from hub.broker.fetching import UNKNOWN_TOPIC_ID, FetchAnswer, Fetched, FetchRequest, Place
+from hub.broker.fetching import INCONSISTENT_TOPIC_ID, UNKNOWN_TOPIC_ID, FetchAnswer, Fetched, FetchRequest, Place
 from hub.exchange.transport.fetch import ChunkFetcher, ChunkRecord
 from hub.exchange.transport.reception import ANSWER_BYTES_MIN, Reception
 from hub.exchange.verdict import Chunk
 from hub.model.names import TopicPartition
 
 DATA, PLAIN = "dept.transport.flights", "hold.flights"
-OUT_OF_RANGE, NOT_LEADER = 1, 6
+OUT_OF_RANGE, UNKNOWN_TOPIC, NOT_LEADER = 1, 3, 6
 SESSION_ID, SESSION_UNKNOWN = 7, 70
 
 
@@ -171,14 +172,15 @@ def test_what_came_for_a_place_that_the_lane_has_left_is_dropped() -> None:
     _run(work)
 
 
-def test_a_place_that_the_broker_refuses_is_told_and_not_asked_for_again() -> None:
-    """An unknown topic id, or an offset that the log does not hold: the lane decides what that means."""
+@pytest.mark.parametrize("code", [UNKNOWN_TOPIC, UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID])
+def test_a_place_that_the_broker_refuses_is_told_and_not_asked_for_again(code: int) -> None:
+    """A topic that is gone, as it is told without a session and in one, or an offset that the log does not hold: the lane decides."""
     topic_id = uuid.uuid4()
 
     async def work(rig: Rig) -> None:
         rig.fetcher.begin(rig.places[0], 10, topic_id)
         rig.fetcher.begin(rig.places[1], 10, topic_id)
-        rig.answer((topic_id, 0, UNKNOWN_TOPIC_ID, b""), (topic_id, 1, OUT_OF_RANGE, b""))
+        rig.answer((topic_id, 0, code, b""), (topic_id, 1, OUT_OF_RANGE, b""))
         await rig.until(lambda: len(rig.gate.refusals) == 2)
         await asyncio.sleep(0.25)
         assert len(rig.client.asked) == 1
@@ -311,8 +313,8 @@ def test_a_session_that_the_broker_has_thrown_out_is_begun_again() -> None:
         await rig.until(lambda: len(rig.client.requests) == 2)
         rig.client.answers.put_nowait(FetchAnswer(SESSION_UNKNOWN, []))
         await rig.until(lambda: len(rig.client.requests) == 3)
-        epochs = [request.session.epoch for request in rig.client.requests]
-        assert (epochs, dict(rig.client.requests[2].wanted)) == ([0, 1, 0], {(topic_id, 0): 10})
+        sessions = [tuple(request.session) for request in rig.client.requests]
+        assert (sessions, dict(rig.client.requests[2].wanted)) == ([(0, 0), (SESSION_ID, 1), (SESSION_ID, 0)], {(topic_id, 0): 10})
 
     _run(work)
 
@@ -336,20 +338,19 @@ def test_a_broker_without_place_for_a_session_is_asked_in_turns() -> None:
 
 
 def test_after_a_rebalance_the_broker_tells_of_every_partition_again() -> None:
-    """The ends of their logs are not known any more."""
+    """The ends of their logs are not known any more. No request is under way then, so that none is cancelled."""
     topic_id = uuid.uuid4()
 
     async def work(rig: Rig) -> None:
+        rig.fetcher._fetch_max_wait_ms = 100
         rig.fetcher.begin(rig.places[0], 10, topic_id)
-        for _ in range(3):
-            rig.answer()
-        await rig.until(lambda: len(rig.client.requests) >= 2)
-        count = len(rig.client.requests)
+        rig.answer()
+        await rig.until(lambda: len(rig.client.requests) == 1 and not rig.fetcher._in_flight)
         rig.fetcher._subscriptions.assign_from_subscribed(rig.places)
         rig.fetcher.begin(rig.places[0], 10, topic_id)
-        for _ in range(3):
-            rig.answer()
-        await rig.until(lambda: any(request.session.epoch == 0 for request in rig.client.requests[count:]))
+        await rig.until(lambda: len(rig.client.requests) == 2)
+        second = rig.client.requests[1]
+        assert (tuple(second.session), dict(second.wanted)) == ((SESSION_ID, 0), {(topic_id, 0): 10})
 
     _run(work)
 
