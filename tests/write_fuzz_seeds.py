@@ -7,7 +7,6 @@ says what the target does with it. For ``engine``: plans as the product lowers t
 
 import random
 import struct
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ from typing import Any
 from batch_mutations import forms, plain_batch, sealed
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from plan_cases import Case, cases
 from random_records import body_maker, damaged
 
 from hub.broker.codecs import compress
 from hub.exchange.native.lowering import lower
 from hub.model.records import frame_header
-
-sys.path.insert(0, str(Path(__file__).parent / "properties"))
-from test_kernels_agree import Case, cases
 
 
 def _record(number: int) -> bytes:
