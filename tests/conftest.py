@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hub.model.names import Names
 
 os.environ.setdefault("CITYHUB_LOG_STRICT", "1")
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # a broker of a test ends before Java's second compiler pays
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell that started the tests in the background: programs under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _COUNT = itertools.count(1)
 
 
