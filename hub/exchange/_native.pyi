@@ -47,7 +47,7 @@ def build_batches(
 
 # Single values by themselves, for tests.
 class _Values:
-    SHA_INSTRUCTIONS: bool
+    SHA_256: str  # by what pseudonyms are worked out on this processor
     @staticmethod
     def holds(spec: str, values: Sequence[bytes]) -> list[bool]: ...
     @staticmethod

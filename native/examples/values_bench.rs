@@ -1,18 +1,18 @@
 //! Nanoseconds per value of each test, change, normal form and pseudonym: `cargo run --release --example values_bench`.
 //!
 //! Values differ from call to call (4,096 of them), so that no branch predictor learns them by heart; see `measure` for how.
-//! `RUSTFLAGS='--cfg sha2_backend="soft"'` shows, in the lines `one at a time`, a processor without SHA instructions.
+//! `RUSTFLAGS='--cfg sha2_backend="soft"'` shows, in the lines `one lane`, a processor that has nothing for SHA-256.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use _native::values::{Change, Column, Forms, IdentifierKind, MacKey, Stage, Test, normal_form, on_sha_instructions, pseudonym, write};
+use _native::values::{Change, Column, Forms, IdentifierKind, MacKey, Means, Stage, Test, normal_form, pseudonym, write};
 
 const VALUES: usize = 4_096;
 const ROUNDS: usize = 201;
 
 fn main() {
-    println!("SHA instructions: {}", if on_sha_instructions() { "yes" } else { "no" });
+    println!("SHA-256 by {}", Means::of_processor());
     tests();
     changes();
     forms();
@@ -39,7 +39,7 @@ fn measure(name: &str, count: usize, mut round: impl FnMut()) {
         })
         .collect();
     found.sort_by(f64::total_cmp);
-    println!("{name:<58} {:>7.1} ns   (median {:.1})", found[ROUNDS / 10], found[ROUNDS / 2]);
+    println!("{name:<78} {:>7.1} ns   (median {:.1})", found[ROUNDS / 10], found[ROUNDS / 2]);
 }
 
 /// A small generator of numbers; the same ones in every run.
@@ -241,13 +241,11 @@ fn pseudonyms() {
             stage.run(&keys);
             black_box(stage.found(0));
         });
-        measure(&format!("pseudonym  staged, {name}, run alone"), VALUES / 8 * keys_used, || {
-            stage.run(&keys);
-            black_box(stage.found(0));
-        });
-        measure(&format!("pseudonym  staged, {name}, one at a time"), VALUES / 8 * keys_used, || {
-            stage.run_portably(&keys);
-            black_box(stage.found(0));
-        });
+        for means in Means::choices() {
+            measure(&format!("pseudonym  staged, {name}, run alone, {means}"), VALUES / 8 * keys_used, || {
+                stage.run_by(means, &keys);
+                black_box(stage.found(0));
+            });
+        }
     }
 }

@@ -50,7 +50,7 @@ def main() -> None:
     """Print the table."""
     asked = _arguments()
     cpu = platform.processor() or platform.machine()
-    sys.stdout.write(f"{cpu}, SHA instructions: {_native.values.SHA_INSTRUCTIONS}, {asked.records} records\n")
+    sys.stdout.write(f"{cpu}, SHA-256 by {_native.values.SHA_256}, {asked.records} records\n")
     for codec in asked.codecs:
         steps = list(steps_of(codec, records=asked.records))
         if asked.dump is not None:

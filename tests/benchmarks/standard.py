@@ -2,6 +2,7 @@
 
 import argparse
 import datetime as dt
+import importlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -135,6 +136,7 @@ def conditions(here: Ground, contest: Contest, *, warmed: int = WARM_RUNS) -> di
         "placement": pinned,
         "sha_instructions": "yes" if found["sha_instructions"] else "no",
         "kernel": kernel.name(),
+        "pseudonyms": _pseudonyms(),
         "broker": f"Kafka {jars[0].stem.rpartition('-')[2]}, embedded, one node" if jars else "Kafka",
         "broker_warmed_by": f"{warmed} uncounted run{'s' if warmed > 1 else ''} of each contender",
         "broker_log": here.log_is,
@@ -145,6 +147,13 @@ def conditions(here: Ground, contest: Contest, *, warmed: int = WARM_RUNS) -> di
         "linux": found["kernel"],
         "go": contest.go_version if contest.go is not None else "none",
     }
+
+
+def _pseudonyms() -> str:
+    if kernel.name() != "native":
+        return "one at a time"
+    found: str = importlib.import_module("hub.exchange._native").values.SHA_256
+    return found
 
 
 def commit() -> str:

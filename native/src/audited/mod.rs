@@ -3,4 +3,4 @@
 
 #[cfg(feature = "python")]
 pub mod buffers;
-pub mod sha_lanes;
+pub mod sha;

@@ -1,6 +1,6 @@
 //! Pseudonyms of a block: every message brought to its normal form once, every pair of key and message reckoned once.
 //!
-//! Jobs of all agreements are put down first and reckoned together, so that four lanes of SHA-256 always have work. A record key
+//! Jobs of all agreements are put down first and reckoned together, so that all lanes of SHA-256 have work. A record key
 //! that reads like a field of the same identifier kind shares that field's message, and its pseudonym where the key is the same.
 
 use super::block::Block;

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde::de::DeserializeOwned;
 
-use crate::values::{Change, Column, Forms, IdentifierKind, MacKey, Stage, Test, normal_form, on_sha_instructions};
+use crate::values::{Change, Column, Forms, IdentifierKind, MacKey, Means, Stage, Test, normal_form};
 
 /// Adds the submodule.
 pub fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -15,7 +15,7 @@ pub fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(changed, &module)?)?;
     module.add_function(wrap_pyfunction!(normal_forms, &module)?)?;
     module.add_function(wrap_pyfunction!(pseudonyms, &module)?)?;
-    module.add("SHA_INSTRUCTIONS", on_sha_instructions())?;
+    module.add("SHA_256", Means::of_processor().to_string())?;
     parent.add_submodule(&module)
 }
 

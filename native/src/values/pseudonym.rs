@@ -2,12 +2,14 @@
 //!
 //! A key is kept as the two states of SHA-256 behind its padded blocks (FIPS 198-1), so that a short message costs two
 //! compressions. A `Stage` gathers messages (each padded once, whatever the number of keys) and jobs (a key and a message), in
-//! any order; `run` answers them four at a time, keys mixed, results in the order of the jobs.
+//! any order; `run` answers them many at a time, keys mixed, results in the order of the jobs.
+
+use std::fmt;
 
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::audited::sha_lanes::{self, Lane};
+use crate::audited::sha::{Lane, Slot, instructions, wide};
 
 /// Characters of a pseudonym.
 pub const PSEUDONYM_BYTES: usize = 26;
@@ -131,7 +133,7 @@ fn text(digest: &Digest) -> [u8; PSEUDONYM_BYTES] {
     out
 }
 
-/// Jobs that are worked out at once.
+/// Jobs that SHA instructions work out at once.
 const LANES: usize = 4;
 static NOTHING: [u8; PSEUDONYM_BYTES] = [0; PSEUDONYM_BYTES];
 /// Marks the index of a long message.
@@ -149,7 +151,7 @@ pub struct Stage {
     blocks: Vec<Block>,
     long: Vec<Box<[u8]>>,
     jobs: Vec<Job>,
-    found: Vec<sha_lanes::Slot>,
+    found: Vec<Slot>,
 }
 
 impl Stage {
@@ -179,47 +181,53 @@ impl Stage {
         (self.jobs.len() - 1) as u32
     }
 
-    /// Answers every job. Panics where a job names a key or message that is not there.
+    /// Answers every job, by the best means of this processor. Panics where a job names a key or message that is not there.
     pub fn run(&mut self, keys: &[MacKey]) {
-        if !sha_lanes::supported() {
-            return self.run_portably(keys);
-        }
+        self.run_by(Means::of_processor(), keys);
+    }
+
+    /// Answers every job as `run` does, by these means alone; panics where the processor lacks them.
+    pub fn run_by(&mut self, means: Means, keys: &[MacKey]) {
         self.found.resize(self.jobs.len(), [0; 32]);
         let mut place = 0;
-        while place + 1 < self.jobs.len() {
-            self.run_lanes(place, keys);
-            place += LANES;
+        if means.wide {
+            // A last few that fit into one turn of the SHA instructions cost less there.
+            let left = if means.instructions { LANES } else { 1 };
+            while place + left < self.jobs.len() {
+                place = self.run_lanes(place, keys, wide::pseudonyms);
+            }
         }
-        if place < self.jobs.len() {
-            self.run_alone(place, keys);
+        if means.instructions {
+            while place + 1 < self.jobs.len() {
+                place = self.run_lanes::<LANES>(place, keys, instructions::pseudonyms);
+            }
         }
+        (place..self.jobs.len()).for_each(|place| self.run_alone(place, keys));
     }
 
-    /// Answers every job as `run` does, one at a time: so it is done on a processor without SHA instructions.
-    pub fn run_portably(&mut self, keys: &[MacKey]) {
-        self.found.resize(self.jobs.len(), [0; 32]);
-        (0..self.jobs.len()).for_each(|place| self.run_alone(place, keys));
-    }
-
-    /// Answers the four jobs from `place` on. Where there are fewer, the last one is worked out more than once.
-    fn run_lanes(&mut self, place: usize, keys: &[MacKey]) {
-        let behind = self.jobs.len().min(place + LANES);
-        let jobs: [Job; LANES] = std::array::from_fn(|lane| self.jobs[(place + lane).min(behind - 1)]);
+    /// Answers the next `N` jobs from `place` on; returns the place behind them. Where there are fewer, the last one is worked out
+    /// more than once.
+    #[inline]
+    fn run_lanes<const N: usize>(&mut self, place: usize, keys: &[MacKey], run: impl FnOnce([Lane<'_>; N], &mut [Slot; N])) -> usize {
+        let behind = self.jobs.len().min(place + N);
+        let jobs: [Job; N] = std::array::from_fn(|lane| self.jobs[(place + lane).min(behind - 1)]);
         if jobs.iter().any(|job| job.message & LONG != 0) {
-            return (place..behind).for_each(|place| self.run_alone(place, keys));
+            (place..behind).for_each(|place| self.run_alone(place, keys));
+            return behind;
         }
         let lanes = jobs.map(|job| {
             let (key, block) = (&keys[job.key as usize], &self.blocks[job.message as usize]);
             Lane { inner: &key.inner, outer: &key.outer, block: &block.0 }
         });
         match self.found[place..].first_chunk_mut() {
-            Some(found) => sha_lanes::pseudonyms(lanes, found),
+            Some(found) => run(lanes, found),
             None => {
-                let mut found = [[0; 32]; LANES];
-                sha_lanes::pseudonyms(lanes, &mut found);
+                let mut found = [[0; 32]; N];
+                run(lanes, &mut found);
                 self.found[place..behind].copy_from_slice(&found[..behind - place]);
             }
         }
+        behind
     }
 
     fn run_alone(&mut self, place: usize, keys: &[MacKey]) {
@@ -239,9 +247,40 @@ impl Stage {
     }
 }
 
-/// Tells whether four lanes run on the processor's SHA instructions.
-pub fn on_sha_instructions() -> bool {
-    sha_lanes::supported()
+/// What many jobs are worked out by; without either, one is at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Means {
+    /// Sixteen lanes of AVX-512.
+    pub wide: bool,
+    /// Four lanes on SHA instructions.
+    pub instructions: bool,
+}
+
+impl Means {
+    /// All that this processor has.
+    pub fn of_processor() -> Means {
+        Means { wide: wide::supported(), instructions: instructions::supported() }
+    }
+
+    /// Every choice of what this processor has, the best first.
+    pub fn choices() -> impl Iterator<Item = Means> {
+        let all = Means::of_processor();
+        [(true, true), (true, false), (false, true), (false, false)]
+            .map(|(wide, instructions)| Means { wide, instructions })
+            .into_iter()
+            .filter(move |some| all.wide >= some.wide && all.instructions >= some.instructions)
+    }
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match (self.wide, self.instructions) {
+            (true, true) => "16 lanes of AVX-512, the last 4 on SHA instructions",
+            (true, false) => "16 lanes of AVX-512",
+            (false, true) => "4 lanes on SHA instructions",
+            (false, false) => "one lane",
+        })
+    }
 }
 
 #[cfg(test)]
@@ -267,9 +306,12 @@ mod tests {
         let messages: Vec<Vec<u8>> = (0..130).map(|length| (0..length).map(|byte| (byte * 7) as u8).collect()).collect();
         for count in 0..messages.len() {
             let (keys, mut stage, jobs) = stage_of(3, &messages[count / 2..count]);
-            stage.run(&keys);
-            for (job, (key, message)) in jobs.iter().enumerate() {
-                assert_eq!(*stage.found(job as u32), pseudonym(&keys[*key], &messages[count / 2 + message]));
+            for means in Means::choices() {
+                stage.found.clear();
+                stage.run_by(means, &keys);
+                for (job, (key, message)) in jobs.iter().enumerate() {
+                    assert_eq!(*stage.found(job as u32), pseudonym(&keys[*key], &messages[count / 2 + message]), "{means:?}");
+                }
             }
         }
     }

@@ -1,23 +1,8 @@
-//! Pseudonyms of several messages at once on the SHA instructions of x86-64.
+//! Four lanes on the SHA instructions of x86-64.
 //!
 //! One HMAC waits most of the time: each pair of rounds needs the result of the pair before. Independent messages, with keys of
-//! their own, fill the gaps; four keep the unit busy. A lane is one key and one padded block: the inner compression, the outer
-//! one on its digest, and the first 16 bytes as base32, without leaving the registers.
+//! their own, fill the gaps; four keep the unit busy.
 //! The instructions work on the state as (a b e f) and (c d g h), highest word first. Source: Intel SHA Extensions, 2013.
-
-/// What a lane writes: a pseudonym, and room that lets it be written in two pieces.
-pub type Slot = [u8; 32];
-
-/// One message under one key.
-#[derive(Clone, Copy)]
-pub struct Lane<'a> {
-    /// The state of SHA-256 behind the key's inner block.
-    pub inner: &'a [u32; 8],
-    /// The state behind its outer block.
-    pub outer: &'a [u32; 8],
-    /// The message, padded as the second block.
-    pub block: &'a [u8; 64],
-}
 
 #[cfg(target_arch = "x86_64")]
 pub use x86::{pseudonyms, supported};
@@ -27,7 +12,7 @@ pub use elsewhere::{pseudonyms, supported};
 
 #[cfg(not(target_arch = "x86_64"))]
 mod elsewhere {
-    use super::{Lane, Slot};
+    use crate::audited::sha::{Lane, Slot};
 
     /// Tells whether this processor has the instructions.
     pub fn supported() -> bool {
@@ -49,7 +34,7 @@ mod x86 {
         _mm_sub_epi8,
     };
 
-    use super::{Lane, Slot};
+    use crate::audited::sha::{Lane, ROUNDS, Slot};
 
     /// Tells whether this processor has the instructions; asked of it once, then remembered.
     #[inline]
@@ -64,19 +49,6 @@ mod x86 {
         // SAFETY: the processor has every instruction that the function is compiled with, as was just asked.
         unsafe { digests(lanes, found) }
     }
-
-    /// Round constants of SHA-256 (FIPS 180-4), four to a step.
-    #[rustfmt::skip]
-    static ROUNDS: [[u32; 4]; 16] = [
-        [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5], [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],
-        [0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3], [0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174],
-        [0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc], [0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da],
-        [0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7], [0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967],
-        [0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13], [0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85],
-        [0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3], [0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070],
-        [0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5], [0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3],
-        [0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208], [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
-    ];
 
     #[inline]
     #[target_feature(enable = "sse2")]
@@ -117,7 +89,7 @@ mod x86 {
     /// The 64 rounds of each lane, four at a step. `$w` holds the last 16 words of each lane's message.
     macro_rules! compress {
         ($abef:ident, $cdgh:ident, $w:ident, $($step:literal)*) => { $({
-            let constants = load(&ROUNDS[$step]);
+            let constants = load(&ROUNDS[4 * $step..]);
             for lane in 0..N {
                 if $step >= 4 {
                     let old = [$w[lane][$step % 4], $w[lane][($step + 1) % 4], $w[lane][($step + 2) % 4], $w[lane][($step + 3) % 4]];
