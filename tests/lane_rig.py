@@ -28,11 +28,11 @@ from hub.broker.protocol import (
     Request,
     TxnOffsetCommit,
 )
-from hub.broker.transactions import Coordinators
+from hub.broker.requests import Coordinators
 from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
-from hub.exchange.pace import Room
+from hub.exchange.pace import Budget
 from hub.exchange.plan import Plan
 from hub.exchange.verdict import Chunk
 from hub.model.names import Names, TopicPartition
@@ -232,7 +232,7 @@ class LaneRig:
             flow=self.flow,
             observer=observer,
             kernels=ThreadPoolExecutor(1),
-            room=Room(1024 * 1024),
+            budget=Budget(1024 * 1024),
         )
         self.lane = Lane(LANE, context=self.context)
 

@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from hub.broker.batches import headers, read_records
 from hub.broker.protocol import FixedVersion
-from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset, open_client
+from hub.broker.requests import EARLIEST, LATEST, Lost, list_offset, open_client
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 

@@ -11,18 +11,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from hub.broker.transactions import (
-    Coordinators,
-    Fenced,
-    Lost,
-    Output,
-    Transaction,
-    Undeliverable,
-    append,
-    committed_offset,
-    fence,
-    open_client,
-)
+from hub.broker.requests import Coordinators, Lost, append, committed_offset, open_client
+from hub.broker.transactions import Fenced, Output, Transaction, Undeliverable, fence
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.usage import Position

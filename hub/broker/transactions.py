@@ -14,10 +14,9 @@ Every retry loop ends before the transaction times out at the broker. Never ``en
 """
 
 import asyncio
-import struct
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka import errors as kafka_errors
@@ -25,40 +24,28 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from hub.broker.batches import stamp
-from hub.broker.connection import Client
-from hub.broker.protocol import (
-    EndTxn,
-    FixedVersion,
-    InitProducerId,
-    ListOffsets,
-    OffsetFetch,
-    Produce,
-    ProduceAnswer,
-    TxnOffsetCommit,
-    describe,
+from hub.broker.protocol import EndTxn, InitProducerId, Produce, ProduceAnswer, TxnOffsetCommit
+from hub.broker.requests import (
+    BUSY,
+    COORDINATOR,
+    NO_LEADER,
+    REQUEST_TIMEOUT_MS,
+    STALE,
+    UNKNOWN_TOPIC,
+    UNKNOWN_TOPIC_FOR_S,
+    Coordinators,
+    Lost,
+    absent,
+    refresh,
 )
-from hub.broker.security import security
-from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 
 FENCED: Final = frozenset({22, 25, 27, 47, 48, 49, 82, 90})
 """Illegal generation, unknown member, rebalance, invalid epoch, invalid state, invalid id mapping, fenced instance or producer."""
-STALE: Final = frozenset({3, 5, 6, 9})
-"""Unknown topic or partition, no leader, not leader, replica away: metadata is stale."""
-COORDINATOR: Final = frozenset({14, 15, 16})
-"""Coordinator loading, away or elsewhere."""
-BUSY: Final = frozenset({7, 19, 20, 51, 88})
-"""Time-out, too few replicas, concurrent transaction, unstable offset: the same again, soon."""
 REFUSED: Final = frozenset({10, 17, 18, 29, 44, 87})
 """Too large, invalid topic, list too large, not authorised, policy, invalid record: definite for that topic."""
-UNKNOWN_TOPIC: Final = 3
-NO_LEADER: Final = 5
-UNKNOWN_TOPIC_FOR_S: Final = 2.0
-REQUEST_TIMEOUT_MS: Final = 4_500
 RETRY_SHARE: Final = 0.5
 """Of the transaction time-out: with one request's time-out behind it, every retry ends before the transaction does."""
-EARLIEST: Final = -2
-LATEST: Final = -1
 
 
 class Stampable(Protocol):
@@ -90,10 +77,6 @@ class Fenced(Exception):  # noqa: N818 - a state, as Kafka names it
         """True when the group refused: this worker may not own the partition any more."""
 
 
-class Lost(Exception):  # noqa: N818 - a state
-    """The fate of the transaction is not known or it cannot go on: initialise again and read the position."""
-
-
 class Undeliverable(Exception):  # noqa: N818 - a state
     """Topics that are gone or refuse: definite, the others must not wait for them."""
 
@@ -101,47 +84,6 @@ class Undeliverable(Exception):  # noqa: N818 - a state
         """Keep topic and Kafka's error code."""
         super().__init__(dict(topics))
         self.topics = topics
-
-
-async def open_client(bootstrap: str, *, client_id: str) -> AIOKafkaClient:
-    """Return a connected client; HUB-BROKER-001 when no broker answers."""
-    client = Client(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS, **security(bootstrap))
-    try:
-        await client.bootstrap()
-    except kafka_errors.KafkaError as error:
-        await client.close()
-        raise HubError("HUB-BROKER-001", f"no broker answers at `{bootstrap}`", "start it, or set `broker.bootstrap`") from error
-    return client
-
-
-class Coordinators:
-    """Which node coordinates a transactional id or a group; asked once, again after an error."""
-
-    def __init__(self, client: AIOKafkaClient) -> None:
-        """Ask through ``client``."""
-        self._client = client
-        self._nodes: dict[tuple[int, str], int] = {}
-
-    async def send(self, kind: Any, key: str, request: Any, *, deadline: float, line: Any = ConnectionGroup.COORDINATION) -> Any:
-        """Send ``request`` to the coordinator of ``key``; asks anew after a connection error, Lost past the deadline."""
-        while True:
-            try:
-                node = self._nodes.get((kind, key))
-                if node is None:
-                    node = await self._client.coordinator_lookup(kind, key)
-                    self._nodes[kind, key] = node
-                return await self._client.send(node, request, group=line)
-            except kafka_errors.KafkaError as error:
-                self.forget(kind, key)
-                if time.monotonic() > deadline:
-                    message = f"coordinator of `{key}` does not answer"
-                    raise Lost(message) from error
-                await _refresh(self._client)
-                await asyncio.sleep(0.1)
-
-    def forget(self, kind: Any, key: str) -> None:
-        """Ask again next time."""
-        self._nodes.pop((kind, key), None)
 
 
 class Lines(NamedTuple):
@@ -277,7 +219,7 @@ class Transaction:
             if not items:
                 break
             unknown = {place for place, code in codes.items() if code == UNKNOWN_TOPIC}
-            gone = await _gone(self._client, unknown) if unknown and time.monotonic() > unknown_until else frozenset()
+            gone = await absent(self._client, unknown) if unknown and time.monotonic() > unknown_until else frozenset()
             _raise_definite(codes, gone=gone)
             if time.monotonic() > deadline:
                 message = f"produce answered {sorted(set(codes.values()))} for too long"
@@ -285,7 +227,7 @@ class Transaction:
             if any(code in STALE for code in codes.values()):
                 for topic, _, _ in items:
                     self._client.add_topic(topic)
-                await _refresh(self._client)
+                await refresh(self._client)
             await asyncio.sleep(0.02)
         return append_ms
 
@@ -332,107 +274,3 @@ async def fence(
     """Fence every id; returns when each has answered 0. After that nothing that was open under them can commit."""
     lanes = [Transaction(client, coordinators, transactional_id=name, group=group, timeout_ms=timeout_ms) for name in transactional_ids]
     await asyncio.gather(*(lane.initialise() for lane in lanes))
-
-
-async def committed_offset(coordinators: Coordinators, *, group: str, partition: TopicPartition) -> tuple[int, str] | None:
-    """Return the committed offset and its metadata as they stand, None where there is none."""
-    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
-    request = FixedVersion(OffsetFetch(group, [(partition.topic, [partition.partition], {})], False, {}))
-    while True:
-        answer = await coordinators.send(CoordinationType.GROUP, group, request, deadline=deadline)
-        rows = answer.topics[0][1] if answer.topics else []
-        code = answer.error_code or (rows[0][4] if rows else 0)
-        if code == 0:
-            return None if not rows or rows[0][1] < 0 else (rows[0][1], rows[0][3] or "")
-        if time.monotonic() > deadline or code not in COORDINATOR | BUSY:
-            message = f"reading the committed offset answered {code}"
-            raise Lost(message)
-        coordinators.forget(CoordinationType.GROUP, group)
-        await asyncio.sleep(0.05)
-
-
-async def list_offset(client: AIOKafkaClient, partition: TopicPartition, *, at: int) -> int | None:
-    """Return the EARLIEST or LATEST offset (high watermark) by the partition's leader; None where the topic is gone."""
-    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
-    unknown_until = time.monotonic() + UNKNOWN_TOPIC_FOR_S
-    while True:
-        leader = client.cluster.leader_for_partition(KafkaPartition(*partition))
-        code = UNKNOWN_TOPIC if leader is None else NO_LEADER
-        if leader not in {None, -1}:
-            request = ListOffsets(-1, 0, [(partition.topic, [(partition.partition, at)])])
-            try:
-                answer = await client.send(leader, FixedVersion(request))
-                code, offset = answer.topics[0][1][0][1], answer.topics[0][1][0][3]
-                if code == 0:
-                    return int(offset)
-            except kafka_errors.KafkaError:
-                code = NO_LEADER
-        if code == UNKNOWN_TOPIC and time.monotonic() > unknown_until and await _gone(client, {partition}):
-            return None
-        if time.monotonic() > deadline:
-            message = f"asking `{partition}` for an offset answered {code}"
-            raise Lost(message)
-        client.add_topic(partition.topic)
-        await _refresh(client)
-        await asyncio.sleep(0.05)
-
-
-async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> dict[str, Any]:
-    """Return the ids of the topics that exist."""
-    answer = await _on_any_node(client, lambda: describe(sorted(topics)))
-    return {name: topic_id for code, name, topic_id, *_ in answer.topics if code == 0}
-
-
-async def append(client: AIOKafkaClient, *, topic: str, partition: int, data: bytes) -> int:
-    """Append one record batch outside any transaction; returns its first offset once all replicas have it."""
-    deadline = time.monotonic() + 2 * REQUEST_TIMEOUT_MS / 1000
-    while True:
-        leader = client.cluster.leader_for_partition(KafkaPartition(topic, partition))
-        code = UNKNOWN_TOPIC
-        if leader not in {None, -1}:
-            request = Produce(transactional_id=None, timeout_ms=REQUEST_TIMEOUT_MS, topics={topic: [(partition, data)]})
-            try:
-                answer: ProduceAnswer = await client.send(leader, request)
-                code = answer.rows[0].code
-                if code == 0:
-                    return answer.rows[0].base_offset
-            except kafka_errors.KafkaError:
-                code = NO_LEADER
-        if time.monotonic() > deadline or code not in STALE | BUSY:
-            raise HubError("HUB-BROKER-010", f"appending to `{topic}` answered {code}", "look at the broker's log")
-        client.add_topic(topic)
-        await _refresh(client)
-        await asyncio.sleep(0.05)
-
-
-async def _gone(client: AIOKafkaClient, places: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
-    """Return those of ``places`` of which a broker says that they do not exist; a client that knows none has only not heard."""
-    try:
-        async with asyncio.timeout(UNKNOWN_TOPIC_FOR_S):
-            answer = await _on_any_node(client, lambda: describe(sorted({topic for topic, _ in places})))
-    except (Lost, TimeoutError):
-        return frozenset()
-    told = {name: {row[1] for row in rows} for code, name, _, _, rows, *_ in answer.topics if code in {0, UNKNOWN_TOPIC}}
-    return frozenset(place for place in places if place[0] in told and place[1] not in told[place[0]])
-
-
-async def _on_any_node(client: AIOKafkaClient, build: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
-    while True:
-        try:
-            return await client.send(client.get_random_node(), build())
-        except kafka_errors.KafkaError as error:
-            if time.monotonic() > deadline:
-                message = "no broker answers a metadata request"
-                raise Lost(message) from error
-            await _refresh(client)
-            await asyncio.sleep(0.1)
-
-
-async def _refresh(client: AIOKafkaClient) -> None:
-    """Refresh metadata; a failure shows in the next request."""
-    refreshed: Awaitable[Any] = client.force_metadata_update()
-    try:
-        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(refreshed)), timeout=2)
-    except (kafka_errors.KafkaError, TimeoutError, struct.error):
-        return

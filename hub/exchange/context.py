@@ -10,10 +10,11 @@ from typing import Protocol
 import msgspec
 from aiokafka.client import AIOKafkaClient
 
-from hub.broker.transactions import Coordinators, Lines, Lost, topic_ids
+from hub.broker.requests import Coordinators, Lost, topic_ids
+from hub.broker.transactions import Lines
 from hub.exchange.intake import Intake
 from hub.exchange.observer import Observer
-from hub.exchange.pace import Room
+from hub.exchange.pace import Budget
 from hub.exchange.plan import Plan
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
@@ -103,7 +104,7 @@ class LaneContext(msgspec.Struct, frozen=True):
     observer: Observer
     kernels: Executor
     """Threads in which kernels run, so that none holds the event loop."""
-    room: Room
+    budget: Budget
     """Bytes of verdicts that are not written yet."""
 
     def lines(self, partition: TopicPartition) -> Lines:

@@ -18,13 +18,13 @@ import structlog
 from aiokafka.client import AIOKafkaClient
 from faust.types import TP
 
-from hub.broker.transactions import Coordinators, open_client
+from hub.broker.requests import Coordinators, open_client
 from hub.exchange import kernel
 from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
 from hub.exchange.intake import Intake
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
-from hub.exchange.pace import Room
+from hub.exchange.pace import Budget
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.transport.reception import Reception
 from hub.exchange.verdict import Chunk
@@ -147,7 +147,7 @@ class Floor:
             flow=self._flow,
             observer=self.observer,
             kernels=self._kernels,
-            room=Room(self.settings.inflight_bytes_max // 2),
+            budget=Budget(self.settings.inflight_bytes_max // 2),
         )
         await self._intake.start()
         self._tasks = [asyncio.create_task(self._every(LOOK_EVERY_S, self._look)), asyncio.create_task(self._probe_now_and_then())]

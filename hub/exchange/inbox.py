@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hub.broker.transactions import EARLIEST, LATEST, list_offset
+from hub.broker.requests import EARLIEST, LATEST, list_offset
 from hub.exchange.context import LaneContext, beyond_the_log
 from hub.exchange.transport import border, split
 from hub.exchange.verdict import Chunk

@@ -13,8 +13,8 @@ from typing import Final, NoReturn
 import aiokafka
 from aiokafka.client import AIOKafkaClient
 
+from hub.broker.requests import EARLIEST, LATEST, Lost, list_offset, topic_ids
 from hub.broker.security import security
-from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset, topic_ids
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook
 from hub.model.errors import HubError

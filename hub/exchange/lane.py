@@ -15,7 +15,8 @@ import contextlib
 import time
 from typing import Final, NamedTuple
 
-from hub.broker.transactions import Fenced, Lost, Transaction, Undeliverable, committed_offset
+from hub.broker.requests import Lost, committed_offset
+from hub.broker.transactions import Fenced, Transaction, Undeliverable
 from hub.exchange import kernel
 from hub.exchange.context import LaneContext
 from hub.exchange.inbox import Inbox, Taken
@@ -143,7 +144,7 @@ class Lane:
             return position
         began = time.monotonic()
         await self._at("lane.drained")
-        async with self._context.room.hold(self._pace.expects(taken.size)) as held:
+        async with self._context.budget.hold(self._pace.expects(taken.size)) as held:
             step, plan = await self._carry(position, taken, held=held)
         seconds = time.monotonic() - began
         self._pace.took(taken.size, came=held.size, seconds=seconds)

@@ -7,7 +7,8 @@ import structlog
 from prometheus_client import Counter as PromCounter
 from prometheus_client import Gauge, Histogram
 
-from hub.broker.transactions import Fenced, Lost
+from hub.broker.requests import Lost
+from hub.broker.transactions import Fenced
 from hub.exchange import kernel
 from hub.exchange.plan import Plan
 from hub.model.errors import HubError

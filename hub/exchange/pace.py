@@ -2,7 +2,7 @@
 
 Theory of operation. A lane that is always busy takes as long for a step as all lanes together take for one each, so a fixed bound
 of megabytes makes "every 100 ms" 300 ms on a worker of sixteen lanes, and an unbounded number of verdicts in memory. ``Pace`` takes
-the time of each step: one that was full makes the next smaller or larger, one that was not can only make it larger. ``Room`` lets lanes
+the time of each step: one that was full makes the next smaller or larger, one that was not can only make it larger. ``Budget`` lets lanes
 in by bytes, first come, first served.
 """
 
@@ -47,7 +47,7 @@ class Pace:
         self.bytes = min(self._bytes_max, max(int(CARRIED_BYTES_MIN / (1 + self._growth)), wanted))
 
 
-class Room:
+class Budget:
     """Bytes that may be held at the same time; whoever asks first is let in first, and one alone always is."""
 
     def __init__(self, bytes_max: int) -> None:
@@ -57,7 +57,7 @@ class Room:
         self.held = 0
 
     def hold(self, size: int) -> "Held":
-        """Return a context manager that waits for room for ``size`` bytes, and gives it back at its end."""
+        """Return a context manager that waits until ``size`` bytes may be held, and gives them back at its end."""
         return Held(self, size)
 
     def _fits(self, size: int) -> bool:
@@ -91,25 +91,25 @@ class Room:
 
 
 class Held:
-    """Room that one step holds: what it is expected to need, then what it needs."""
+    """Bytes that one step holds: what it is expected to need, then what it needs."""
 
-    def __init__(self, room: Room, size: int) -> None:
+    def __init__(self, budget: Budget, size: int) -> None:
         """Hold nothing yet."""
-        self._room = room
+        self._budget = budget
         self.size = size
 
     async def __aenter__(self) -> Self:
-        """Wait for room."""
-        await self._room._enter(self.size)  # noqa: SLF001 - the room's own door
+        """Wait until they may be held."""
+        await self._budget._enter(self.size)  # noqa: SLF001 - the budget's own door
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Give it back."""
-        self._room._leave(self.size)  # noqa: SLF001 - the room's own door
+        """Give them back."""
+        self._budget._leave(self.size)  # noqa: SLF001 - the budget's own door
 
     def needs(self, size: int) -> None:
         """Hold ``size`` bytes from now on, without waiting: they are there already."""
-        self._room.held += size - self.size
+        self._budget.held += size - self.size
         smaller, self.size = size < self.size, size
         if smaller:
-            self._room._let_in()  # noqa: SLF001 - the room's own door
+            self._budget._let_in()  # noqa: SLF001 - the budget's own door

@@ -17,7 +17,7 @@ from aiokafka.protocol.fetch import FetchRequest_v10
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from hub.broker.protocol import FixedVersion
-from hub.broker.transactions import EARLIEST, LATEST, Lost, list_offset, open_client, topic_ids
+from hub.broker.requests import EARLIEST, LATEST, Lost, list_offset, open_client, topic_ids
 from hub.exchange.kernel import Run
 from hub.exchange.plan import Plan
 from hub.exchange.transport.chunks import read_chunk

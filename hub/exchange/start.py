@@ -1,6 +1,6 @@
 """Where a lane begins: its committed position, held against the topic, the log and hub.plan. A lane never invents one."""
 
-from hub.broker.transactions import LATEST, committed_offset, list_offset
+from hub.broker.requests import LATEST, committed_offset, list_offset
 from hub.exchange.context import LaneContext, another_topic, beyond_the_log
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition

@@ -28,7 +28,7 @@ from benchmarks.job import PARTITIONS, Terms, dataset
 from benchmarks.records import Batch, Observation, Source, build, make_source
 from benchmarks.town import Failed, Ground, town
 from hub.broker.protocol import Produce
-from hub.broker.transactions import open_client
+from hub.broker.requests import open_client
 
 TICK_S: Final = 0.02
 PATTERN_TICKS: Final = 50

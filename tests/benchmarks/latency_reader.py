@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 from benchmarks.job import PARTITIONS
 from hub.broker.batches import headers, read_records
 from hub.broker.protocol import FixedVersion
-from hub.broker.transactions import open_client
+from hub.broker.requests import open_client
 
 FETCH_WAIT_MS: Final = 500
 FETCH_BYTES_MAX: Final = 32 * 1024 * 1024

@@ -8,7 +8,7 @@ from typing import Final
 from aiokafka.client import AIOKafkaClient
 
 from benchmarks.records import Batch, Source
-from hub.broker.transactions import append, open_client
+from hub.broker.requests import append, open_client
 
 IN_FLIGHT_BYTES_MAX: Final = 64 * 1024 * 1024
 

@@ -47,7 +47,7 @@ class Peer:
 
 
 GO: Final = Peer("go", "Go: franz-go + hamba/avro")
-GO_EOS: Final = Peer("go-eos", "Go with transactions", options=("-eos",))
+GO_EOS: Final = Peer("go-eos", "Go, exactly once", options=("-eos",))
 CONFLUENT: Final = Peer("confluent", "confluent-kafka + fastavro", "confluent_loop.py")
 AIOKAFKA: Final = Peer("aiokafka", "aiokafka + fastavro", "aiokafka_loop.py")
 FAUST: Final = Peer("faust", "Faust, stock agent", "faust_agent.py")

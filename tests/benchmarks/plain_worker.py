@@ -14,7 +14,8 @@ from aiokafka.protocol.commit import OffsetCommitRequest_v2
 
 from hub.broker.batches import stamp
 from hub.broker.protocol import FixedVersion
-from hub.broker.transactions import Fenced, Lost, Output, Transaction
+from hub.broker.requests import Lost
+from hub.broker.transactions import Fenced, Output, Transaction
 from hub.cli.worker import ALLOCATOR
 from hub.model.names import TopicPartition
 from hub.observe.logs import configure_logs

@@ -26,7 +26,7 @@ from benchmarks.records import make_source
 from benchmarks.town import Failed, Ground, Town, ground, town, unpinned
 from hub.broker.batches import headers
 from hub.broker.fetching import Fetched, FetchSession
-from hub.broker.transactions import open_client, topic_ids
+from hub.broker.requests import open_client, topic_ids
 
 DATASETS: Final = 200
 PARTITIONS: Final = 4

@@ -12,7 +12,7 @@ from benchmarks import drawn, latency, machine, ours, stages
 from benchmarks.contest import WARM_RUNS, Contest, Entry, Story, capped
 from benchmarks.figures import OURS, Line
 from benchmarks.job import terms
-from benchmarks.peer_runs import AIOKAFKA, CONFLUENT, FAUST, GO
+from benchmarks.peer_runs import AIOKAFKA, CONFLUENT, FAUST, GO, GO_EOS
 from benchmarks.report import MAIN_N, Report
 from benchmarks.town import Failed, Ground, ground
 from hub.exchange import kernel
@@ -84,8 +84,9 @@ def standard_entries(large: int) -> list[Entry]:
     mine = [Entry(OURS, n, middle if n == 20 else large, exact=True) for n in (1, MAIN_N, 20)]
     mine += [Entry(OURS, n, middle if n == 20 else coded, codec, exact=True) for codec in ("lz4", "zstd") for n in (1, MAIN_N, 20)]
     go = [Entry(GO.name, n, middle if n == 20 else large) for n in (1, MAIN_N, 20)]
+    go += [Entry(GO.name, MAIN_N, coded, "lz4"), Entry(GO_EOS.name, MAIN_N, large)]
     others = [Entry(CONFLUENT.name, MAIN_N, SMALL), Entry(AIOKAFKA.name, MAIN_N, SMALL), Entry(FAUST.name, MAIN_N, TINY)]
-    return [*mine, Entry(OURS, MAIN_N, large, exact=False), *go, Entry(GO.name, MAIN_N, coded, "lz4"), *others]
+    return [*mine, Entry(OURS, MAIN_N, large, exact=False), *go, *others]
 
 
 def draw_one(here: Ground, contest: Contest, *, seed: int | None, say: Story, records: int) -> Mapping[str, Any]:

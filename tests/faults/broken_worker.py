@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.broker import transactions
+from hub.broker import requests, transactions
 from hub.broker.batches import headers
 from hub.exchange import kernel
 from hub.exchange.verdict import Chunk, Verdict
@@ -99,7 +99,7 @@ def meters_apart() -> None:
     async def produce_apart(self: Any, outputs: Sequence[transactions.Output]) -> int:
         usage = [output for output in outputs if output.topic.endswith("hub.usage")]
         for output in usage:
-            await transactions.append(self._client, topic=output.topic, partition=output.partition, data=output.data)
+            await requests.append(self._client, topic=output.topic, partition=output.partition, data=output.data)
         rest = [output for output in outputs if output not in usage]
         return await produce(self, rest)
 

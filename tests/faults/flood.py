@@ -26,7 +26,7 @@ import fastavro  # noqa: E402 - the path is set first: this is a program
 from hub.broker.admin import Admin  # noqa: E402
 from hub.broker.batches import build_batches, stamp  # noqa: E402
 from hub.broker.codecs import compress  # noqa: E402
-from hub.broker.transactions import append, open_client  # noqa: E402
+from hub.broker.requests import append, open_client  # noqa: E402
 from hub.model.framing import frame_header  # noqa: E402
 from hub.model.names import TopicPartition  # noqa: E402
 

@@ -20,8 +20,9 @@ from hub.broker import aftermath
 from hub.broker.admin import Admin
 from hub.broker.batches import build_batches
 from hub.broker.embedded import EmbeddedBroker
+from hub.broker.requests import Coordinators, Lost, committed_offset, open_client
 from hub.broker.topics import TopicSpec
-from hub.broker.transactions import Coordinators, Fenced, Lost, Output, Transaction, committed_offset, open_client
+from hub.broker.transactions import Fenced, Output, Transaction
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 

@@ -11,7 +11,8 @@ import pytest
 from hall import AGREEMENT, DATASET, ENTRY, VEHICLE, Hall, hall_settings
 
 from hub.broker.embedded import EmbeddedBroker
-from hub.broker.transactions import Coordinators, Fenced, Transaction, open_client
+from hub.broker.requests import Coordinators, open_client
+from hub.broker.transactions import Fenced, Transaction
 from hub.model.entry import Kind, decode_body
 from hub.model.errors import HubError
 from hub.model.lifecycle import State

@@ -30,7 +30,7 @@ from aiokafka import errors as kafka_errors
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 
 from hub.broker.fetching import INCONSISTENT_TOPIC_ID, UNKNOWN_TOPIC_ID, FetchAnswer, Fetched, FetchRequest, FetchSession, Place
-from hub.broker.transactions import Lost, topic_ids
+from hub.broker.requests import Lost, topic_ids
 from hub.exchange.transport.chunks import read_chunk
 from hub.exchange.transport.reception import Reception
 from hub.exchange.verdict import Chunk
@@ -143,7 +143,7 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
         """Return requests by node, partitions to be reset by node, a time-out, whether metadata is stale, and nothing paused."""
         now = time.monotonic()
         rests = {node: self._rest(turn, now) for node, turn in self._turns.items() if node not in self._in_flight}
-        pause = min(rests.values(), default=0.0) if self._reception.room() else float(self._fetcher_timeout)
+        pause = min(rests.values(), default=0.0) if self._reception.left() else float(self._fetcher_timeout)
         if pause:  # whatever ends it wakes the loop
             return [], {}, pause, False, []
         asked: dict[int, list[tuple[Any, int]]] = defaultdict(list)
@@ -199,7 +199,7 @@ class ChunkFetcher(aiokafka_fetcher.Fetcher):
             {place: offset for place, (_, offset) in turn.asked.items()},
             max_wait_ms=0 if self._is_quiet(turn) else self._fetch_max_wait_ms,
             min_bytes=self._fetch_min_bytes,
-            max_bytes=min(self._fetch_max_bytes, self._reception.room()),
+            max_bytes=min(self._fetch_max_bytes, self._reception.left()),
             partition_bytes=self._max_partition_fetch_bytes,
         )
 

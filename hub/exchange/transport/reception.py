@@ -16,7 +16,7 @@ ANSWER_BYTES_MIN: Final = 256 * 1024
 
 
 class Reception:
-    """Counts the bytes of answers that are alive. ``allocate`` and ``room`` are for the fetching thread, memory dies in any."""
+    """Counts the bytes of answers that are alive. ``allocate`` and ``left`` are for the fetching thread, memory dies in any."""
 
     def __init__(self, bytes_max: int) -> None:
         """Allow ``bytes_max`` bytes of answers at the same time."""
@@ -36,17 +36,17 @@ class Reception:
             self._bytes += size
         return memory
 
-    def room(self) -> int:
+    def left(self) -> int:
         """Return the bytes that may be asked for now, 0 where there is no room worth asking for."""
-        room = self._bytes_max - self._bytes
-        return room if room >= ANSWER_BYTES_MIN else 0
+        left = self._bytes_max - self._bytes
+        return left if left >= ANSWER_BYTES_MIN else 0
 
     def _free(self, key: int) -> None:
         with self._lock:
             _, size = self._alive.pop(key)
-            was_full = not self.room()
+            was_full = not self.left()
             self._bytes -= size
-            wake = was_full and self.room()
+            wake = was_full and self.left()
         if wake:
             self.freed()
 

@@ -5,7 +5,7 @@ use super::clock::Stage;
 use super::emit::{FRAMING_BYTES, Fragment, Many, Pseudonym, Rows};
 use super::macs::Macs;
 use super::outcome::{Kept, Outcome, Row};
-use super::{ROOM_BYTES_MAX, Run};
+use super::{Run, WORKSPACE_BYTES_MAX};
 use crate::form::{Marks, Piece, Tools};
 use crate::limits::BLOCK_RECORDS;
 use crate::program::{KeyRule, Program, Share, Writer};
@@ -23,9 +23,9 @@ pub struct Made {
     pub length: u32,
 }
 
-/// Rooms of the stages.
+/// What the stages of a block write, used again for the next.
 #[derive(Default)]
-pub struct Rooms {
+pub struct Workspace {
     truths: Vec<Word>,
     /// By agreement with a right: records that it gets where nothing fails, those without value among them.
     taken: Vec<u64>,
@@ -46,7 +46,7 @@ pub struct Rooms {
     rejects: Vec<(usize, usize, Reject)>,
 }
 
-impl Rooms {
+impl Workspace {
     /// Gives back what is much larger than steps usually need.
     pub fn shrink(&mut self, bytes_max: usize) {
         if self.arena.capacity() > bytes_max {
@@ -83,7 +83,7 @@ impl<const TIMED: bool> Run<'_, TIMED> {
                 keys: &keys,
                 weights: &weights,
                 active: &self.active,
-                rooms: self.rooms,
+                workspace: self.workspace,
                 outcome: &mut self.outcome,
             };
             decision.filter();
@@ -101,7 +101,7 @@ impl<const TIMED: bool> Run<'_, TIMED> {
         }
         self.block.clear();
         let held = self.held_plain.iter_mut().take(self.held);
-        held.filter(|held| held.capacity() > ROOM_BYTES_MAX).for_each(|held| *held = Vec::new());
+        held.filter(|held| held.capacity() > WORKSPACE_BYTES_MAX).for_each(|held| *held = Vec::new());
         (self.held, self.held_bytes) = (0, 0);
         self.pending.sort_by_key(|row| (row.sequence, row.agreement));
         self.outcome.quarantined.append(&mut self.pending);
@@ -128,30 +128,30 @@ struct Decision<'a> {
     keys: &'a [&'a [u8]; BLOCK_RECORDS],
     weights: &'a [usize; BLOCK_RECORDS],
     active: &'a [usize],
-    rooms: &'a mut Rooms,
+    workspace: &'a mut Workspace,
     outcome: &'a mut Outcome,
 }
 
 impl Decision<'_> {
     /// Finds for each agreement the records that it gets, and counts the others.
     fn filter(&mut self) {
-        let (block, rooms) = (self.block, &mut *self.rooms);
+        let (block, workspace) = (self.block, &mut *self.workspace);
         let there = if block.records.len() == BLOCK_RECORDS { u64::MAX } else { (1 << block.records.len()) - 1 };
         let without = there & !block.valued;
-        rooms.rejects.clear();
-        rooms.taken.clear();
+        workspace.rejects.clear();
+        workspace.taken.clear();
         if block.valued != 0 && !self.active.is_empty() && !self.writer.rules.is_empty() {
-            self.writer.rules.decide(&self.view, block.valued, &mut rooms.truths);
+            self.writer.rules.decide(&self.view, block.valued, &mut workspace.truths);
         }
         let asked = self.active.iter().any(|agreement| self.program.agreements[*agreement].key != KeyRule::Drop);
-        rooms.keys_without_text = if asked { keys_without_text(block, self.keys) } else { 0 };
+        workspace.keys_without_text = if asked { keys_without_text(block, self.keys) } else { 0 };
         for agreement in self.active {
             let tally = &mut self.outcome.tallies[*agreement];
             let of_value = match &self.writer.shares[*agreement] {
-                Some(Share { rule: Some(rule), .. }) => block.valued & self.writer.rules.yes(*rule, &rooms.truths),
+                Some(Share { rule: Some(rule), .. }) => block.valued & self.writer.rules.yes(*rule, &workspace.truths),
                 Some(_) => block.valued,
                 None => {
-                    rooms.rejects.extend(rows(block.valued).map(|row| (row, *agreement, Reject::OutputSchemaMissing)));
+                    workspace.rejects.extend(rows(block.valued).map(|row| (row, *agreement, Reject::OutputSchemaMissing)));
                     0
                 }
             };
@@ -160,74 +160,74 @@ impl Decision<'_> {
             }
             let of_none = if self.program.agreements[*agreement].tombstones { without & block.keyed } else { 0 };
             tally.suppressed += i64::from((without & !of_none).count_ones());
-            rooms.taken.push(of_value | of_none);
+            workspace.taken.push(of_value | of_none);
         }
     }
 
     /// Makes every fragment of the records that need it.
     fn fragments(&mut self) {
-        let (writer, rooms) = (self.writer, &mut *self.rooms);
+        let (writer, workspace) = (self.writer, &mut *self.workspace);
         let count = writer.fragments.len();
-        for words in [&mut rooms.needed, &mut rooms.failed] {
+        for words in [&mut workspace.needed, &mut workspace.failed] {
             words.clear();
             words.resize(count, 0);
         }
-        rooms.made.resize(count * BLOCK_RECORDS, Made::default());
-        rooms.marks.resize(count * BLOCK_RECORDS, [0; 8]);
-        rooms.codes.clear();
-        rooms.arena.clear();
-        for (agreement, taken) in self.active.iter().zip(&rooms.taken) {
+        workspace.made.resize(count * BLOCK_RECORDS, Made::default());
+        workspace.marks.resize(count * BLOCK_RECORDS, [0; 8]);
+        workspace.codes.clear();
+        workspace.arena.clear();
+        for (agreement, taken) in self.active.iter().zip(&workspace.taken) {
             for piece in writer.shares[*agreement].iter().flat_map(|share| &share.pieces) {
                 if let Piece::Fragment(fragment) = piece {
-                    rooms.needed[*fragment] |= taken & self.block.valued;
+                    workspace.needed[*fragment] |= taken & self.block.valued;
                 }
             }
         }
         let most = self.program.limits.record_bytes_max;
-        let mut tools = Tools { keys: &self.program.keys, forms: &mut rooms.forms, most };
+        let mut tools = Tools { keys: &self.program.keys, forms: &mut workspace.forms, most };
         for (place, fragment) in writer.fragments.iter().enumerate() {
-            for row in rows(rooms.needed[place]) {
-                let start = rooms.arena.len();
-                let marks = &mut rooms.marks[place * BLOCK_RECORDS + row];
-                let found = fragment.write(&self.view, row, &mut tools, &mut rooms.arena, marks);
-                let mut length = rooms.arena.len() - start;
+            for row in rows(workspace.needed[place]) {
+                let start = workspace.arena.len();
+                let marks = &mut workspace.marks[place * BLOCK_RECORDS + row];
+                let found = fragment.write(&self.view, row, &mut tools, &mut workspace.arena, marks);
+                let mut length = workspace.arena.len() - start;
                 if let Err(code) = found {
-                    rooms.arena.truncate(start);
+                    workspace.arena.truncate(start);
                     length = most + 1;
                     // What is too large is refused with its record, behind every other reason.
                     if code != Reject::OutputTooLarge {
-                        rooms.failed[place] |= 1 << row;
-                        rooms.codes.push((place, row, code));
+                        workspace.failed[place] |= 1 << row;
+                        workspace.codes.push((place, row, code));
                     }
                 }
-                rooms.made[place * BLOCK_RECORDS + row] = Made { start: start as u32, length: length as u32 };
+                workspace.made[place * BLOCK_RECORDS + row] = Made { start: start as u32, length: length as u32 };
             }
         }
     }
 
     /// Reckons every pseudonym of the records that need it.
     fn pseudonyms(&mut self) {
-        let (writer, rooms) = (self.writer, &mut *self.rooms);
+        let (writer, workspace) = (self.writer, &mut *self.workspace);
         if writer.pairs.is_empty() {
             return;
         }
-        rooms.macs.clear(writer);
-        for (agreement, taken) in self.active.iter().zip(&rooms.taken) {
+        workspace.macs.clear(writer);
+        for (agreement, taken) in self.active.iter().zip(&workspace.taken) {
             if let KeyRule::Pseudonym(pair) = self.program.agreements[*agreement].key {
-                rooms.macs.ask(pair, taken & self.block.keyed);
+                workspace.macs.ask(pair, taken & self.block.keyed);
             }
             for piece in writer.shares[*agreement].iter().flat_map(|share| &share.pieces) {
                 if let Piece::Pseudonym { pair, .. } = piece {
-                    rooms.macs.ask(*pair, taken & self.block.valued);
+                    workspace.macs.ask(*pair, taken & self.block.valued);
                 }
             }
         }
-        rooms.macs.reckon(writer, &self.view, self.block, &self.program.keys, &mut rooms.forms);
+        workspace.macs.reckon(writer, &self.view, self.block, &self.program.keys, &mut workspace.forms);
     }
 
     /// Writes the output of one agreement; returns its bytes.
     fn emit(&mut self, place: usize, agreement: usize, builder: &mut Option<BatchBuilder>, maker: &Maker) -> u64 {
-        let taken = self.rooms.taken[place];
+        let taken = self.workspace.taken[place];
         if taken == 0 {
             return 0;
         }
@@ -236,11 +236,11 @@ impl Decision<'_> {
         let failed = self.failed(key_rule, pieces) & taken;
         for row in rows(failed) {
             let code = self.code(key_rule, pieces, row);
-            self.rooms.rejects.push((row, agreement, code));
+            self.workspace.rejects.push((row, agreement, code));
         }
         let limits = &self.program.limits;
         let builder = builder.get_or_insert_with(|| BatchBuilder::new(maker.codec, maker.now_ms, limits.batch_bytes_max));
-        let Rooms { made, marks, arena, macs, rejects, .. } = &mut *self.rooms;
+        let Workspace { made, marks, arena, macs, rejects, .. } = &mut *self.workspace;
         let (macs, arena) = (&*macs, arena.as_slice());
         let rows = Rows {
             good: taken & !failed,
@@ -279,8 +279,8 @@ impl Decision<'_> {
     fn failed(&self, key_rule: KeyRule, pieces: &[Piece]) -> u64 {
         let of_key = match key_rule {
             KeyRule::Drop => 0,
-            KeyRule::Keep => self.rooms.keys_without_text,
-            KeyRule::Pseudonym(pair) => self.rooms.keys_without_text | self.rooms.macs.failed(pair, self.writer),
+            KeyRule::Keep => self.workspace.keys_without_text,
+            KeyRule::Pseudonym(pair) => self.workspace.keys_without_text | self.workspace.macs.failed(pair, self.writer),
         };
         let of_value = pieces.iter().fold(0, |failed, piece| failed | self.failed_piece(piece));
         of_key & self.block.keyed | of_value & self.block.valued
@@ -288,8 +288,8 @@ impl Decision<'_> {
 
     fn failed_piece(&self, piece: &Piece) -> u64 {
         match piece {
-            Piece::Fragment(fragment) => self.rooms.failed[*fragment],
-            Piece::Pseudonym { pair, .. } => self.rooms.macs.failed(*pair, self.writer),
+            Piece::Fragment(fragment) => self.workspace.failed[*fragment],
+            Piece::Pseudonym { pair, .. } => self.workspace.macs.failed(*pair, self.writer),
         }
     }
 
@@ -297,17 +297,17 @@ impl Decision<'_> {
     #[cold]
     fn code(&self, key_rule: KeyRule, pieces: &[Piece], row: usize) -> Reject {
         let is = |word: u64| word >> row & 1 == 1;
-        if key_rule != KeyRule::Drop && is(self.rooms.keys_without_text) {
+        if key_rule != KeyRule::Drop && is(self.workspace.keys_without_text) {
             return Reject::ValueInvalid;
         }
         if let KeyRule::Pseudonym(pair) = key_rule
-            && is(self.block.keyed & self.rooms.macs.failed(pair, self.writer))
+            && is(self.block.keyed & self.workspace.macs.failed(pair, self.writer))
         {
             return Reject::IdentifierInvalid;
         }
         match pieces.iter().find(|piece| is(self.failed_piece(piece))) {
             Some(Piece::Fragment(fragment)) => {
-                let found = self.rooms.codes.iter().find(|(of, record, _)| (of, record) == (fragment, &row));
+                let found = self.workspace.codes.iter().find(|(of, record, _)| (of, record) == (fragment, &row));
                 found.map_or(Reject::TransformFailed, |(.., code)| *code)
             }
             _ => Reject::IdentifierInvalid,
@@ -317,9 +317,9 @@ impl Decision<'_> {
     /// Makes rows of quarantine of what failed; returns their bytes.
     fn set_aside(&mut self, pending: &mut Vec<Row>) -> u64 {
         let mut bytes = 0;
-        self.rooms.rejects.sort_unstable_by_key(|(row, agreement, _)| (*row, *agreement));
+        self.workspace.rejects.sort_unstable_by_key(|(row, agreement, _)| (*row, *agreement));
         let mut last = None;
-        for (row, agreement, code) in self.rooms.rejects.drain(..) {
+        for (row, agreement, code) in self.workspace.rejects.drain(..) {
             let (record, source) = (&self.block.records[row], self.view.sources[row]);
             if last != Some(row) {
                 self.outcome.kept.push(Kept::new(record.key.of(source), record.value.of(source)));

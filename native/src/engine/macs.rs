@@ -10,7 +10,7 @@ use crate::program::Writer;
 use crate::rule::{View, cut, rows};
 use crate::values::{Forms, MacKey, PSEUDONYM_BYTES, Stage};
 
-/// Rooms for the pseudonyms of a block.
+/// Memory for the pseudonyms of a block.
 #[derive(Default)]
 pub struct Macs {
     stage: Stage,

@@ -3,7 +3,7 @@
 //! Records are read batch by batch and walked one by one; up to 64 of them make a block, which runs across batches and is decided
 //! stage by stage (`decide`): rules for all agreements, fragments, pseudonyms, output. What cannot be read, and what fails for an
 //! agreement, becomes a row of quarantine; rows are put in the order of records, then agreements, when their block is decided.
-//! Nothing here does I/O, asks for the time or panics because of a record; rooms are used again from step to step.
+//! Nothing here does I/O, asks for the time or panics because of a record; memory is used again from step to step.
 
 mod block;
 mod clock;
@@ -19,7 +19,7 @@ pub use outcome::{Kept, Outcome, Row, Tally};
 
 use block::{Block, Record, Source, Span};
 use clock::Clock;
-use decide::Rooms;
+use decide::Workspace;
 use emit::FRAMING_BYTES;
 
 use crate::limits::{BLOCK_PLAIN_BYTES, BLOCK_RECORDS};
@@ -29,8 +29,8 @@ use crate::wire::{self, BatchBuilder, BatchHeader, Codec, Frame, HEADER_BYTES, R
 
 /// Decompressed batches that a block holds on to.
 const HELD_MAX: usize = 16;
-/// Rooms that are larger are given back rather than kept for the next step.
-const ROOM_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Memory beyond this is given back rather than kept for the next step.
+const WORKSPACE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes behind a batch that short loads may reach.
 const SLACK: usize = 64;
 /// States that wait for the next step.
@@ -57,12 +57,12 @@ pub struct Input<'a> {
     pub denied: &'a [bool],
 }
 
-/// Rooms of one step, used again for the next.
+/// Memory of one step, used again for the next.
 #[derive(Default)]
 struct State {
     scratch: Option<Box<Scratch>>,
     block: Block,
-    rooms: Rooms,
+    workspace: Workspace,
     /// Plain bytes of decompressed batches that have records in the block.
     held: Vec<Vec<u8>>,
 }
@@ -91,7 +91,7 @@ struct Run<'a, const TIMED: bool> {
     /// Taken while a batch is read.
     scratch: &'a mut Option<Box<Scratch>>,
     block: &'a mut Block,
-    rooms: &'a mut Rooms,
+    workspace: &'a mut Workspace,
     held_plain: &'a mut Vec<Vec<u8>>,
     outcome: Outcome,
     codec: Option<Codec>,
@@ -129,7 +129,7 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
             input,
             scratch: &mut state.scratch,
             block: &mut state.block,
-            rooms: &mut state.rooms,
+            workspace: &mut state.workspace,
             held_plain: &mut state.held,
             outcome: Outcome { tallies: vec![Tally::default(); agreements], ..Outcome::default() },
             codec: limits.output_codec,
@@ -159,8 +159,8 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
         let scratch = self.scratch.get_or_insert_default();
         let builders = self.builders.drain(..);
         self.outcome.batches = builders.map(|builder| builder.map_or_else(Vec::new, |builder| builder.finish(scratch))).collect();
-        self.rooms.shrink(ROOM_BYTES_MAX);
-        self.held_plain.retain(|held| held.capacity() <= ROOM_BYTES_MAX);
+        self.workspace.shrink(WORKSPACE_BYTES_MAX);
+        self.held_plain.retain(|held| held.capacity() <= WORKSPACE_BYTES_MAX);
         self.clock.lap(Stage::Finish);
         (self.outcome, self.clock.nanoseconds())
     }

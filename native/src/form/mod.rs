@@ -293,7 +293,7 @@ pub const NONE: u8 = u8::MAX;
 pub struct Tools<'a> {
     /// The program's keys, for pseudonyms inside trees.
     pub keys: &'a [MacKey],
-    /// Rooms for normal forms.
+    /// Memory for normal forms.
     pub forms: &'a mut Forms,
     /// More bytes than this are no output any more.
     pub most: usize,

@@ -140,7 +140,7 @@ pub struct Writer<'a> {
     pub data: &'a [u8],
     /// The program's keys.
     pub keys: &'a [MacKey],
-    /// Rooms for normal forms.
+    /// Memory for normal forms.
     pub forms: &'a mut Forms,
 }
 

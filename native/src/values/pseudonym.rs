@@ -145,7 +145,7 @@ struct Job {
     message: u32,
 }
 
-/// Messages and jobs of a batch of records. Rooms are used again after `clear`.
+/// Messages and jobs of a batch of records. Memory is used again after `clear`.
 #[derive(Default)]
 pub struct Stage {
     blocks: Vec<Block>,

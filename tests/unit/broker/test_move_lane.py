@@ -9,7 +9,8 @@ from kernel_kit import LANE, TOPIC_ID
 from lane_rig import NAMES, TinyKafka
 
 from hub.broker.fencing import Standing, move
-from hub.broker.transactions import Coordinators, Transaction
+from hub.broker.requests import Coordinators
+from hub.broker.transactions import Transaction
 from hub.model.errors import HubError
 from hub.model.usage import ZERO_HASH, Position
 

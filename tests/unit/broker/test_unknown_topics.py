@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from lane_rig import NO_ANSWER, TinyKafka
 
-from hub.broker import transactions
+from hub.broker import requests, transactions
 from hub.broker.batches import build_batches
-from hub.broker.transactions import LATEST, Coordinators, Lost, Output, Transaction, Undeliverable, list_offset
+from hub.broker.requests import LATEST, Coordinators, Lost, list_offset
+from hub.broker.transactions import Output, Transaction, Undeliverable
 from hub.model.names import TopicPartition
 
 PLACE = TopicPartition("share.parking-office.parking", 0)
@@ -19,7 +20,8 @@ SOON_S = 0.2
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transactions, "UNKNOWN_TOPIC_FOR_S", SOON_S)
+    for module in (requests, transactions):
+        monkeypatch.setattr(module, "UNKNOWN_TOPIC_FOR_S", SOON_S)
 
 
 def _kafka(*, there: bool = True) -> Any:

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from hub.exchange.pace import CARRIED_BYTES_MIN, CHANGE_MAX, Pace, Room
+from hub.exchange.pace import CARRIED_BYTES_MIN, CHANGE_MAX, Budget, Pace
 
 MB = 1024 * 1024
 
@@ -66,10 +66,10 @@ def test_lanes_are_let_in_by_bytes_and_in_their_order() -> None:
     """A small step does not overtake a large one that asked before, or the large one would wait for ever."""
 
     async def run() -> list[str]:
-        room, order = Room(10), list[str]()
+        budget, order = Budget(10), list[str]()
 
         async def lane(name: str, size: int, until: asyncio.Event) -> None:
-            async with room.hold(size):
+            async with budget.hold(size):
                 order.append(name)
                 await until.wait()
 
@@ -80,28 +80,28 @@ def test_lanes_are_let_in_by_bytes_and_in_their_order() -> None:
         first.set()
         await asyncio.sleep(0.01)
         assert order == ["a", "b", "c"]
-        assert room.held == 9
+        assert budget.held == 9
         rest.set()
         await asyncio.gather(*tasks)
-        assert room.held == 0
+        assert budget.held == 0
         return order
 
     asyncio.run(run())
 
 
 def test_one_that_needs_more_than_there_is_goes_alone() -> None:
-    """At the bound and one past it: nothing waits for room that cannot come."""
+    """At the bound and one past it: nothing waits for bytes that cannot be let in."""
 
     async def run() -> None:
-        room = Room(10)
-        async with room.hold(10):
-            assert room.held == 10
-        async with room.hold(11):
-            waiting = asyncio.ensure_future(room.hold(1).__aenter__())
+        budget = Budget(10)
+        async with budget.hold(10):
+            assert budget.held == 10
+        async with budget.hold(11):
+            waiting = asyncio.ensure_future(budget.hold(1).__aenter__())
             await asyncio.sleep(0.01)
             assert not waiting.done()
         await waiting
-        assert room.held == 1
+        assert budget.held == 1
 
     asyncio.run(run())
 
@@ -110,16 +110,16 @@ def test_what_a_step_turns_out_to_need_is_held_and_the_rest_given_back() -> None
     """The guess is not the truth."""
 
     async def run() -> None:
-        room = Room(10)
-        async with room.hold(8) as held:
-            waiting = asyncio.ensure_future(room.hold(5).__aenter__())
+        budget = Budget(10)
+        async with budget.hold(8) as held:
+            waiting = asyncio.ensure_future(budget.hold(5).__aenter__())
             await asyncio.sleep(0)
             held.needs(20)
-            assert room.held == 20
+            assert budget.held == 20
             held.needs(4)
             await waiting
-            assert room.held == 9
-        assert room.held == 5
+            assert budget.held == 9
+        assert budget.held == 5
 
     asyncio.run(run())
 
@@ -129,11 +129,11 @@ def test_a_lane_that_is_stopped_while_it_waits_holds_nothing(let_in: bool) -> No
     """Also when its turn came in the same moment."""
 
     async def run() -> None:
-        room = Room(10)
-        first = room.hold(10)
+        budget = Budget(10)
+        first = budget.hold(10)
         await first.__aenter__()
-        waiting = asyncio.create_task(room.hold(10).__aenter__())
-        behind = asyncio.create_task(room.hold(10).__aenter__())
+        waiting = asyncio.create_task(budget.hold(10).__aenter__())
+        behind = asyncio.create_task(budget.hold(10).__aenter__())
         await asyncio.sleep(0)
         if let_in:
             await first.__aexit__(None, None, None)
@@ -143,6 +143,6 @@ def test_a_lane_that_is_stopped_while_it_waits_holds_nothing(let_in: bool) -> No
         if not let_in:
             await first.__aexit__(None, None, None)
         await asyncio.wait_for(behind, 1)
-        assert room.held == 10
+        assert budget.held == 10
 
     asyncio.run(run())

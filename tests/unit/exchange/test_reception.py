@@ -26,11 +26,11 @@ def test_memory_counts_until_its_last_view_is_gone() -> None:
     chunk = memoryview(memory)[10:20]
     chunk[:] = b"0123456789"
     del memory
-    assert pool.room() == 1 * MB
+    assert pool.left() == 1 * MB
     assert bytes(chunk) == b"0123456789"
     del chunk
     gc.collect()
-    assert pool.room() == 4 * MB
+    assert pool.left() == 4 * MB
 
 
 @pytest.mark.usefixtures("maker")
@@ -38,13 +38,13 @@ def test_there_is_no_room_below_what_is_worth_asking_for() -> None:
     """At the bound and one past it."""
     pool = Reception(ANSWER_BYTES_MIN + 100)
     kept = [pool.allocate(100)]
-    assert pool.room() == ANSWER_BYTES_MIN
+    assert pool.left() == ANSWER_BYTES_MIN
     kept.append(pool.allocate(1))
-    assert pool.room() == 0
+    assert pool.left() == 0
     kept.append(pool.allocate(2 * MB))  # one batch may be larger than what was asked for
-    assert pool.room() == 0
+    assert pool.left() == 0
     kept.clear()
-    assert pool.room() == ANSWER_BYTES_MIN + 100
+    assert pool.left() == ANSWER_BYTES_MIN + 100
 
 
 @pytest.mark.usefixtures("maker")
