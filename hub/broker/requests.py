@@ -1,7 +1,7 @@
 """Requests to brokers outside of a transaction, on a shared client: offsets, topic ids, one append; and who coordinates what.
 
 Every wait is bounded: what is not answered in time is ``Lost``, or an error with its code. A broker that does not know a topic may only
-not have heard of it: absent is what a broker says for longer than ``UNKNOWN_TOPIC_FOR_S``.
+not have heard of it yet: who was told so for ``UNKNOWN_TOPIC_FOR_S`` asks whether it is ``absent``.
 """
 
 import asyncio

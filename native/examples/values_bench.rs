@@ -213,11 +213,11 @@ fn forms() {
 }
 
 fn form(kind: &str, name: &str, texts: &[Vec<u8>]) {
-    let mut room = Forms::default();
+    let mut forms = Forms::default();
     let identifier = IdentifierKind::named(kind);
     measure(&format!("form    {kind}, {name}"), texts.len(), || {
         for text in texts {
-            black_box(normal_form(identifier, black_box(text), &mut room));
+            black_box(normal_form(identifier, black_box(text), &mut forms));
         }
     });
 }

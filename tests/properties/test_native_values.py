@@ -235,7 +235,22 @@ def test_the_golden_vectors_hold(vector: dict[str, str]) -> None:
     seed=st.integers(0, 2**32),
 )
 def test_pseudonyms_of_mixed_keys_are_the_reference_s(keys: list[bytes], texts: list[str], seed: int) -> None:
-    """Four lanes with mixed keys, a tail of fewer, and texts that take more than one block."""
+    """Lanes with mixed keys, a tail of fewer, and among them texts that take more than one block."""
+    _hold_pseudonyms(keys, texts, seed)
+
+
+@settings(SETTINGS, max_examples=200)
+@given(
+    keys=st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=5),
+    texts=st.lists(st.text(max_size=13), max_size=70),
+    seed=st.integers(0, 2**32),
+)
+def test_pseudonyms_of_short_texts_are_the_reference_s(keys: list[bytes], texts: list[str], seed: int) -> None:
+    """Every text takes one block, so that all lanes of a turn are full."""
+    _hold_pseudonyms(keys, texts, seed)
+
+
+def _hold_pseudonyms(keys: list[bytes], texts: list[str], seed: int) -> None:
     rng = random.Random(seed)
     jobs = [(rng.randrange(len(keys)), text) for text in texts]
 

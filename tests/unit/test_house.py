@@ -108,7 +108,7 @@ def test_the_lifecycle_in_the_architecture_is_that_of_the_code() -> None:
 def test_what_the_architecture_points_at_exists() -> None:
     """A reader who follows a path finds a file."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:hub|connectors|tests|deploy)/[a-z_/.]+)`", text)
+    paths = re.findall(r"`((?:hub|connectors|tests|deploy|native)/[a-z0-9_/.-]+)`", text)
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
 

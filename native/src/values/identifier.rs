@@ -33,7 +33,7 @@ impl IdentifierKind {
     }
 }
 
-/// Room for the forms that a text passes through, used again for each. Holds personal values: never shown.
+/// Memory for the forms that a text passes through, used again for each. Holds personal values: never shown.
 #[derive(Default)]
 pub struct Forms {
     normalised: String,

@@ -9,7 +9,7 @@ use std::fmt;
 use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::audited::sha::{Lane, Slot, instructions, wide};
+use crate::audited::sha::{Lane, Slot, avx512, instructions};
 
 /// Characters of a pseudonym.
 pub const PSEUDONYM_BYTES: usize = 26;
@@ -18,7 +18,8 @@ const BLOCK_BYTES: usize = 64;
 const SHORT_BYTES_MAX: usize = BLOCK_BYTES - 9;
 const INITIAL: [u32; 8] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// The key of one consumer, purpose and identifier kind. Wiped when dropped, never shown.
+/// The key of one consumer, purpose and identifier kind. Wiped when dropped, never shown; what registers and the stack hold of it
+/// while a pseudonym is worked out is not wiped.
 pub struct MacKey {
     inner: [u32; 8],
     outer: [u32; 8],
@@ -26,8 +27,7 @@ pub struct MacKey {
 
 impl Drop for MacKey {
     fn drop(&mut self) {
-        self.inner.zeroize();
-        self.outer.zeroize();
+        self.wipe();
     }
 }
 
@@ -45,6 +45,11 @@ impl MacKey {
             state
         };
         MacKey { inner: state(0x36), outer: state(0x5c) }
+    }
+
+    fn wipe(&mut self) {
+        self.inner.zeroize();
+        self.outer.zeroize();
     }
 }
 
@@ -190,11 +195,11 @@ impl Stage {
     pub fn run_by(&mut self, means: Means, keys: &[MacKey]) {
         self.found.resize(self.jobs.len(), [0; 32]);
         let mut place = 0;
-        if means.wide {
+        if means.avx512 {
             // A last few that fit into one turn of the SHA instructions cost less there.
             let left = if means.instructions { LANES } else { 1 };
             while place + left < self.jobs.len() {
-                place = self.run_lanes(place, keys, wide::pseudonyms);
+                place = self.run_lanes(place, keys, avx512::pseudonyms);
             }
         }
         if means.instructions {
@@ -211,11 +216,14 @@ impl Stage {
     fn run_lanes<const N: usize>(&mut self, place: usize, keys: &[MacKey], run: impl FnOnce([Lane<'_>; N], &mut [Slot; N])) -> usize {
         let behind = self.jobs.len().min(place + N);
         let jobs: [Job; N] = std::array::from_fn(|lane| self.jobs[(place + lane).min(behind - 1)]);
-        if jobs.iter().any(|job| job.message & LONG != 0) {
+        let is_long = |job: &Job| job.message & LONG != 0;
+        let Some(short) = jobs.iter().copied().find(|job| !is_long(job)) else {
             (place..behind).for_each(|place| self.run_alone(place, keys));
             return behind;
-        }
+        };
+        // The lane of a long message works on a short one meanwhile: the others need not go alone because of it.
         let lanes = jobs.map(|job| {
+            let job = if is_long(&job) { short } else { job };
             let (key, block) = (&keys[job.key as usize], &self.blocks[job.message as usize]);
             Lane { inner: &key.inner, outer: &key.outer, block: &block.0 }
         });
@@ -225,6 +233,11 @@ impl Stage {
                 let mut found = [[0; 32]; N];
                 run(lanes, &mut found);
                 self.found[place..behind].copy_from_slice(&found[..behind - place]);
+            }
+        }
+        for (at, job) in (place..behind).zip(&jobs) {
+            if is_long(job) {
+                self.run_alone(at, keys);
             }
         }
         behind
@@ -251,7 +264,7 @@ impl Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Means {
     /// Sixteen lanes of AVX-512.
-    pub wide: bool,
+    pub avx512: bool,
     /// Four lanes on SHA instructions.
     pub instructions: bool,
 }
@@ -259,22 +272,22 @@ pub struct Means {
 impl Means {
     /// All that this processor has.
     pub fn of_processor() -> Means {
-        Means { wide: wide::supported(), instructions: instructions::supported() }
+        Means { avx512: avx512::supported(), instructions: instructions::supported() }
     }
 
     /// Every choice of what this processor has, the best first.
     pub fn choices() -> impl Iterator<Item = Means> {
         let all = Means::of_processor();
         [(true, true), (true, false), (false, true), (false, false)]
-            .map(|(wide, instructions)| Means { wide, instructions })
+            .map(|(avx512, instructions)| Means { avx512, instructions })
             .into_iter()
-            .filter(move |some| all.wide >= some.wide && all.instructions >= some.instructions)
+            .filter(move |some| all.avx512 >= some.avx512 && all.instructions >= some.instructions)
     }
 }
 
 impl fmt::Display for Means {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str(match (self.wide, self.instructions) {
+        to.write_str(match (self.avx512, self.instructions) {
             (true, true) => "16 lanes of AVX-512, the last 4 on SHA instructions",
             (true, false) => "16 lanes of AVX-512",
             (false, true) => "4 lanes on SHA instructions",
@@ -303,9 +316,11 @@ mod tests {
 
     #[test]
     fn lanes_give_what_one_message_alone_gives() {
-        let messages: Vec<Vec<u8>> = (0..130).map(|length| (0..length).map(|byte| (byte * 7) as u8).collect()).collect();
-        for count in 0..messages.len() {
-            let (keys, mut stage, jobs) = stage_of(3, &messages[count / 2..count]);
+        // Lengths in turn from both ends, so that long messages and short ones share the lanes.
+        let length = |place: usize| if place.is_multiple_of(3) { 129 - place } else { place % 60 };
+        let messages: Vec<Vec<u8>> = (0..130).map(|place| (0..length(place)).map(|byte| (byte * 7) as u8).collect()).collect();
+        for (of_keys, count) in [1, 3].into_iter().flat_map(|keys| (0..messages.len()).map(move |count| (keys, count))) {
+            let (keys, mut stage, jobs) = stage_of(of_keys, &messages[count / 2..count]);
             for means in Means::choices() {
                 stage.found.clear();
                 stage.run_by(means, &keys);
@@ -328,6 +343,15 @@ mod tests {
             let words: Vec<u32> = whole[..16].chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
             assert_eq!(pseudonym(&MacKey::new(&secret), &message), text(&words.try_into().unwrap()));
         }
+    }
+
+    #[test]
+    fn a_key_is_wiped_when_it_is_dropped() {
+        let mut key = MacKey::new(&[7; 32]);
+        assert!(key.inner != [0; 8] && key.outer != [0; 8]);
+        key.wipe();
+        assert_eq!((key.inner, key.outer), ([0; 8], [0; 8]));
+        assert!(std::mem::needs_drop::<MacKey>());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Pseudonyms of several messages at once, on what the processor has for SHA-256.
 //!
-//! `wide` has sixteen lanes in vectors of AVX-512, each instruction a step of all of them; `instructions` has four, on SHA
-//! instructions. A lane is one key and one padded block: the inner compression, the outer one on its digest, and the first 16
-//! bytes as base32, without leaving the registers. Every function asks the processor itself, once, and panics where it may not run.
+//! `avx512` has sixteen lanes in vectors, each instruction a step of all of them; `instructions` has four, on SHA instructions.
+//! A lane is one key and one padded block: the inner compression, the outer one on its digest, and the first 16 bytes as base32.
+//! Every function asks the processor itself, once, and panics where it may not run.
 
+pub mod avx512;
 pub mod instructions;
-pub mod wide;
 
 /// What a lane writes: a pseudonym, and room that lets it be written in two pieces.
 pub type Slot = [u8; 32];

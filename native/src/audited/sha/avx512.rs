@@ -103,10 +103,10 @@ mod x86 {
         ]
     }
 
-    /// Quarters 0 and 2 of both vectors; and quarters 1 and 3.
+    /// The even quarters of both vectors; and the odd ones.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn halves(first: __m512i, second: __m512i) -> (__m512i, __m512i) {
+    fn even_and_odd(first: __m512i, second: __m512i) -> (__m512i, __m512i) {
         (_mm512_shuffle_i32x4::<0x88>(first, second), _mm512_shuffle_i32x4::<0xdd>(first, second))
     }
 
@@ -120,10 +120,10 @@ mod x86 {
         let groups = [group(0), group(4), group(8), group(12)];
         let mut words = [_mm512_set1_epi32(0); 16];
         for column in 0..4 {
-            let (even, odd) = halves(groups[0][column], groups[1][column]);
-            let (even_next, odd_next) = halves(groups[2][column], groups[3][column]);
-            (words[column], words[8 + column]) = halves(even, even_next);
-            (words[4 + column], words[12 + column]) = halves(odd, odd_next);
+            let (even, odd) = even_and_odd(groups[0][column], groups[1][column]);
+            let (even_next, odd_next) = even_and_odd(groups[2][column], groups[3][column]);
+            (words[column], words[8 + column]) = even_and_odd(even, even_next);
+            (words[4 + column], words[12 + column]) = even_and_odd(odd, odd_next);
         }
         words
     }
@@ -137,7 +137,7 @@ mod x86 {
         let (first, second) = (group(0), group(8));
         let mut words = [_mm512_set1_epi32(0); 8];
         for column in 0..4 {
-            (words[column], words[4 + column]) = halves(first[column], second[column]);
+            (words[column], words[4 + column]) = even_and_odd(first[column], second[column]);
         }
         words
     }
@@ -158,8 +158,8 @@ mod x86 {
                     let (old, last) = (words[($number + 1) % 16], words[($number + 14) % 16]);
                     let old = sum!(_mm512_ror_epi32::<7>(old), _mm512_ror_epi32::<18>(old), _mm512_srli_epi32::<3>(old));
                     let last = sum!(_mm512_ror_epi32::<17>(last), _mm512_ror_epi32::<19>(last), _mm512_srli_epi32::<10>(last));
-                    let sum = _mm512_add_epi32(words[$number], words[($number + 9) % 16]);
-                    words[$number] = _mm512_add_epi32(_mm512_add_epi32(old, last), sum);
+                    let kept = _mm512_add_epi32(words[$number], words[($number + 9) % 16]);
+                    words[$number] = _mm512_add_epi32(_mm512_add_epi32(old, last), kept);
                 }
                 let constant = _mm512_set1_epi32(ROUNDS[$from + $number] as i32);
                 let given = _mm512_add_epi32(h, _mm512_add_epi32(words[$number], constant));
