@@ -1,6 +1,6 @@
 # Every door of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-full lock clean
+.PHONY: help setup demo up test test-reference check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-full fuzz lock clean
 SHELL := bash
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
@@ -8,7 +8,7 @@ PYTHON_RUN := CITYHUB_LOG_STRICT=1 $(BIN)/python
 BENCH_RUN := PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m benchmarks
 
 help: ## list the doors
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## virtual environment, packages by hash, the broker's jars, the native kernel where cargo is, the demo's data (./cityhub-setup exits 4 when one is missing)
 	@./cityhub-setup
@@ -23,6 +23,9 @@ test: setup ## every test, with the real broker, and those of native/ where carg
 	$(PYTHON_RUN) -m pytest -n 3 --dist loadfile $(ARGS)
 	@if [ -n "$(ARGS)" ]; then :; elif command -v cargo >/dev/null; then set -x; cd native; $(CARGO) test --quiet --locked --no-default-features; \
 	else echo "native/ was not tested by itself: no cargo"; fi
+
+test-reference: setup ## conformance, integration and faults on the reference kernel, as they run where there is no Rust
+	CITYHUB_KERNEL=reference $(PYTHON_RUN) -m pytest -n 3 --dist loadfile tests/conformance tests/integration tests/faults $(ARGS)
 
 check: setup ## style, types and the layers of the rooms; style and lints of the native kernel where cargo is
 	$(BIN)/ruff check .
