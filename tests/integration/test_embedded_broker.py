@@ -290,7 +290,7 @@ def test_it_ends_with_a_starter_that_was_killed_and_the_next_start_waits_for_tha
 
     with EmbeddedBroker(folder=tmp_path / "broker", heap_mb=256, libs=libs) as taken_over:
         assert taken_over.pid not in {None, pid}
-        assert not Path(f"/proc/{pid}").exists()
+        assert _ended_within(pid, 0.1), "dead; whoever inherits it may ask for it later"
     assert time.monotonic() - began < 60
     assert (tmp_path / "broker" / "kafka" / "data" / ".kafka_cleanshutdown").exists()
 
