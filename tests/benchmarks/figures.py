@@ -160,13 +160,39 @@ def _summary(line: Line, found: Sequence[Run]) -> Summary:
 
 
 def ratio(ours: Summary, peer: Summary) -> Spread:
-    """Return how many times more processor time a delivery costs the peer: round by round where both have a counted run of it."""
-    mine = {run.round: run.cpu_us_per_delivery for run in ours.counted}
-    theirs = {run.round: run.cpu_us_per_delivery for run in peer.counted}
-    shared = mine.keys() & theirs.keys()
+    """Return how many times more processor time a delivery costs the peer."""
+    return ratios(peer, ours, lambda run: run.cpu_us_per_delivery)
+
+
+def ratios(over: Summary, under: Summary, figure: Callable[[Run], float]) -> Spread:
+    """Return a figure of one line over that of another: round by round where both have a counted run of it, else that of the medians."""
+    above, below = ({run.round: figure(run) for run in summary.counted} for summary in (over, under))
+    shared = above.keys() & below.keys()
     if shared:
-        return spread(theirs[number] / mine[number] for number in shared)
-    return spread([statistics.median(theirs.values()) / statistics.median(mine.values())])
+        return spread(above[number] / below[number] for number in shared)
+    return spread([statistics.median(above.values()) / statistics.median(below.values())])
+
+
+class Exactness(NamedTuple):
+    """What transactions cost, round by round."""
+
+    throughput_share: Spread
+    """Share of the throughput of a run without them."""
+    cpu_share: Spread
+    """So much more processor time does a delivery cost, as a share of that without them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the medians, and least and most of both."""
+        middle, least, most = (
+            {name: round(figure, 4) for name, figure in zip(self._fields, figures, strict=True)} for figures in zip(*self, strict=True)
+        )
+        return {**middle, "least": least, "most": most}
+
+
+def exactness(with_: Summary, without: Summary) -> Exactness:
+    """Return what transactions cost, of a line with them and of the same line without."""
+    rate, cost = ratios(with_, without, lambda run: run.records_per_s), ratios(with_, without, lambda run: run.cpu_us_per_delivery)
+    return Exactness(spread(1 - found for found in rate), spread(found - 1 for found in cost))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -12,10 +12,10 @@ from tls import authority, listener, signed
 from benchmarks import machine, ours
 from benchmarks import quiet as quiet_lanes
 from benchmarks.contest import WARM_RECORDS, WARM_RUNS, Contest, Story, capped
-from benchmarks.figures import Run, summarise
+from benchmarks.figures import OURS, Exactness, Line, Run, Spread, exactness, ratios, spread, summarise
 from benchmarks.job import PROVIDER, narrow_schema, terms, wide_schema
 from benchmarks.records import BASE, JOB_SHAPE, Shape
-from benchmarks.report import MAIN_N, Report, table
+from benchmarks.report import MAIN_N, Report, Target, judge_exactness, table
 from benchmarks.standard import FOLDER, LARGE, conditions
 from benchmarks.town import Failed, Ground, ground, unpinned
 from hub.broker.ports import HOST
@@ -32,6 +32,12 @@ FLAT_MB: Final = 40.0
 """So much more may a worker hold in the last quarter of a long run than in the second."""
 SECOND_WORKER_MAX: Final = 1.1
 """Processor time of a delivery with two workers over that with one."""
+MEMBER_MAX: Final = 1.1
+"""What one of two workers may hold over what one alone holds: no more was asked for, and a tenth is let pass as what differs by itself."""
+MANY: Final = "number of agreements"
+WORKERS: Final = {"1 worker, settled": 1, "2 workers, settled": 2}
+Members = Sequence[tuple[float, int]]
+"""(MiB, sockets) of each worker of one run."""
 
 
 class Size(NamedTuple):
@@ -60,6 +66,8 @@ class Part:
         self.here, self.say, self.rounds, self.guarded, self._most = here, say, rounds, guarded, most
         self.runs: list[Run] = []
         self.notes: list[str] = []
+        self.table_notes: list[str] = []
+        self.judged: list[Target] = []
         self.facts: dict[str, Any] = {}
 
     @contextmanager
@@ -102,7 +110,9 @@ def full(asked: argparse.Namespace, say: Story) -> Report:
         for name in wanted:
             say(f"part `{name}`")
             PARTS[name](part)
-        where = conditions(here, Contest(here, say=say, work=asked.out))
+        where = conditions(here, Contest(here, say=say, work=asked.out), say=say)
+        if here.cores.pinned:
+            where["placement"] += ", but where a section says otherwise"
         return Report(
             title="cityhub at other sizes and in other settings",
             conditions={key: value for key, value in where.items() if key != "go"},
@@ -110,6 +120,8 @@ def full(asked: argparse.Namespace, say: Story) -> Report:
             rounds=part.rounds,
             extra=part.facts,
             notes=part.notes,
+            table_note=" ".join(part.table_notes),
+            judged=part.judged,
             door="bench-full",
             beyond_default=[_steps(step_ms) for step_ms in STEPS_MS[1:]],
         )
@@ -129,7 +141,11 @@ def agreements(part: Part) -> None:
     with part.topic("many", MANY_RECORDS) as topic:
         for n in MANY_N:
             for number in part.each_round(f"N={n}"):
-                part.runs.append(ours.run(part.here, topic, terms(n), round_number=number, variant="number of agreements"))
+                part.runs.append(ours.run(part.here, topic, terms(n), round_number=number, variant=MANY))
+        part.table_notes.append(
+            f"A run of `{MANY}` has {topic.source.records:,} records, where one of `make bench` has {LARGE:,} at N=1 and N=5: a worker's "
+            "start is a larger share of it, so these lines are to be compared with each other."
+        )
 
 
 def tls(part: Part) -> None:
@@ -143,7 +159,7 @@ def tls(part: Part) -> None:
 
 def interval(part: Part) -> None:
     """Lengthen the step, with transactions and without: what a transaction costs is a sum per step, whatever it carries."""
-    rows = []
+    costs: dict[int, Exactness] = {}
     with part.topic("interval", LARGE) as topic:
         for step_ms in STEPS_MS:
             longer = step_ms // STEPS_MS[0]
@@ -153,7 +169,6 @@ def interval(part: Part) -> None:
                 "CITYHUB_EXCHANGE__INFLIGHT_BYTES_MAX": str(DEFAULTS.inflight_bytes_max * longer),
             }
             variant = _steps(step_ms)
-            costs = []
             for number in part.each_round(variant):
                 found = {
                     exactly: ours.run(
@@ -169,13 +184,24 @@ def interval(part: Part) -> None:
                     for exactly in ((True, False) if number % 2 else (False, True))
                 }
                 part.runs += found.values()
-                costs.append(100 * (1 - found[True].records_per_s / found[False].records_per_s))
-            rows.append((step_ms, statistics.median(costs), min(costs), max(costs)))
-    part.facts["interval"] = [{"step_ms": step_ms, "exactness_costs_percent": round(cost, 1)} for step_ms, cost, _, _ in rows]
-    shown = [(f"{step_ms}", f"{cost:.0f}% ({least:.0f}–{most:.0f})") for step_ms, cost, least, most in rows]
+            line, summaries = Line(OURS, MAIN_N, exact=True, variant=variant), summarise(part.runs)
+            costs[step_ms] = exactness(summaries[line], summaries[line._replace(exact=False)])
+    part.judged.append(judge_exactness(costs[DEFAULTS.step_ms], where=f", {_steps(DEFAULTS.step_ms)}"))
+    part.facts["interval"] = [
+        {
+            "step_ms": step_ms,
+            **{
+                f"exactness_costs_percent{which}": round(100 * share, 1)
+                for which, share in zip(("", "_least", "_most"), cost.throughput_share, strict=True)
+            },
+        }
+        for step_ms, cost in costs.items()
+    ]
+    shown = [(f"{step_ms}", f"{cost.throughput_share:.1%}", f"{cost.cpu_share:.1%}") for step_ms, cost in costs.items()]
     part.notes.append(
-        "## What exactness costs at longer steps\n\nShare of the throughput at N=5 that transactions take, on the same topic, one after "
-        "the other; the default is 100 ms.\n\n" + table(("step ms", "cost"), shown, left=0)
+        "## What exactness costs at longer steps\n\nShare of the throughput at N=5 that transactions take, and how much more processor "
+        f"time a delivery costs, on the same topic, one after the other; the default is {DEFAULTS.step_ms} ms. Medians of the ratios round "
+        "by round, least and most in brackets.\n\n" + table(("step ms", "throughput", "processor time"), shown, left=0)
     )
 
 
@@ -189,7 +215,7 @@ def long(part: Part) -> None:
         part.say(f"{topic.source.records:,} records in one go")
         found, timed = ours.timed_run(part.here, topic, terms(MAIN_N), round_number=0, variant="ten million records in one go")
         part.runs.append(found)
-        _tell_memory(part, timed)
+        _tell_memory(part, timed, records=found.records)
         _workers(part, topic)
 
 
@@ -202,6 +228,8 @@ def quiet(part: Part) -> None:
         f"{quiet_lanes.LATENCY_P99_MS_MAX:g} ms at p99 and {quiet_lanes.WORKER_CORES_MAX:g} of a core were asked for: "
         f"{'met' if quiet_lanes.met(found) else '**not met**'}. Broker, serve, worker and the benchmark share all cores."
     )
+    limits = f"p99 at most {quiet_lanes.LATENCY_P99_MS_MAX:g} ms, the worker at most {quiet_lanes.WORKER_CORES_MAX:g} of a core"
+    part.judged.append((f"quiet datasets: {limits}", f"{found['p99_ms']:.0f} ms, {found['worker_cores']:.2f}", quiet_lanes.met(found)))
     rows = [(name, f"{found[name]:g}") for name in names]
     part.notes.append(f"## Quiet datasets\n\n{told}\n\n" + table(("", "found"), rows, left=1))
 
@@ -218,36 +246,55 @@ PARTS: Final[Mapping[str, Callable[[Part], None]]] = {
 
 def _workers(part: Part, topic: ours.Topic) -> None:
     """Compare two workers with one, both on all cores and beside the broker: there are no further cores to give them."""
-    members: dict[str, Sequence[tuple[float, int]]] = {}
+    held: dict[str, list[Members]] = {variant: [] for variant in WORKERS}
     with unpinned(part.here) as shared:
-        for count in (1, 2):
-            variant = f"{count} worker{'s' if count > 1 else ''}, settled"
-            for number in part.each_round(variant):
+        for number in part.each_round("one worker and two"):
+            for variant, count in WORKERS.items():
                 command = (*ours.WORKER, "--processes", str(count))
                 found, timed = ours.timed_run(
                     shared, topic, terms(MAIN_N), round_number=number, variant=variant, command=command, settled=True
                 )
                 part.runs.append(found)
-                members[variant] = timed.members
-    rows = [
-        (variant, ", ".join(f"{rss:.0f}" for rss, _ in each), ", ".join(str(sockets) for _, sockets in each))
-        for variant, each in members.items()
-    ]
-    part.notes.append("## Workers\n\n" + table(("", "MiB of each", "sockets of each"), rows, left=1))
-    found = {line.variant: summary for line, summary in summarise(part.runs).items()}
-    costs = [found[variant].of(lambda run: run.cpu_us_per_delivery).median for variant in members]
-    ratio = costs[1] / costs[0]
+                held[variant].append(sorted(timed.members, reverse=True))
+    summaries = {line.variant: summary for line, summary in summarise(part.runs).items()}
+    one, two = (summaries[variant] for variant in WORKERS)
+    cost = ratios(two, one, lambda run: run.cpu_us_per_delivery)
+    judged = judge_workers(cost, *held.values())
+    part.judged += judged
     part.facts["workers"] = {
-        "cpu_ratio": round(ratio, 3),
-        "met": ratio <= SECOND_WORKER_MAX,
-        "members": {variant: [{"rss_mb": round(rss), "sockets": sockets} for rss, sockets in each] for variant, each in members.items()},
+        "cpu_ratio": round(cost.median, 3),
+        "met": all(met for _, _, met in judged),
+        "members": {
+            variant: [[{"rss_mb": round(rss), "sockets": sockets} for rss, sockets in members] for members in rounds]
+            for variant, rounds in held.items()
+        },
     }
+    rows = [(variant, _over_rounds(rounds, 0), _over_rounds(rounds, 1)) for variant, rounds in held.items()]
     part.notes.append(
-        f"A delivery costs {ratio:.2f} times the processor time with two workers (at most {SECOND_WORKER_MAX:g} was asked for)."
+        "## Workers\n\nOne worker and two, measured once every lane has started. Nothing is pinned: workers, broker, serve and the "
+        "benchmark share all cores, so these lines are to be compared with each other. Of two, the one that holds more is told first; "
+        "medians, least and most of the rounds in brackets.\n\n" + table(("", "MiB of each", "sockets of each"), rows, left=1)
     )
 
 
-def _tell_memory(part: Part, timed: ours.Timed) -> None:
+def _over_rounds(rounds: Sequence[Members], place: int) -> str:
+    """Return one figure of each worker."""
+    return ", ".join(f"{spread(member[place] for member in each):.0f}" for each in zip(*rounds, strict=False))
+
+
+def judge_workers(cost: Spread, alone: Sequence[Members], two: Sequence[Members]) -> list[Target]:
+    """Return the targets of a second worker; ``cost`` is a delivery's with two over one, the others what they held, round by round."""
+    asked = f"CPU a delivery with two workers: at most {SECOND_WORKER_MAX:g} × that with one"
+    out = [(asked, f"{cost:.2f} ×", cost.median <= SECOND_WORKER_MAX)]
+    for place, what in enumerate(("MiB", "sockets")):
+        most, most_alone = ([max(member[place] for member in members) for members in rounds] for rounds in (two, alone))
+        larger = spread(many / max(1, one) for many, one in zip(most, most_alone, strict=True))
+        asked = f"{what} of a worker with two: no more than with one ({MEMBER_MAX - 1:.0%} allowed)"
+        out.append((asked, f"{larger:.2f} ×", larger.median <= MEMBER_MAX))
+    return out
+
+
+def _tell_memory(part: Part, timed: ours.Timed, *, records: int) -> None:
     """Note what the worker held over the time of a long run."""
     held = [(at_ms - timed.begin_ms, mb) for at_ms, mb in timed.memory if timed.begin_ms <= at_ms <= timed.begin_ms + 1000 * timed.seconds]
     quarter = max(1, len(held) // 4)
@@ -260,6 +307,8 @@ def _tell_memory(part: Part, timed: ours.Timed) -> None:
         "growth_mb": round(last - second, 1),
         "flat": flat,
     }
+    asked = f"flat over {records:,} records: the last quarter at most {FLAT_MB:g} MiB above the second"
+    part.judged.append((asked, f"{last - second:+.0f} MiB", flat))
     told = f"The last quarter's median is {last - second:+.0f} MiB from the second's ({'flat' if flat else '**not flat**'})."
     part.notes.append(f"## Memory over ten million records\n\n{told}\n\n" + table(("second", "MiB held"), rows, left=0))
 

@@ -8,6 +8,7 @@ import argparse
 import itertools
 import os
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 from benchmarks import stages
 from benchmarks.job import KEY_IDENTIFIER, PARTITIONS, dataset, schema_text, terms
 from benchmarks.ours import Topic
-from benchmarks.records import make_source
+from benchmarks.records import BASE, make_source
 from hub.agreements.file import parse_agreement
 from hub.broker.batches import read_records, stamp
 from hub.exchange import _native, native, reference
@@ -28,6 +29,8 @@ from hub.model.output_schema import output_schema
 from hub.model.usage import ZERO_HASH
 
 SCHEMA_ID: Final = 7
+COPIES: Final = 2
+"""With one a partition may have fewer records than a step."""
 LANE: Final = TopicPartition("dept.traffic.observations", stages.PARTITION)
 CODECS: Final = ("none", "lz4", "zstd")
 
@@ -38,12 +41,12 @@ def main() -> None:
     if asked.core is not None:
         os.sched_setaffinity(0, {asked.core})
     sys.stdout.write(f"SHA-256 by {_native.values.SHA_256}\n")
-    source = make_source(stages.STEP_RECORDS * PARTITIONS, schema_id=SCHEMA_ID)
+    source = make_source(COPIES * BASE, schema_id=SCHEMA_ID)
     for codec in asked.codecs:
         for count in asked.agreements:
             plan = plan_of(count)
             chunks = stages.chunks_of(Topic(dataset(codec), LANE.topic, codec, source), plan)
-            _hold(plan, chunks[:1])
+            hold(plan, chunks, moment=Moment(int(time.time() * 1000)), records=stages.STEP_RECORDS)
             found = stages.profile(plan, chunks, n=count)["ns_per_delivery"]
             sys.stdout.write(f"N={count:<3} {codec:5} " + "  ".join(f"{stage} {spent:.1f}" for stage, spent in found.items()) + "\n")
             sys.stdout.flush()
@@ -72,7 +75,7 @@ def plan_of(count: int) -> Plan:
             dataset=name,
             topic=LANE.topic,
             quarantine_topic="quarantine.traffic.observations",
-            partitions=16,
+            partitions=PARTITIONS,
             schema_ids=(SCHEMA_ID,),
             key_identifier=KEY_IDENTIFIER,
         ),
@@ -85,13 +88,24 @@ def plan_of(count: int) -> Plan:
     )
 
 
-def _hold(plan: Plan, chunks: Sequence[Chunk]) -> None:
-    """Hold the output against the reference."""
-    source, moment = Source(LANE, uuid.UUID(int=1), 0), Moment(now_ms=0)
+def hold(plan: Plan, chunks: Sequence[Chunk], *, moment: Moment, records: int) -> None:
+    """Hold the output of a step of so many records against the reference; SystemExit where it differs, or where there is too little."""
+    source = Source(LANE, uuid.UUID(int=1), 0)
     ours, wanted = (run(plan, chunks, source, moment) for run in (native.run, reference.run))
-    if (ours.records, ours.entries, _rows(ours)) != (wanted.records, wanted.entries, _rows(wanted)):
-        message = "the native kernel and the reference differ"
-        raise SystemExit(message)
+    if _content(ours) != _content(wanted):
+        _refuse("the native kernel and the reference differ")
+    if ours.records != records:
+        _refuse(f"the step has {ours.records:,} records of {records:,}")
+    if not all(entry.delivered for entry in ours.entries):
+        _refuse("an agreement has received nothing: what was compared says little")
+
+
+def _refuse(message: str) -> None:
+    raise SystemExit(message)
+
+
+def _content(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.records, verdict.next_offset, verdict.entries, verdict.quarantined, _rows(verdict)
 
 
 def _rows(verdict: Verdict) -> dict[str, list[tuple[bytes | None, bytes | None]]]:

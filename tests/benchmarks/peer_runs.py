@@ -24,7 +24,7 @@ from benchmarks.figures import Line, Run
 from benchmarks.job import AGE_MIN, PARTITIONS, SCHEMA, Terms
 from benchmarks.oracle import PEER_SCHEMA, PeerOracle, expected_counts, places_by_key, rows_of
 from benchmarks.ours import Topic
-from benchmarks.sample import SAMPLED
+from benchmarks.sample import SAMPLED, hold_compared
 from benchmarks.town import Failed, Ground
 from hub.broker.topics import TopicSpec
 
@@ -44,10 +44,12 @@ class Peer:
     script: str | None = None
     """Under ``peers/``; None: the Go program."""
     options: tuple[str, ...] = ()
+    exact: bool = False
+    """Delivers by transactions, and reports as ``transactions`` how many it committed."""
 
 
 GO: Final = Peer("go", "Go: franz-go + hamba/avro")
-GO_EOS: Final = Peer("go-eos", "Go, exactly once", options=("-eos",))
+GO_EOS: Final = Peer("go-eos", "Go, exactly once", options=("-eos",), exact=True)
 CONFLUENT: Final = Peer("confluent", "confluent-kafka + fastavro", "confluent_loop.py")
 AIOKAFKA: Final = Peer("aiokafka", "aiokafka + fastavro", "aiokafka_loop.py")
 FAUST: Final = Peer("faust", "Faust, stock agent", "faust_agent.py")
@@ -94,11 +96,14 @@ def run(ground: Ground, peer: Peer, topic: Topic, agreements: Sequence[Terms], *
     expected = expected_counts(source, agreements)
     if report["records"] != source.records or report["counts"] != expected:
         raise Failed(f"{name}: it counts {report['records']} records and {report['counts']}, expected are {expected}")
+    transactions = report.get("transactions", 0)
+    if bool(transactions) is not peer.exact:
+        raise Failed(f"{name}: it reports {transactions} transactions")
     begin_ms, end_ms = report["begin_ms"], report["end_ms"]
     deliveries = sum(expected.values())
-    checked = check_output(ground, topic, agreements, seed=round_number, markers="-eos" in peer.options)
+    checked = check_output(ground, topic, agreements, seed=round_number, transactions=transactions)
     return Run(
-        line=Line(peer.name, len(agreements), topic.codec, exact=bool(peer.options)),
+        line=Line(peer.name, len(agreements), topic.codec, exact=peer.exact),
         round=round_number,
         records=source.records,
         deliveries=deliveries,
@@ -165,11 +170,14 @@ def _wait(process: subprocess.Popen[bytes], *, deadline: float) -> float:
     return most
 
 
-def check_output(ground: Ground, topic: Topic, agreements: Sequence[Terms], *, seed: int, markers: bool) -> int:
-    """Compare the output of a peer with the oracle's, all records of some keys; returns how many. Failed at the first difference."""
+def check_output(ground: Ground, topic: Topic, agreements: Sequence[Terms], *, seed: int, transactions: int) -> int:
+    """Compare the output of a peer with the oracle's, all records of some keys; returns how many.
+
+    Failed at the first difference, and where too few were compared.
+    """
     source = topic.source
     expected = expected_counts(source, agreements)
-    _check_ends(ground, agreements, expected, markers=markers)
+    _check_ends(ground, agreements, expected, transactions=transactions)
     dice, oracle, checked = random.Random(seed), PeerOracle(), 0
     for output in dice.sample(range(OUTPUT_PARTITIONS), OUTPUT_PARTITIONS):
         wanted = _wanted(source_partitions(output), topic, agreements, oracle=oracle, dice=dice, enough=SAMPLED - checked)
@@ -185,6 +193,7 @@ def check_output(ground: Ground, topic: Topic, agreements: Sequence[Terms], *, s
                 checked += len(found[key])
         if checked >= SAMPLED:
             break
+    hold_compared(checked, delivered=sum(expected.values()))
     return checked
 
 
@@ -213,13 +222,20 @@ def _wanted(
     return wanted
 
 
-def _check_ends(ground: Ground, agreements: Sequence[Terms], expected: Mapping[str, int], *, markers: bool) -> None:
-    """Hold that the topics are as long as the counts say: nothing doubled, nothing missing. Markers of transactions take offsets too."""
+def _check_ends(ground: Ground, agreements: Sequence[Terms], expected: Mapping[str, int], *, transactions: int) -> None:
+    """Hold that the topics are as long as the counts say."""
     for who in agreements:
-        lanes = ground.lanes(_told(who)["topic"])
-        ends = sum(ground.admin.end_offsets(lanes).values())
-        if ends < expected[who.id] or (ends > expected[who.id] and not markers):
-            raise Failed(f"the topic of `{who.id}` holds {ends} records, expected are {expected[who.id]}")
+        ends = sum(ground.admin.end_offsets(ground.lanes(_told(who)["topic"])).values())
+        if not fits(ends, delivered=expected[who.id], transactions=transactions):
+            raise Failed(f"the topic of `{who.id}` has {ends} offsets, for {expected[who.id]} records and {transactions} transactions")
+
+
+def fits(ends: int, *, delivered: int, transactions: int) -> bool:
+    """Tell whether a topic is so long that nothing is missing, and nothing doubled.
+
+    ``ends`` is the sum over its partitions. A transaction leaves a marker in each partition that it wrote to, which takes an offset.
+    """
+    return delivered <= ends <= delivered + transactions * OUTPUT_PARTITIONS
 
 
 def _read(ground: Ground, topic: str, partition: int) -> Iterator[tuple[bytes, bytes]]:

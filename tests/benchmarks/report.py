@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.figures import OURS, Line, Run, Summary, ratio, summarise
+from benchmarks.figures import OURS, Exactness, Line, Run, Summary, exactness, ratio, summarise
 from benchmarks.peer_runs import PEERS
 from benchmarks.picture import Bar, Panel, picture
 
@@ -25,6 +25,8 @@ RATIOS: Final[Mapping[tuple[str, int, str], float]] = {
 EXACTNESS_MAX: Final = 0.10
 HALF_LOAD_MS: Final = (150.0, 400.0)
 RSS_MB_MAX: Final = 400.0
+Target = tuple[str, str, bool]
+"""What was asked for, what was found, whether that is enough."""
 
 
 @dataclasses.dataclass
@@ -43,6 +45,10 @@ class Report:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further facts for the file of JSON: the drawn plan, memory over time."""
     notes: Sequence[str] = ()
+    table_note: str = ""
+    """What else a reader of the main table must know."""
+    judged: Sequence[Target] = ()
+    """Targets beyond those that can be judged by lines of the table."""
     door: str = "bench"
     """Which target of make this is."""
     beyond_default: Collection[str] = ()
@@ -84,26 +90,28 @@ class Report:
             ],
             "go_missing": self.go_missing,
             "latency": list(self.latency),
-            "exactness": exactness(self.summaries),
+            "exactness": cost.as_json() if (cost := exactness_of(self.summaries)) is not None else None,
             "stages": dict(self.stages),
             "targets": [{"target": text, "found": found, "met": met} for text, found, met in targets(self)],
             **self.extra,
         }
 
 
-def exactness(summaries: Mapping[Line, Summary]) -> dict[str, float] | None:
-    """Return what transactions cost at N=5: share of throughput, share of processor time."""
+def exactness_of(summaries: Mapping[Line, Summary]) -> Exactness | None:
+    """Return what transactions cost at N=5; None where ours did not run both with them and without."""
     with_, without = summaries.get(Line(OURS, MAIN_N, "none", exact=True)), summaries.get(Line(OURS, MAIN_N, "none", exact=False))
-    if with_ is None or without is None:
-        return None
-    rates = [found.of(lambda run: run.records_per_s).median for found in (with_, without)]
-    costs = [found.of(lambda run: run.cpu_us_per_delivery).median for found in (with_, without)]
-    return {"throughput_share": round(1 - rates[0] / rates[1], 4), "cpu_share": round(costs[0] / costs[1] - 1, 4)}
+    return None if with_ is None or without is None else exactness(with_, without)
 
 
-def targets(report: Report) -> list[tuple[str, str, bool]]:
-    """Return each target that this run can judge: what was asked, what was found, whether that is enough."""
-    out: list[tuple[str, str, bool]] = []
+def judge_exactness(cost: Exactness, *, where: str = "") -> Target:
+    """Return the target of what transactions may cost."""
+    share = cost.throughput_share
+    return f"exactness costs at most {EXACTNESS_MAX:.0%} of throughput{where}", f"{share:.1%}", share.median <= EXACTNESS_MAX
+
+
+def targets(report: Report) -> list[Target]:
+    """Return each target that this run can judge."""
+    out: list[Target] = []
     for (n, codec), limit in TARGETS.items():
         summary = report.summaries.get(Line(OURS, n, codec, exact=True))
         if summary is not None:
@@ -112,10 +120,9 @@ def targets(report: Report) -> list[tuple[str, str, bool]]:
     for (who, n, codec), least in RATIOS.items():
         if Line(who, n, codec) in report.summaries and (against := report.against(Line(who, n, codec))) is not None:
             out.append((f"N={n} {codec}: at least {least:g} × {title(who)}", f"{against:.1f} ×", against.median >= least))
-    cost = exactness(report.summaries)
+    cost = exactness_of(report.summaries)
     if cost is not None:
-        share = cost["throughput_share"]
-        out.append((f"exactness costs at most {EXACTNESS_MAX:.0%} of throughput", f"{share:.1%}", share <= EXACTNESS_MAX))
+        out.append(judge_exactness(cost))
     for row in report.latency:
         if row["load"] == 0.5:
             p50, p99 = row["p50_ms"], row["p99_ms"]
@@ -128,7 +135,7 @@ def targets(report: Report) -> list[tuple[str, str, bool]]:
         out.append(
             (f"a worker holds at most {RSS_MB_MAX:g} MiB at the default interval, in the worst run", f"{most:.0f} MiB", most <= RSS_MB_MAX)
         )
-    return out
+    return [*out, *report.judged]
 
 
 def markdown(report: Report, *, image: str | None = None) -> str:
@@ -277,7 +284,8 @@ def _main_table(report: Report) -> str:
         "lane to its next, in the median."
     )
     stars = " *: other work disturbed every round." if any(summary.disturbed for summary in report.summaries.values()) else ""
-    return table(heads, rows, left=1) + f"\n\n{note}{stars}" + _intervals(report)
+    more = f" {report.table_note}" if report.table_note else ""
+    return table(heads, rows, left=1) + f"\n\n{note}{stars}" + _intervals(report) + more
 
 
 def _intervals(report: Report) -> str:
@@ -316,11 +324,13 @@ def _latency(report: Report) -> str:
 
 
 def _exactness(report: Report) -> str:
-    cost = exactness(report.summaries)
+    cost = exactness_of(report.summaries)
     if cost is None:
         return ""
-    share, more = f"{cost['throughput_share']:.1%}", f"{cost['cpu_share']:.1%}"
-    told = f"At N=5 transactions take {share} of the throughput of a run without them, and a delivery costs {more} more processor time."
+    told = (
+        f"At N=5 transactions take {cost.throughput_share:.1%} of the throughput of a run without them, and a delivery costs "
+        f"{cost.cpu_share:.1%} more processor time: medians of the ratios round by round, least and most of the rounds in brackets."
+    )
     return f"## The cost of exactness\n\n{told}"
 
 

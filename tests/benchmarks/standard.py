@@ -44,7 +44,7 @@ def quick(asked: argparse.Namespace, say: Story) -> Report:
         return Report(
             title="cityhub, quick benchmark",
             door="bench-quick",
-            conditions=conditions(here, contest, warmed=QUICK_WARM_RUNS),
+            conditions=conditions(here, contest, say=say, warmed=QUICK_WARM_RUNS),
             runs=contest.runs,
             rounds=rounds,
             failures=contest.failures,
@@ -67,7 +67,7 @@ def standard(asked: argparse.Namespace, say: Story) -> Report:
         rows = [] if asked.no_latency else latencies(here, contest, say=say)
         return Report(
             title="cityhub, benchmark",
-            conditions=conditions(here, contest),
+            conditions=conditions(here, contest, say=say),
             runs=contest.runs,
             rounds=rounds,
             failures=contest.failures,
@@ -124,10 +124,11 @@ def missing(contest: Contest) -> str:
     return "" if contest.go is not None else contest.go_version
 
 
-def conditions(here: Ground, contest: Contest, *, warmed: int = WARM_RUNS) -> dict[str, Any]:
-    """Return under which conditions the figures were found."""
+def conditions(here: Ground, contest: Contest, *, say: Story, warmed: int = WARM_RUNS) -> dict[str, Any]:
+    """Return under which conditions the figures were found; to be asked once all of them are."""
     found = machine.processor()
     jars = sorted(here.broker.libs.glob("kafka_2.13-*.jar"))
+    warmers = "ours and of the Go loop" if contest.go is not None else "ours"
     pinned = "contender and broker on a core of their own each" if here.cores.pinned else "nothing pinned: one core"
     return {
         "commit": commit(),
@@ -137,9 +138,9 @@ def conditions(here: Ground, contest: Contest, *, warmed: int = WARM_RUNS) -> di
         "placement": pinned,
         "sha_instructions": "yes" if found["sha_instructions"] else "no",
         "kernel": kernel.name(),
-        "pseudonyms": _pseudonyms(),
+        "kernel_sha_256": _kernel_sha_256(),
         "broker": f"Kafka {jars[0].stem.rpartition('-')[2]}, embedded, one node" if jars else "Kafka",
-        "broker_warmed_by": f"{warmed} uncounted run{'s' if warmed > 1 else ''} of each contender",
+        "broker_warmed_by": f"{warmed} uncounted run{'s' if warmed > 1 else ''} of {warmers}",
         "broker_log": here.log_is,
         "broker_frees_deleted_topics": "after a second",
         "settings": "default",
@@ -147,12 +148,13 @@ def conditions(here: Ground, contest: Contest, *, warmed: int = WARM_RUNS) -> di
         "python": found["python"],
         "linux": found["kernel"],
         "go": contest.go_version if contest.go is not None else "none",
+        "took_min": round(say.seconds / 60, 1),
     }
 
 
-def _pseudonyms() -> str:
+def _kernel_sha_256() -> str:
     if kernel.name() != "native":
-        return "one at a time"
+        return "one lane"  # as the native kernel calls the slowest of its ways
     found: str = importlib.import_module("hub.exchange._native").values.SHA_256
     return found
 

@@ -5,7 +5,7 @@
 // arenas and records into slabs, so that the garbage collector has little to do. Offsets are committed after everything that was
 // produced is acknowledged: at least once. With -eos each cycle is a transaction of a GroupTransactSession instead.
 //
-// It prints one line of JSON at its end; see peers/job.py.
+// It prints one line of JSON at its end, see peers/job.py; beside what that tells, how many transactions were committed.
 package main
 
 import (
@@ -258,6 +258,7 @@ func main() {
 		must(err)
 	}
 	begun := false // a transaction is open
+	var transactions int64
 	poll := func() kgo.Fetches {
 		if session != nil {
 			return session.PollRecords(ctx, pollRecords)
@@ -279,6 +280,7 @@ func main() {
 			must(errors.New("a transaction was aborted"))
 		}
 		begun = false
+		transactions++
 	}
 
 	var records int64
@@ -321,6 +323,7 @@ func main() {
 	}
 	line, err := json.Marshal(map[string]any{
 		"begin_ms": float64(began.UnixMicro()) / 1000, "end_ms": float64(ended.UnixMicro()) / 1000, "records": records, "counts": counts,
+		"transactions": transactions,
 	})
 	must(err)
 	fmt.Println(string(line))

@@ -1,15 +1,18 @@
 """The benchmark's checks: positions in share topics, windows, arrivals. Each must fail on what is wrong."""
 
+import dataclasses
 import itertools
 import uuid
+from collections.abc import Sequence
 
 import pytest
+from benchmarks.drawn import draw
 from benchmarks.figures import weighted_percentile
 from benchmarks.job import PARTITIONS, terms
 from benchmarks.latency import Arrived, Sent, latencies
-from benchmarks.peer_runs import source_partitions
-from benchmarks.records import Source, make_source
-from benchmarks.sample import SAMPLED, index_of, windows
+from benchmarks.peer_runs import OUTPUT_PARTITIONS, fits, source_partitions
+from benchmarks.records import Grantee, Observation, Source, make_source
+from benchmarks.sample import SAMPLED, Window, hold_compared, index_of, windows
 from benchmarks.town import Failed
 from benchmarks.usage import Metered, check_usage, intervals, markers_before
 
@@ -87,21 +90,89 @@ def test_each_step_that_delivered_left_a_marker(source: Source) -> None:
 
 def test_a_small_source_is_compared_whole(source: Source) -> None:
     """Fewer than were asked for are all there are."""
-    assert sum(window.end - window.begin for window in windows(source, n=2, seed=1)) == source.records
+    assert sum(window.end - window.begin for window in windows(source, terms(2), seed=1)) == source.records
 
 
-def test_windows_of_a_large_source_hold_what_was_asked_for(source: Source) -> None:
-    """20,000 deliveries, whatever the number of agreements, at other places in other rounds."""
-    large = Source(600_000, 1, [list(base) * 60 for base in source.partitions])
+@pytest.fixture(scope="module")
+def large(source: Source) -> Source:
+    """Return many records: the few, again and again."""
+    return Source(540_000, 1, [list(base) * 60 for base in source.partitions], base=180_000)
+
+
+def delivered_of(source: Source, agreements: Sequence[Grantee], found: Sequence[Window]) -> int:
+    """Return how many deliveries lie in windows."""
+    return sum(
+        index_of(source, who, window.partition, window.end) - index_of(source, who, window.partition, window.begin)
+        for window in found
+        for who in agreements
+    )
+
+
+def test_windows_of_a_large_source_hold_what_was_asked_for(large: Source) -> None:
+    """20,000 deliveries, whatever the number of agreements, at other places in other rounds; and not many times as much work."""
     for n in (1, 5, 20):
-        found = windows(large, n=n, seed=n)
-        delivered = sum(
-            index_of(large, who, window.partition, window.end) - index_of(large, who, window.partition, window.begin)
-            for window in found
-            for who in terms(n)
-        )
-        assert delivered > SAMPLED * 0.95
-    assert windows(large, n=5, seed=1) != windows(large, n=5, seed=2)
+        delivered = delivered_of(large, terms(n), windows(large, terms(n), seed=n))
+        assert SAMPLED <= delivered < 1.5 * SAMPLED
+    assert windows(large, terms(5), seed=1) != windows(large, terms(5), seed=2)
+
+
+def test_windows_of_a_drawn_plan_hold_as_much(source: Source) -> None:
+    """Its rules pass another share of the rows than the job's."""
+    many = Source(600_000, 1, [list(base) * 10 for base in source.partitions], base=30_000)
+    for seed in (1, 2, 20_261_129):
+        plan = draw(seed, 2, source.partitions[0])
+        delivered = delivered_of(many, plan, windows(many, plan, seed=seed))
+        assert SAMPLED <= delivered < 1.5 * SAMPLED
+
+
+@dataclasses.dataclass(frozen=True)
+class Few:
+    """Somebody who receives the rows of a few sensors, which stand in a few partitions."""
+
+    keys: frozenset[bytes]
+    id: str = "few"
+
+    def admits(self, one: Observation) -> bool:
+        """Tell whether a row may cross."""
+        return one.key in self.keys
+
+
+def test_windows_grow_where_a_rule_passes_little_in_most_partitions(large: Source) -> None:
+    """The mean share of all rows says nothing of the partitions that are drawn: one that has them all may be left out."""
+    few = Few(frozenset(one.key for one in large.partitions[0]))
+    for seed in range(20):
+        assert delivered_of(large, [few], windows(large, [few], seed=seed)) >= SAMPLED
+
+
+@pytest.mark.parametrize(
+    ("compared", "delivered", "enough"),
+    [(SAMPLED, 10 * SAMPLED, True), (SAMPLED - 1, 10 * SAMPLED, False), (7, 7, True), (6, 7, False), (0, 0, True)],
+)
+def test_a_run_of_which_too_little_was_compared_has_no_number(compared: int, delivered: int, enough: object) -> None:
+    """The report tells of 20,000 records of every run."""
+    try:
+        hold_compared(compared, delivered=delivered)
+    except Failed:
+        assert enough is False
+    else:
+        assert enough is True
+
+
+@pytest.mark.parametrize(
+    ("ends", "transactions", "whole"),
+    [
+        (100, 0, True),
+        (99, 0, False),
+        (101, 0, False),
+        (100, 3, True),
+        (99, 3, False),
+        (100 + 3 * OUTPUT_PARTITIONS, 3, True),
+        (101 + 3 * OUTPUT_PARTITIONS, 3, False),
+    ],
+)
+def test_a_topic_of_a_peer_is_longer_than_its_records_by_markers_alone(ends: int, transactions: int, whole: object) -> None:
+    """One more would be a record that is there twice; of a peer that has no transactions any."""
+    assert fits(ends, delivered=100, transactions=transactions) is whole
 
 
 def test_latency_counts_records_and_not_batches() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from bench_runs import OURS_LINE, PEER_LINE, run
-from benchmarks.figures import percentile, ratio, spread, summarise, weighted_percentile
+from benchmarks.figures import Exactness, exactness, percentile, ratio, spread, summarise, weighted_percentile
 
 
 def test_a_spread_shows_one_number_where_there_is_one() -> None:
@@ -22,6 +22,28 @@ def test_without_a_round_of_both_the_ratio_is_that_of_the_medians() -> None:
     """Where every shared round was disturbed something can still be said."""
     found = summarise([run(OURS_LINE, 0, 1.0), run(PEER_LINE, 1, 3.0)])
     assert ratio(found[OURS_LINE], found[PEER_LINE]) == (3.0, 3.0, 3.0)
+
+
+def test_what_transactions_cost_is_taken_round_by_round() -> None:
+    """A quick and a slow round of both would else be compared crosswise; a disturbed one says nothing, nor one that only one line has."""
+    off = OURS_LINE._replace(exact=False)
+    runs = [run(OURS_LINE, 0, 1.1, seconds=2.0), run(off, 0, 1.0, seconds=1.8)]
+    runs += [run(OURS_LINE, 1, 2.1, seconds=5.0), run(off, 1, 2.0, seconds=4.0)]
+    runs += [run(OURS_LINE, 2, 9.0, steal_cores=1.0), run(off, 2, 1.0), run(off, 3, 1.0)]
+    found = summarise(runs)
+    cost = exactness(found[OURS_LINE], found[off])
+    assert cost.throughput_share == pytest.approx((0.15, 0.1, 0.2))
+    assert cost.cpu_share == pytest.approx((0.075, 0.05, 0.1))
+
+
+def test_programs_read_the_medians_under_their_own_names() -> None:
+    """Least and most stand beside them."""
+    assert Exactness(spread([0.1, 0.2, 0.4]), spread([-0.1, 0.0, 0.1])).as_json() == {
+        "throughput_share": 0.2,
+        "cpu_share": 0.0,
+        "least": {"throughput_share": 0.1, "cpu_share": -0.1},
+        "most": {"throughput_share": 0.4, "cpu_share": 0.1},
+    }
 
 
 @pytest.mark.parametrize(

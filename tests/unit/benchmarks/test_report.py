@@ -9,14 +9,16 @@ from bench_runs import OURS_LINE, PEER_LINE, run
 from benchmarks.figures import OURS, Line
 from benchmarks.report import Report, drawing, markdown, stages_of, targets, write
 
+EOS_LINE = Line("go-eos", 5, exact=True)
 CONDITIONS = {"commit": "abc", "date": "2026-11-24", "processor": "A <fast> one", "broker": "Kafka", "kernel": "native"}
 
 
 @pytest.fixture
 def report() -> Report:
-    """Return a report of two rounds of ours and the Go loop, and one with transactions off."""
+    """Return a report of two rounds of ours and the Go loop, and one of ours with transactions off and of the Go loop with them."""
     runs = [run(line, number, cost) for number in (0, 1) for line, cost in ((OURS_LINE, 0.3 + number / 10), (PEER_LINE, 1.5))]
     runs += [run(OURS_LINE._replace(exact=False), 0, 0.25), run(OURS_LINE._replace(variant="plan of seed 7"), 0, 0.5)]
+    runs.append(run(EOS_LINE, 0, 1.8))
     latency = [{"load": 0.5, "records_per_s": 500_000, "p50_ms": 90.0, "p99_ms": 500.0, "worker_cores": 0.5}]
     stages = {"ns_per_delivery": {"walk": 50.0, "mac": 40.0, "sum": 90.0}, "sums": ["sum"], "told": "one step"}
     failures = {Line("faust", 5): "it <broke>"}
@@ -31,7 +33,14 @@ def test_the_table_has_a_line_for_each_contender(report: Report) -> None:
     assert any("Go: franz-go" in line and "4.4 (3.8–5.0)" in line for line in lines)
     assert any("transactions off" in line for line in lines)
     assert any("plan of seed 7" in line for line in lines)
+    assert any("Go, exactly once " in line and "6.0" in line for line in lines)
     assert len({line.count("|") for line in lines if "cityhub, exactly once" in line}) == 1
+
+
+def test_rows_stand_in_one_order(report: Report) -> None:
+    """Ours first, then peers from the quickest library on, and variants at the end."""
+    found = [(row["who"], row["exact"], row.get("variant", "")) for row in report.rows()]
+    assert found == [(OURS, True, ""), (OURS, False, ""), ("go", False, ""), ("go-eos", True, ""), (OURS, True, "plan of seed 7")]
 
 
 def test_a_peer_that_failed_has_no_number_and_is_named(report: Report) -> None:
@@ -52,6 +61,7 @@ def test_targets_are_judged_on_medians(report: Report) -> None:
     found = {asked: met for asked, _, met in targets(report)}
     assert found["N=5 none: at most 0.35 µs a delivery"] is True
     assert found["N=5 none: at least 4 × Go: franz-go + hamba/avro"] is True
+    assert found["exactness costs at most 10% of throughput"] is True
     assert found["half load: p50 at most 150 ms, p99 at most 400 ms"] is False
     assert "**no**" in markdown(report)
 
@@ -65,7 +75,30 @@ def test_the_picture_is_well_formed_and_tells_every_bar(report: Report) -> None:
     assert "cityhub, N=5" in words
     assert "Go, N=5" in words
     assert "A <fast> one" in words
-    assert len([element for element in root.iter() if element.get("class") in {"ours", "peer"}]) == 4 + 4
+    assert len([element for element in root.iter() if element.get("class") in {"ours", "peer"}]) == 5 + 4
+
+
+def test_the_second_panel_names_who_is_exact_and_leaves_out_ours_that_is_not(report: Report) -> None:
+    """Ours with transactions off is no product: it stands in the table alone."""
+    drawn = drawing(report)
+    assert drawn is not None
+    root = ET.fromstring(drawn)  # noqa: S314 - our own
+    texts = [(element.get("class"), element.text) for element in root.iter() if element.get("class")]
+    titles = [place for place, (kind, _) in enumerate(texts) if kind == "title"]
+    panel = texts[titles[1] : titles[2]]
+    assert panel[0][1] == "Deliveries of one core, N=5"
+    assert [text for kind, text in panel if kind == "label"] == ["cityhub", "Go", "Go, exactly once"]
+    assert "transactions off" not in drawn
+    assert "transactions off" in markdown(report)
+
+
+def test_a_part_adds_targets_of_its_own_and_a_note_to_the_table(report: Report) -> None:
+    """What the whole must hold is asked in one table, whoever judged it."""
+    report.judged, report.table_note = [("flat", "+50 MiB", False)], "Fewer records."
+    text = markdown(report)
+    assert targets(report)[-1] == ("flat", "+50 MiB", False)
+    assert text.index("Fewer records.") < text.index("## Targets") < text.index("| flat ")
+    assert {"target": "flat", "found": "+50 MiB", "met": False} in report.as_json()["targets"]
 
 
 def test_stages_add_up_to_the_whole(report: Report) -> None:
@@ -87,5 +120,5 @@ def test_files_are_written_where_they_belong(report: Report, tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "build").iterdir()) == ["bench.json", "bench.md", "bench.svg"]
     assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["bench.md", "bench.svg"]
     found = json.loads((tmp_path / "build" / "bench.json").read_text())
-    assert [row["who"] for row in found["rows"]] == [OURS, OURS, "go", OURS]
+    assert [row["who"] for row in found["rows"]] == [OURS, OURS, "go", "go-eos", OURS]
     assert "![" in (tmp_path / "docs" / "bench.md").read_text()
