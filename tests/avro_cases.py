@@ -28,6 +28,7 @@ SIMPLE: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "time": ({"type": "long", "logicalType": "time-micros"}, LONG),
     "stamp": ({"type": "long", "logicalType": "timestamp-millis"}, LONG),
     "local": ({"type": "long", "logicalType": "local-timestamp-micros"}, LONG),
+    "nanos": ({"type": "long", "logicalType": "timestamp-nanos"}, LONG),
     "uuid": ({"type": "string", "logicalType": "uuid"}, st.text(max_size=8)),
     "money": ({"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 2}, st.binary(min_size=1, max_size=12)),
 }

@@ -76,7 +76,11 @@ _DECIMALS = st.one_of(
 KINDS = st.one_of(
     st.sampled_from(_logical("int", "date", "time-millis")),
     st.sampled_from(
-        _logical("long", "time-micros", "timestamp-millis", "timestamp-micros", "local-timestamp-millis", "local-timestamp-micros")
+        _logical(
+            "long",
+            "time-micros",
+            *(f"{zone}timestamp-{unit}" for zone in ("", "local-") for unit in ("millis", "micros", "nanos")),
+        )
     ),
     st.sampled_from([FieldType(base="int"), FieldType(base="long")]),
     st.sampled_from(_logical("string", "uuid")),
@@ -91,7 +95,12 @@ _WHOLE = st.one_of(
     st.builds(str, st.integers(-(2**64), 2**64) | st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**31, -(2**31)])),
 )
 _FLOATING = st.sampled_from(NUMBERS) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-4, 4).map(lambda number: number / 2)
-_TIMES = st.sampled_from(["2024-02-29", "1969-12-31T23:59:59.999", "2026-11-24T08:30:00+08:00", "08:30", "23:59:59.999999", "1970-01-01"])
+_TIMES = st.sampled_from(
+    [
+        *("2024-02-29", "1969-12-31T23:59:59.999", "2026-11-24T08:30:00+08:00", "08:30", "23:59:59.999999", "1970-01-01"),
+        *("2026-11-24T08:30:15.123456789", "2262-04-11T23:47:16.854775807", "9999-12-31T23:59:59", "0001-01-01"),
+    ]
+)
 _TEXTS = st.sampled_from(WORDS) | st.sampled_from(SYMBOLS) | st.text(LETTERS, max_size=40) | st.text(max_size=5)
 
 

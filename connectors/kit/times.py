@@ -19,6 +19,8 @@ _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?\Z
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _SECOND: Final = timedelta(seconds=1)
+_LONG: Final = 2**63
+"""Bound of a long: nanoseconds reach it in the years 1677 and 2262."""
 
 
 def days(text: str) -> int:
@@ -48,7 +50,10 @@ def _moment(digits: int, *, local: bool) -> Callable[[str], int]:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC if local else SHANGHAI)
         seconds = (moment - _EPOCH) // _SECOND
-        return int(seconds * 10**digits + _fraction(fraction, digits))
+        found = int(seconds * 10**digits + _fraction(fraction, digits))
+        if not -_LONG <= found < _LONG:
+            raise Unfit(RowFault.OUT_OF_RANGE)
+        return found
 
     return read
 
@@ -82,7 +87,9 @@ TIMES: Final[Mapping[str, Callable[[str], int]]] = {
     "time-micros": _clock(6),
     "timestamp-millis": _moment(3, local=False),
     "timestamp-micros": _moment(6, local=False),
+    "timestamp-nanos": _moment(9, local=False),
     "local-timestamp-millis": _moment(3, local=True),
     "local-timestamp-micros": _moment(6, local=True),
+    "local-timestamp-nanos": _moment(9, local=True),
 }
 """By logical type: a reader of text that returns Avro's integer or raises Unfit."""

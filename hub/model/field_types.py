@@ -18,12 +18,16 @@ LOGICAL: Final[Mapping[str, tuple[str, ...]]] = {
     "time-micros": ("long",),
     "timestamp-millis": ("long",),
     "timestamp-micros": ("long",),
+    "timestamp-nanos": ("long",),
     "local-timestamp-millis": ("long",),
     "local-timestamp-micros": ("long",),
+    "local-timestamp-nanos": ("long",),
     "uuid": ("string",),
     "decimal": ("bytes", "fixed"),
 }
 """Logical types that rules understand, with the types that they stand on. Others are carried as their base type."""
+PER_SECOND: Final[Mapping[str, int]] = {"millis": 1_000, "micros": 1_000_000, "nanos": 1_000_000_000}
+"""How many units of a logical time make a second, by the last word of its name."""
 DECIMAL_PRECISION_MAX: Final = 76
 DECIMAL_BYTES_MAX: Final = 32
 """Holds every decimal of the precision above; a longer encoding is refused when it is read."""

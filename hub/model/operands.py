@@ -1,8 +1,9 @@
 """Operands of row rules: what an agreement's file says, as the value that a field of that type is compared with.
 
 Fields compare by their declared type: numbers as numbers, text and enums as text by code point, dates and times as the
-integers that Avro stores, decimals as exact numbers. Rules may write dates and times as ISO 8601 text; text without an offset
-is time in Asia/Shanghai, a bare date 00:00 there. Integers beyond 2^53 are written as text, since canonical JSON has no others.
+integers that Avro stores, decimals as exact numbers. Rules may write dates and times as ISO 8601 text, down to the nanosecond; text
+without an offset is time in Asia/Shanghai, a bare date 00:00 there. Integers beyond 2^53 are written as text, since canonical JSON
+has no others.
 """
 
 import datetime as dt
@@ -15,7 +16,7 @@ from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from hub.model.agreement import Scalar
-from hub.model.field_types import FieldType
+from hub.model.field_types import PER_SECOND, FieldType
 
 Operand: TypeAlias = str | int | float | bool | Fraction
 
@@ -24,10 +25,12 @@ JSON_INTEGER_MAX: Final = 2**53 - 1
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}\Z")
 _DECIMAL: Final = re.compile(r"[-+]?[0-9]{1,76}(\.[0-9]{1,76})?\Z")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
-_TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?\Z")
-_STAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[-+][0-9]{2}:[0-9]{2})?)?\Z")
+_TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?\Z")
+_STAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[-+][0-9]{2}:[0-9]{2})?)?\Z")
+_FRACTION: Final = re.compile(r"\.([0-9]+)")
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (the origin of local timestamps, which have no zone)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
+_SECOND: Final = dt.timedelta(seconds=1)
+_NANOS: Final = 1_000_000_000
 
 
 class UnfitOperand(ValueError):  # noqa: N818 (a refusal, and no bug of the program)
@@ -97,53 +100,62 @@ def _decimal(value: Scalar, kind: FieldType) -> Operand:
 
 def _date(value: Scalar, _kind: FieldType) -> Operand:
     if isinstance(value, str) and _DATE.match(value):
-        return (_moment(value) - _EPOCH).days
+        return (_moment(value)[0] - _EPOCH).days
     return _raw(value, 'write a date as "2026-11-24", or days since 1970-01-01')
 
 
 def _time(value: Scalar, kind: FieldType) -> Operand:
     wanted = 'write a time of day as "08:30" or "08:30:00.250", or the raw integer'
     if isinstance(value, str) and _TIME.match(value):
-        return _units((_moment(f"1970-01-01T{value}") - _EPOCH) // _MICROSECOND, kind)
+        moment, nanos = _moment(f"1970-01-01T{value}")
+        return _units(moment - _EPOCH, nanos, kind)
     return _raw(value, wanted)
 
 
 def _timestamp(value: Scalar, kind: FieldType) -> Operand:
     if isinstance(value, str) and _STAMP.match(value):
-        moment = _moment(value)
+        moment, nanos = _moment(value)
         aware = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(TIME_ZONE))
-        return _units((aware - _EPOCH.replace(tzinfo=dt.UTC)) // _MICROSECOND, kind)
+        return _units(aware - _EPOCH.replace(tzinfo=dt.UTC), nanos, kind)
     return _raw(value, 'write a time as "2026-11-24T08:30:00+08:00" (without offset: Asia/Shanghai), or the raw integer')
 
 
 def _local_timestamp(value: Scalar, kind: FieldType) -> Operand:
     wanted = 'write a local time as "2026-11-24T08:30:00", without offset, or the raw integer'
     if isinstance(value, str) and _STAMP.match(value):
-        moment = _moment(value)
+        moment, nanos = _moment(value)
         if moment.tzinfo is not None:
             raise UnfitOperand(wanted)
-        return _units((moment - _EPOCH) // _MICROSECOND, kind)
+        return _units(moment - _EPOCH, nanos, kind)
     return _raw(value, wanted)
 
 
-def _moment(text: str) -> dt.datetime:
+def _moment(text: str) -> tuple[dt.datetime, int]:
+    """Return the whole second and the nanoseconds beyond it, which ``datetime`` cannot hold."""
+    fraction = "".join(_FRACTION.findall(text))
     try:
-        return dt.datetime.fromisoformat(text)
+        return dt.datetime.fromisoformat(_FRACTION.sub("", text)), int(fraction.ljust(9, "0"))
     except ValueError:
         raise UnfitOperand("write a date and time that the calendar has") from None
 
 
-def _units(micros: int, kind: FieldType) -> int:
-    if kind.logical is None or not kind.logical.endswith("millis"):
-        return micros
-    if micros % 1000:
-        raise UnfitOperand("the field holds milliseconds: write no finer time")
-    return micros // 1000
+def _units(since_epoch: dt.timedelta, nanos: int, kind: FieldType) -> int:
+    """Return a time in units of the field; ``since_epoch`` is whole seconds."""
+    unit = str(kind.logical).rpartition("-")[2]
+    found, finer = divmod(nanos, _NANOS // PER_SECOND[unit])
+    if finer:
+        raise UnfitOperand(f"the field holds {unit.removesuffix('s')}seconds: write no finer time")
+    return since_epoch // _SECOND * PER_SECOND[unit] + found
 
 
 def _raw(value: Scalar, wanted: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > JSON_INTEGER_MAX:
+    """Return the integer that Avro stores; beyond 2^53, where the nanoseconds of our time lie, it is written as text."""
+    if isinstance(value, str) and _INTEGER.match(value) and abs(int(value)) > JSON_INTEGER_MAX:
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
         raise UnfitOperand(wanted)
+    if abs(value) > JSON_INTEGER_MAX:
+        raise UnfitOperand("write an integer beyond 2^53 as text, in quotes")
     return value
 
 
@@ -153,8 +165,10 @@ _LOGICAL: Final[Mapping[str | None, Callable[[Scalar, FieldType], Operand]]] = {
     "time-micros": _time,
     "timestamp-millis": _timestamp,
     "timestamp-micros": _timestamp,
+    "timestamp-nanos": _timestamp,
     "local-timestamp-millis": _local_timestamp,
     "local-timestamp-micros": _local_timestamp,
+    "local-timestamp-nanos": _local_timestamp,
     "uuid": _text,
     "decimal": _decimal,
 }

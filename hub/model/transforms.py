@@ -28,8 +28,10 @@ UNITS: Final[Mapping[str, tuple[str, ...]]] = {
     "time-micros": _CLOCK,
     "timestamp-millis": (*_CLOCK, "day", *_CALENDAR),
     "timestamp-micros": (*_CLOCK, "day", *_CALENDAR),
+    "timestamp-nanos": (*_CLOCK, "day", *_CALENDAR),
     "local-timestamp-millis": (*_CLOCK, "day", *_CALENDAR),
     "local-timestamp-micros": (*_CLOCK, "day", *_CALENDAR),
+    "local-timestamp-nanos": (*_CLOCK, "day", *_CALENDAR),
 }
 """Units that ``truncate`` knows, by logical type. A unit that would change nothing is none of them."""
 _LONG_MAX: Final = 2**63 - 1

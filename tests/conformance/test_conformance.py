@@ -40,13 +40,15 @@ def terms_of_row(row: Mapping[str, Any]) -> Agreement:
     """Return terms as a signed body would have them."""
     grants = msgspec.convert(row.get("grants", [{"name": "marker"}]), tuple[Grant, ...])
     rows = None if "rows" not in row else msgspec.convert(row["rows"], Rule)
-    return terms("parking", *grants, rows=rows)
+    return terms("parking", *grants, rows=rows, key=row.get("key_rule", "drop"))
 
 
-def decide(kernel: Kernel, agreement: Agreement, schema: Mapping[str, Any], value: bytes) -> Verdict:
-    """Run a kernel on one record."""
-    plan = plan_of(agreement, schemas={WRITER: schema})
-    chunk = chunk_of(batch_at(100, [(None, value)]), first_offset=100, next_offset=101)
+def decide(kernel: Kernel, agreement: Agreement, schema: Mapping[str, Any], row: Mapping[str, Any]) -> Verdict:
+    """Run a kernel on the row's one record."""
+    plan = plan_of(agreement, schemas={WRITER: schema}, key_identifier=row.get("key_identifier"))
+    key = None if "key" not in row else bytes.fromhex(row["key"])
+    value = None if row["source"] is None else frame_header(WRITER) + bytes.fromhex(row["source"])
+    chunk = chunk_of(batch_at(100, [(key, value)]), first_offset=100, next_offset=101)
     return kernel(plan, [chunk], source_at(100), Moment(now_ms=NOW))
 
 
@@ -67,11 +69,11 @@ def assert_refused(row: dict[str, Any]) -> None:
     schema = schema_of_row(row)
     schema["fields"].append({"name": "marker", "type": "null"})
     agreement = terms_of_row(row)
-    faults = check_terms(agreement, schema, key_identifier=None)
+    faults = check_terms(agreement, schema, key_identifier=row.get("key_identifier"))
     assert [fault.field for fault in faults] == [row["refused"]]
     assert all(fault.message and fault.fix for fault in faults)
     with pytest.raises(HubError, match=r"do not fit|not in the schema") as refused:
-        plan_of(agreement, schemas={WRITER: schema})
+        plan_of(agreement, schemas={WRITER: schema}, key_identifier=row.get("key_identifier"))
     assert refused.value.code == "HUB-AGREE-005"
 
 
@@ -81,29 +83,31 @@ def truth_of(kernel: Kernel, row: dict[str, Any]) -> str:
     schema["fields"].append({"name": "marker", "type": "null"})
     agreement = terms_of_row(row)
     assert agreement.rows is not None
-    value = frame_header(WRITER) + bytes.fromhex(row["source"])
     found = ""
     for rule, letter in ((agreement.rows, "T"), (Not(agreement.rows), "F")):
-        verdict = decide(kernel, msgspec.structs.replace(agreement, rows=rule), schema, value)
+        verdict = decide(kernel, msgspec.structs.replace(agreement, rows=rule), schema, row)
         assert not verdict.quarantined
         found += letter if verdict.entries[0].delivered else ""
     return found or "U"
 
 
-def wanted_of(row: dict[str, Any]) -> dict[str, str]:
-    """Return what the row says of the one record."""
-    return {key: row[key] for key in ("delivered", "quarantined") if key in row}
+def wanted_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the row says of the one record; where it says nothing of a delivered key, there is none."""
+    if "delivered" in row:
+        return {"delivered": row["delivered"], "delivered_key": row.get("delivered_key")}
+    return {key: row[key] for key in ("quarantined", "filtered", "suppressed") if key in row}
 
 
-def outcome_of(kernel: Kernel, row: dict[str, Any]) -> dict[str, str]:
-    """Return the delivered body, or the code."""
-    value = frame_header(WRITER) + bytes.fromhex(row["source"])
-    verdict = decide(kernel, terms_of_row(row), schema_of_row(row), value)
+def outcome_of(kernel: Kernel, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the delivered body and key, or the code, or that the record is filtered or suppressed."""
+    verdict = decide(kernel, terms_of_row(row), schema_of_row(row), row)
     if verdict.quarantined:
         return {"quarantined": verdict.quarantined[0].code}
-    ((_, out),) = delivered(verdict)
-    assert out is not None
-    return {"delivered": out[5:].hex()}
+    for disposition in ("filtered", "suppressed"):
+        if getattr(verdict.entries[0], disposition):
+            return {disposition: True}
+    ((key, out),) = delivered(verdict)
+    return {"delivered": None if out is None else out[5:].hex(), "delivered_key": None if key is None else key.hex()}
 
 
 def _without_rules(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> Verdict:
@@ -115,6 +119,10 @@ def _without_transforms(plan: Plan, chunks: Sequence[Chunk], source: Source, mom
     return reference.run(_with_terms(plan, fields=kept), chunks, source, moment)
 
 
+def _without_keys(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> Verdict:
+    return reference.run(_with_terms(plan, key="drop"), chunks, source, moment)
+
+
 def _with_terms(plan: Plan, **changes: Any) -> Plan:
     (agreement,) = plan.agreements
     changed = msgspec.structs.replace(agreement, terms=msgspec.structs.replace(agreement.terms, **changes))
@@ -123,7 +131,11 @@ def _with_terms(plan: Plan, **changes: Any) -> Plan:
 
 @pytest.mark.parametrize(
     ("broken", "tables"),
-    [(_without_rules, {"operators", "logic", "elements"}), (_without_transforms, {"transforms", "nested"})],
+    [
+        (_without_rules, {"operators", "logic", "elements", "keys"}),
+        (_without_transforms, {"transforms", "nested", "pseudonyms", "keys"}),
+        (_without_keys, {"keys"}),
+    ],
 )
 def test_a_kernel_that_is_wrong_fails_the_table(broken: Kernel, tables: set[str]) -> None:
     """A table that no kernel can fail says nothing."""
@@ -134,8 +146,6 @@ def test_a_kernel_that_is_wrong_fails_the_table(broken: Kernel, tables: set[str]
         if "truth" in row:
             fails = truth_of(broken, row) != row["truth"]
         else:
-            fails = "refused" not in row and outcome_of(broken, row) != {
-                key: row[key] for key in ("delivered", "quarantined") if key in row
-            }
+            fails = "refused" not in row and outcome_of(broken, row) != wanted_of(row)
         failed |= {table} if fails else set()
     assert failed == tables

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from hub.exchange.reference.transforms import mask_text
 from hub.model.agreement import Bucket, Condition, Prefix, Truncate
-from hub.model.field_types import DECIMAL_BYTES_MAX, FieldType
+from hub.model.field_types import DECIMAL_BYTES_MAX, PER_SECOND, FieldType
 from hub.model.granted import Leaf
 from hub.model.operands import Operand, operand
 from hub.model.transforms import bucket_labels, exact, in_units
@@ -143,13 +143,12 @@ def _bits_of(kind: FieldType) -> int:
 
 _SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _MONTHS: Final[Mapping[str, int]] = {"month": 1, "quarter": 3, "year": 12}
-_PER_SECOND: Final[Mapping[str, int]] = {"millis": 1_000, "micros": 1_000_000}
 _SHANGHAI_SECONDS: Final = 8 * 3_600
 
 
 def _calendar(unit: str, kind: FieldType) -> Spec:
     logical = str(kind.logical)
-    per_second = _PER_SECOND.get(logical.rpartition("-")[2], 0)
+    per_second = PER_SECOND.get(logical.rpartition("-")[2], 0)
     zone = _SHANGHAI_SECONDS * per_second if logical.startswith("timestamp") else 0
     if unit in _SECONDS:
         return _floor(_SECONDS[unit] * per_second, zone, kind)

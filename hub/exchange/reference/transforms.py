@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from hub.exchange.reference.decode import Rejected
 from hub.model.agreement import Bucket, Grant, Prefix, Truncate
-from hub.model.field_types import DECIMAL_BYTES_MAX, FieldType
+from hub.model.field_types import DECIMAL_BYTES_MAX, PER_SECOND, FieldType
 from hub.model.reasons import Reject
 from hub.model.transforms import bucket_labels, exact, in_units, plain
 
@@ -28,7 +28,6 @@ LABELS_KEPT: Final = 1_024
 _DAY_SECONDS: Final = 86_400
 _SHANGHAI_SECONDS: Final = 8 * 3_600
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600}
-_PER_SECOND: Final = {"millis": 1_000, "micros": 1_000_000}
 _MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 
 
@@ -59,7 +58,7 @@ def truncation(found: Truncate, kind: FieldType) -> Change:
     logical, unit = str(kind.logical), str(found.to)
     if logical == "date":
         return _within(lambda day: _first_day(day, _MONTHS[unit]), kind)
-    per_second = _PER_SECOND[logical.rpartition("-")[2]]
+    per_second = PER_SECOND[logical.rpartition("-")[2]]
     zone = _SHANGHAI_SECONDS * per_second if logical.startswith("timestamp") else 0
     if unit in _MONTHS:
         day = _DAY_SECONDS * per_second

@@ -86,6 +86,21 @@ def test_a_text_becomes_the_value_that_it_says(kind: Any, text: str, value: Any)
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("timestamp-nanos", "2026-11-24T08:30:15.123456789", 1_795_480_215_123_456_789),
+        ("timestamp-nanos", "1969-12-31T23:59:59.999999999Z", -1),
+        ("timestamp-nanos", "1988-07-01T12:00:00", 583_729_200_000_000_000),
+        ("local-timestamp-nanos", "2026-11-24T08:30:15.123456789", 1_795_509_015_123_456_789),
+        ("local-timestamp-micros", "1970-01-01T00:00:00.000001", 1),
+    ],
+)
+def test_a_text_becomes_nanoseconds_to_the_last_digit(name: str, text: str, value: int) -> None:
+    """The library that reads back has no nanoseconds: it reads the plain long."""
+    assert read_back("long", bytes_of(logical(name, "long"), text)) == value
+
+
+@pytest.mark.parametrize(
     ("kind", "text", "fault"),
     [
         ("int", "007", RowFault.NOT_WHOLE),
@@ -114,7 +129,11 @@ def test_a_text_becomes_the_value_that_it_says(kind: Any, text: str, value: Any)
         (logical("timestamp-millis", "long"), "2013-01-01", RowFault.NOT_TIME),
         (logical("timestamp-millis", "long"), "2013-01-01T25:00:00Z", RowFault.NOT_TIME),
         (logical("timestamp-millis", "long"), "2013-01-01T10:00:00.0001Z", RowFault.TOO_PRECISE),
+        (logical("timestamp-micros", "long"), "2013-01-01T10:00:00.0000001Z", RowFault.TOO_PRECISE),
+        (logical("timestamp-nanos", "long"), "2013-01-01T10:00:00.0000000001Z", RowFault.NOT_TIME),
+        (logical("timestamp-nanos", "long"), "2263-01-01T00:00:00Z", RowFault.OUT_OF_RANGE),
         (logical("local-timestamp-millis", "long"), "2013-01-01T10:00:00Z", RowFault.ZONE),
+        (logical("local-timestamp-nanos", "long"), "2013-01-01T10:00:00Z", RowFault.ZONE),
         (logical("time-millis", "int"), "24:00:00", RowFault.NOT_TIME),
         (logical("uuid", "string"), "f81d4fae", RowFault.NOT_UUID),
     ],

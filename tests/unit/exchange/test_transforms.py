@@ -17,6 +17,7 @@ from hub.model.transforms import UNITS, plain
 
 DATE = FieldType(base="int", logical="date")
 MILLIS = FieldType(base="long", logical="timestamp-millis")
+FINER = {"timestamp-micros": 1_000, "timestamp-nanos": 1_000_000}
 EPOCH = dt.date(1970, 1, 1)
 ANY_DAY = st.dates()
 ANY_TIME = st.datetimes(dt.datetime(1, 1, 3), dt.datetime(9999, 12, 29)).map(lambda moment: moment.replace(tzinfo=SHANGHAI))  # noqa: DTZ001
@@ -46,6 +47,28 @@ def test_timestamps_begin_their_unit_as_clocks_in_shanghai_show(moment: dt.datet
     found = truncation(Truncate(to=unit), MILLIS)((moment - origin) // dt.timedelta(milliseconds=1))
 
     assert dt.timedelta(milliseconds=found) == wanted - origin
+
+
+@pytest.mark.parametrize("logical", ["timestamp-micros", "timestamp-nanos", "local-timestamp-micros", "local-timestamp-nanos"])
+@given(at=st.integers(-(2**62) // 1_000_000, 2**62 // 1_000_000), unit=st.sampled_from(UNITS["timestamp-millis"]), data=st.data())
+def test_a_finer_timestamp_begins_its_unit_where_milliseconds_do(logical: str, at: int, unit: str, data: st.DataObject) -> None:
+    """What lies below the millisecond never moves a day; also before 1970, and with no zone."""
+    finer = FINER[logical.removeprefix("local-")]
+    beyond = data.draw(st.integers(0, finer - 1))
+    coarse = FieldType(base="long", logical=logical.replace("micros", "millis").replace("nanos", "millis"))
+
+    found = truncation(Truncate(to=unit), FieldType(base="long", logical=logical))(at * finer + beyond)
+
+    assert found == truncation(Truncate(to=unit), coarse)(at) * finer
+
+
+@pytest.mark.parametrize("logical", ["timestamp-nanos", "local-timestamp-nanos"])
+def test_a_unit_that_begins_before_the_first_nanosecond_is_refused(logical: str) -> None:
+    """A long of nanoseconds begins in September 1677, so that the year's first day is none of its values."""
+    change = truncation(Truncate(to="year"), FieldType(base="long", logical=logical))
+    with pytest.raises(Rejected):
+        change(-(2**63))
+    assert change(2**63 - 1) <= 2**63 - 1
 
 
 @given(day=st.integers(-(2**31), 2**31 - 1), unit=st.sampled_from(["month", "quarter", "year"]))

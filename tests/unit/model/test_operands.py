@@ -11,6 +11,8 @@ from hub.model.source_schema import FieldType, read_schema
 
 TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+NANOS = {"type": "long", "logicalType": "timestamp-nanos"}
+LOCAL_NANOS = {"type": "long", "logicalType": "local-timestamp-nanos"}
 LOCAL = {"type": "long", "logicalType": "local-timestamp-millis"}
 DATE = {"type": "int", "logicalType": "date"}
 TIME = {"type": "int", "logicalType": "time-millis"}
@@ -45,6 +47,19 @@ def kind_of(declared: Any) -> FieldType:
         (TIMESTAMP, "1970-01-01T09:00:00+09:00", 0),
         (TIMESTAMP, "1986-07-01T09:00:00", 520_560_000_000),
         (MICROS, "1970-01-01T08:00:00.000001", 1),
+        (MICROS, "1970-01-01T08:00:00.000001000", 1),
+        (MICROS, "1970-01-01T07:59:59.999999", -1),
+        (NANOS, "1970-01-01T08:00:00.000000001", 1),
+        (NANOS, "1970-01-01T07:59:59.999999999", -1),
+        (NANOS, "2026-11-24T08:30:15.123456789+08:00", 1_795_480_215_123_456_789),
+        (NANOS, "2026-11-24T00:30:15.1Z", 1_795_480_215_100_000_000),
+        (NANOS, "1986-07-01T09:00:00", 520_560_000_000_000_000),
+        (NANOS, "9999-12-31T23:59:59.999999999Z", 253_402_300_799_999_999_999),
+        (NANOS, "1795480215123456789", 1_795_480_215_123_456_789),
+        (NANOS, "-9223372036854775808", -(2**63)),
+        (NANOS, 0, 0),
+        (LOCAL_NANOS, "2026-11-24 08:30:15.123456789", 1_795_509_015_123_456_789),
+        (LOCAL_NANOS, "1969-12-31T23:59:59.999999999", -1),
         (LOCAL, "1970-01-01T08:00:00", 28_800_000),
         (MONEY, "12.50", 1250),
         (MONEY, 12.5, 1250),
@@ -82,6 +97,13 @@ def test_a_value_becomes_what_the_field_is_compared_with(declared: Any, value: A
         (TIMESTAMP, "2026-W48-2"),
         (TIMESTAMP, "2026-11-24T08:30:00.0001"),
         (TIMESTAMP, 1.5),
+        (TIMESTAMP, "1795480215123"),
+        (MICROS, "2026-11-24T08:30:00.0000001"),
+        (NANOS, "2026-11-24T08:30:00.0000000001"),
+        (NANOS, "2026-02-30T08:30:00.000000001"),
+        (NANOS, 2**53),
+        (NANOS, 1.5),
+        (LOCAL_NANOS, "2026-11-24T08:30:00.000000001Z"),
         (LOCAL, "2026-11-24T08:30:00Z"),
         (MONEY, "1e9"),
         (MONEY, "12.5 yuan"),
