@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 import faust
 import mode.loop
+import structlog
 
 from hub.broker.security import context, secure
 from hub.exchange.floor import Floor
@@ -22,6 +23,7 @@ REQUEST_TIMEOUT_S: Final = 15.0
 SUBSCRIBE_AGAIN_S: Final = 1.0
 GARBAGE_YOUNG: Final = 20_000
 """Objects between two looks of the collector; Python looks every 700."""
+log = structlog.get_logger()
 
 
 class ExchangeApp(faust.App):
@@ -34,6 +36,7 @@ class ExchangeApp(faust.App):
     async def on_first_start(self) -> None:
         """Read hub.plan before the consumer joins the group: a worker that may not decide takes no partition."""
         self.health = HealthServer(self.exchange.settings.metrics_port, self.exchange.readiness(), process="worker")
+        log.info("health and metrics are served", port=self.health.port)
         topics = await self.exchange.open()
         self.departments.topics = sorted(topics)
         await super().on_first_start()

@@ -40,6 +40,8 @@ class Run:
     steal_cores: float
     loop_s: float | None = None
     """Processor seconds of the main thread, Python's event loop; the kernel runs on others. Ours alone."""
+    steps: int = 0
+    """Steps that carried its records. Ours alone."""
     interval_ms: tuple[float, float] | None = None
     """Median and 99th percentile between two steps of a lane, as hub.usage tells. Ours alone."""
     checked: int = 0
@@ -137,6 +139,9 @@ class Summary:
         loops = [1e6 * run.loop_s / run.deliveries for run in self.counted if run.loop_s is not None]
         if loops:
             row["loop_us_per_delivery"] = _rounded(statistics.median(loops))
+        of_steps = [1e3 * run.loop_s / run.steps for run in self.counted if run.loop_s is not None and run.steps]
+        if of_steps:
+            row["loop_ms_per_step"] = _rounded(statistics.median(of_steps))
         intervals = [run.interval_ms for run in self.counted if run.interval_ms is not None]
         if intervals:
             row["step_interval_ms"] = {

@@ -138,6 +138,7 @@ def timed_run(
         broker_cores=timed.broker_cores,
         other_cores=timed.onlookers.other_cores,
         steal_cores=timed.onlookers.steal_cores,
+        steps=sum(step.records > 0 for step in counted),
         interval_ms=usage.intervals(timed.metered, topic.name),
         checked=checked,
     )

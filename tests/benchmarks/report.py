@@ -293,10 +293,11 @@ def _intervals(report: Report) -> str:
     row = {} if summary is None else summary.row()
     if "step_interval_ms" not in row:
         return ""
-    found, loop = row["step_interval_ms"], row.get("loop_us_per_delivery", 0.0)
+    found, loop, of_step = row["step_interval_ms"], row.get("loop_us_per_delivery", 0.0), row.get("loop_ms_per_step", 0.0)
     return (
         f" At N=5, uncompressed, under full load two steps of a lane are {found['p50']:.0f} ms apart in the median, {found['p99']:.0f} ms "
-        f"at p99 (by hub.usage); of a delivery's processor time {loop:.3g} µs are Python's event loop, the rest other threads."
+        f"at p99 (by hub.usage); of a delivery's processor time {loop:.3g} µs are Python's event loop, {of_step:.2g} ms a step, "
+        "the rest other threads."
     )
 
 

@@ -1,10 +1,14 @@
 """Doctor tells what is wrong, how to mend it, and what is not protected; it changes nothing."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from kernels import kernel_names
 
 from hub.app import initialise
 from hub.broker.clock import skew_ms
@@ -57,6 +61,24 @@ def test_a_hub_that_is_down_has_good_keys_and_store(settings: Settings) -> None:
     well = ("python", "java", "jars", "state folder", "keys", "trusted keys", "store", "ports", "kernel")
     assert {name: found[name].status for name in well} == dict.fromkeys(well, Status.OK)
     assert {name: found[name].status for name in ("broker", "serve", "worker")} == dict.fromkeys(("broker", "serve", "worker"), Status.DOWN)
+
+
+DOCTOR = """
+from hub.cli import run
+from hub.exchange import kernel
+run(["doctor", "--json"])
+print(kernel.name(), kernel._RUN.__module__.split(".")[2])
+"""
+
+
+@pytest.mark.parametrize("name", kernel_names())
+def test_the_kernel_that_doctor_names_is_the_one_that_decides(name: str, tmp_path: Path) -> None:
+    """In a process of its own, as an operator asks: a name that came from the setting alone would be believed."""
+    environment = {**os.environ, "CITYHUB_KERNEL": name, "CITYHUB_STATE": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", DOCTOR], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    document, decides = found.stdout.rstrip().rsplit("\n", 1)
+    assert decides.split() == [name, name]
+    assert json.loads(document)["checks"]["kernel"] == {"status": "ok", "detail": name, "fix": ""}
 
 
 def test_every_finding_that_is_not_well_has_a_fix(settings: Settings) -> None:
