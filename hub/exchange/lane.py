@@ -13,6 +13,7 @@ After anything that is not understood the lane starts anew: position and chain c
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from hub.broker.requests import Lost, committed_offset
@@ -179,13 +180,14 @@ class Lane:
         moment = Moment(now_ms, self._context.undeliverables.of(plan))
         try:
             loop = asyncio.get_running_loop()
-            verdict = await loop.run_in_executor(self._context.kernels, kernel.run, plan, taken.chunks, source, moment)
+            verdict, seconds = await loop.run_in_executor(self._context.kernels, _timed, plan, taken.chunks, source, moment)
         except Exception as error:
             raise HubError(
                 "HUB-LANE-011",
                 f"the kernel failed on `{self.partition}` from {taken.first_offset} on: {type(error).__name__}",
                 "keep the source topic and report this; `cityhub exchange adopt` can leave the records out",
             ) from error
+        self._pace.decided(taken.size, seconds=seconds)
         if verdict.unknown_schema_ids:
             await self._context.intake.read_to_end()
             if self._context.intake.plan(self.partition.topic) is not plan:
@@ -294,3 +296,10 @@ class Lane:
 
     async def _at(self, place: str) -> None:
         await afailpoint(place, detail=self.partition)
+
+
+def _timed(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> tuple[Verdict, float]:
+    """Run the kernel; returns also how long it took, without the wait for a thread."""
+    began = time.perf_counter()
+    verdict = kernel.run(plan, chunks, source, moment)
+    return verdict, time.perf_counter() - began

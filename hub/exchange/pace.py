@@ -2,7 +2,9 @@
 
 Theory of operation. A lane that is always busy takes as long for a step as all lanes together take for one each, so a fixed bound
 of megabytes makes "every 100 ms" 300 ms on a worker of sixteen lanes, and an unbounded number of verdicts in memory. ``Pace`` takes
-the time of each step: one that was full makes the next smaller or larger, one that was not can only make it larger. ``Budget`` lets lanes
+the time of each step: one that was full makes the next smaller or larger, one that was not can only make it larger. It also takes the
+time of each decision, committed or not: where the kernel is the slow one (the reference is a hundred times slower than the native
+one), steps that are aborted again and again would else never become short enough to be committed. ``Budget`` lets lanes
 in by bytes, first come, first served.
 """
 
@@ -14,6 +16,8 @@ from typing import Final, Self
 CARRIED_BYTES_MIN: Final = 2 * 1024 * 1024
 """Source and output of a step together; none is made smaller: what a transaction costs would exceed what it carries, and a step that is
 slow because its broker is would become no quicker, only emptier."""
+DECIDED_S_MIN: Final = 0.02
+"""But one that takes the kernel as long as this is worth its transaction, however little it carries."""
 SLACK: Final = 1.25
 """A busy step may take a quarter longer than the interval that is asked for."""
 CHANGE_MIN: Final = 0.5
@@ -30,11 +34,18 @@ class Pace:
         self._target_s = step_ms / 1000 * SLACK
         self._bytes_max = bytes_max
         self._growth = GROWTH_AT_FIRST
+        self._decided_a_second = float("inf")
         self.bytes = bytes_max // 2
 
     def expects(self, size: int) -> int:
         """Return about how many bytes will come of ``size`` bytes of the source."""
         return int(size * self._growth)
+
+    def decided(self, size: int, *, seconds: float) -> None:
+        """Take note of what the kernel took for ``size`` bytes: no step is made larger than what it decides within the interval."""
+        if size:
+            self._decided_a_second = size / max(seconds, 1e-6)
+            self.bytes = min(self.bytes, max(1, int(self._decided_a_second * self._target_s)))
 
     def took(self, size: int, *, came: int, seconds: float) -> None:
         """Take note of a step of ``size`` bytes of which ``came`` bytes came, from its drain to its commit."""
@@ -44,7 +55,8 @@ class Pace:
         if size < self.bytes:  # the log was empty: how long a full step takes is not known, but it is no longer than the target
             change = max(1.0, change)
         wanted = int(self.bytes * min(CHANGE_MAX, max(CHANGE_MIN, change)))
-        self.bytes = min(self._bytes_max, max(int(CARRIED_BYTES_MIN / (1 + self._growth)), wanted))
+        least = min(CARRIED_BYTES_MIN / (1 + self._growth), self._decided_a_second * DECIDED_S_MIN)
+        self.bytes = min(self._bytes_max, max(1, int(least), wanted))
 
 
 class Budget:

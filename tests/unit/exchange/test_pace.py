@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from hub.exchange.pace import CARRIED_BYTES_MIN, CHANGE_MAX, Budget, Pace
+from hub.exchange.pace import CARRIED_BYTES_MIN, CHANGE_MAX, DECIDED_S_MIN, Budget, Pace
 
 MB = 1024 * 1024
 
@@ -41,6 +41,29 @@ def test_a_step_is_never_smaller_than_what_pays_for_a_transaction() -> None:
         for _ in range(50):
             pace.took(pace.bytes, came=growth * pace.bytes, seconds=5.0)
         assert pace.bytes == CARRIED_BYTES_MIN // (1 + growth)
+
+
+@pytest.mark.parametrize("end", ["committed", "aborted"])
+def test_a_kernel_that_is_slow_gets_short_steps_however_they_end(end: str) -> None:
+    """The reference decides megabytes in seconds: a step that a withdrawal aborts each time must become one that it does not reach."""
+    pace, rate, lanes = Pace(step_ms=100, bytes_max=2 * MB), 1.5 * MB, 16
+    for _ in range(40):
+        size = pace.bytes
+        pace.decided(size, seconds=size / rate)
+        if end == "committed":
+            pace.took(size, came=size, seconds=lanes * size / rate)
+    assert pace.bytes / rate <= 0.125
+    if end == "committed":
+        assert pace.bytes == int(rate * DECIDED_S_MIN) < CARRIED_BYTES_MIN // 2
+
+
+def test_a_kernel_that_is_quick_changes_no_step() -> None:
+    """The least step is one that pays for its transaction, as long as the kernel hardly feels it."""
+    pace = Pace(step_ms=100, bytes_max=2 * MB)
+    for _ in range(50):
+        pace.decided(pace.bytes, seconds=pace.bytes / (300 * MB))
+        pace.took(pace.bytes, came=pace.bytes, seconds=5.0)
+    assert pace.bytes == CARRIED_BYTES_MIN // 2
 
 
 def test_a_lane_that_empties_its_log_grows_back_and_one_that_is_slow_then_does_not_shrink() -> None:
