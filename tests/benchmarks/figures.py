@@ -42,6 +42,8 @@ class Run:
     """Processor seconds of the main thread, Python's event loop; the kernel runs on others. Ours alone."""
     steps: int = 0
     """Steps that carried its records. Ours alone."""
+    broker_s: float = 0.0
+    """Processor seconds of the broker, from the worker's start to its last commit. Ours alone."""
     interval_ms: tuple[float, float] | None = None
     """Median and 99th percentile between two steps of a lane, as hub.usage tells. Ours alone."""
     checked: int = 0
@@ -142,6 +144,9 @@ class Summary:
         of_steps = [1e3 * run.loop_s / run.steps for run in self.counted if run.loop_s is not None and run.steps]
         if of_steps:
             row["loop_ms_per_step"] = _rounded(statistics.median(of_steps))
+        of_broker = [1e3 * run.broker_s / run.steps for run in self.counted if run.broker_s and run.steps]
+        if of_broker:
+            row["broker_ms_per_step"] = _rounded(statistics.median(of_broker))
         intervals = [run.interval_ms for run in self.counted if run.interval_ms is not None]
         if intervals:
             row["step_interval_ms"] = {

@@ -54,6 +54,7 @@ class Timed(NamedTuple):
     members: Sequence[tuple[float, int]]
     """(MiB, sockets) of each process that works."""
     onlookers: machine.Onlookers
+    broker_s: float
     broker_cores: float
     memory: Sequence[tuple[float, float]]
     metered: Sequence[usage.Metered]
@@ -135,6 +136,7 @@ def timed_run(
         cpu_s=timed.cpu_s,
         loop_s=timed.loop_s,
         rss_mb=timed.rss_mb,
+        broker_s=timed.broker_s,
         broker_cores=timed.broker_cores,
         other_cores=timed.onlookers.other_cores,
         steal_cores=timed.onlookers.steal_cores,
@@ -164,7 +166,7 @@ def time_worker(
         with contextlib.closing(machine.Sampler(worker.pid)) as sampler:
             here.wait_done(topic, worker)
     took = time.monotonic() - began
-    broker_cores = (machine.cpu_s(ground.broker_pid) - began_broker) / took
+    broker_s = machine.cpu_s(ground.broker_pid) - began_broker
     members = machine.children(worker.pid) or [worker.pid]
     held = [(machine.rss_mb(member), machine.sockets(member)) for member in members]
     code = machine.end(worker)
@@ -183,7 +185,8 @@ def time_worker(
         rss_mb=max(rss for rss, _ in held),
         members=held,
         onlookers=onlookers,
-        broker_cores=broker_cores,
+        broker_s=broker_s,
+        broker_cores=broker_s / took,
         memory=sampler.memory,
         metered=metered,
     )

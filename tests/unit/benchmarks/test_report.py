@@ -1,5 +1,6 @@
 """The report: every number that is shown is one that was found, the table is Markdown, the picture is well-formed XML."""
 
+import dataclasses
 import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -107,6 +108,15 @@ def test_stages_add_up_to_the_whole(report: Report) -> None:
     assert sum(found.values()) == pytest.approx(350.0)
     assert found["kernel: walk"] == 50.0
     assert "| kernel: mac" in markdown(report)
+
+
+def test_what_a_step_costs_the_broker_is_told_where_both_runs_tell_it(report: Report) -> None:
+    """The price of a transaction is the broker's: a share of throughput alone would not say where it went."""
+    assert "ms of its core" not in markdown(report)
+    for place, one in enumerate(report.runs):
+        if one.line in {OURS_LINE, OURS_LINE._replace(exact=False)}:
+            report.runs[place] = dataclasses.replace(one, steps=500, broker_s=2.0 if one.line.exact else 1.25)
+    assert "costs it 4.0 ms of its core with a transaction and 2.5 ms without" in markdown(report)
 
 
 def test_there_is_no_picture_of_nothing() -> None:
