@@ -140,7 +140,8 @@ impl Decision<'_> {
         let without = there & !block.valued;
         workspace.rejects.clear();
         workspace.taken.clear();
-        if block.valued != 0 && !self.active.is_empty() && !self.writer.rules.is_empty() {
+        // Also where no record has a value: the block of one that could not be read, and of tombstones behind it, has a writer.
+        if !self.active.is_empty() && !self.writer.rules.is_empty() {
             self.writer.rules.decide(&self.view, block.valued, &mut workspace.truths);
         }
         let asked = self.active.iter().any(|agreement| self.program.agreements[*agreement].key != KeyRule::Drop);

@@ -1,7 +1,8 @@
 //! Programs on chunks: whatever the records, each has one fate for each agreement, and what is delivered is readable.
 //!
 //! The programs are plans that the product lowered (`programs/`). An input's first byte chooses one, the second says how the batches
-//! are written: bits 0 to 2, the codec; bit 3, whether a byte is broken behind the CRC; bits 4 and 5, which agreement is denied.
+//! are written: bits 0 to 2, the codec; bit 3, whether a byte is broken behind the CRC; bits 4 and 5, which agreement is denied. Bit 6: the
+//! engine has no memory of a step before, which may hide what was not made in this one.
 //! Then come records: a byte of what it is, two of its length, and its bytes. Of the first: bit 0, no value; bit 1, a key; bits 2 and 3,
 //! all set: no framing, so that the bytes bring their own; bits 4 to 7, by which schema it was written.
 
@@ -9,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use _native::engine::{Chunk, Input, Outcome, run};
+use _native::engine::{Chunk, Input, Outcome, profile, run};
 use _native::program::Program;
 use _native::wire::{BatchBuilder, Codec, Scratch, headers, read, stamp};
 
@@ -77,7 +78,7 @@ impl Target for Engine {
 
         let before = heap::begin();
         let start = Instant::now();
-        let outcomes = steps(program, &data, &denied, wanted.len() as i64);
+        let outcomes = steps(program, &data, &denied, wanted.len() as i64, mode & 64 != 0);
         let ran = Ran { time: start.elapsed(), heap_bytes: heap::peak() - before };
 
         let records: i64 = outcomes.iter().map(|outcome| outcome.records).sum();
@@ -90,11 +91,12 @@ impl Target for Engine {
 }
 
 /// Runs step after step until all is decided, as a lane does.
-fn steps(program: &Program, data: &[u8], denied: &[bool], end: i64) -> Vec<Outcome> {
+fn steps(program: &Program, data: &[u8], denied: &[bool], end: i64, anew: bool) -> Vec<Outcome> {
     let (mut outcomes, mut position) = (Vec::new(), 0);
     while position < end {
         let chunks = [Chunk { data, first_offset: 0 }];
-        let outcome = run(program, &Input { chunks: &chunks, position, now_ms: 1_700_000_000_000, denied });
+        let input = Input { chunks: &chunks, position, now_ms: 1_700_000_000_000, denied };
+        let outcome = if anew { profile(program, &input).0 } else { run(program, &input) };
         let next = outcome.next_offset.unwrap_or(end);
         assert!(next > position, "a step goes on");
         position = next;
