@@ -268,6 +268,8 @@ def test_it_outlives_the_thread_that_started_it(own: EmbeddedBroker) -> None:
     time.sleep(0.5)
 
     own.wait_ready(timeout_s=5)
+    assert own.pid is not None
+    assert not _ended_within(own.pid, 0.1)
 
 
 def test_it_ends_with_a_starter_that_was_killed_and_the_next_start_waits_for_that(tmp_path: Path) -> None:

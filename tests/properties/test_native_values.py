@@ -236,7 +236,9 @@ def test_the_golden_vectors_hold(vector: dict[str, str]) -> None:
 )
 def test_pseudonyms_of_mixed_keys_are_the_reference_s(keys: list[bytes], texts: list[str], seed: int) -> None:
     """Lanes with mixed keys, a tail of fewer, and among them texts that take more than one block."""
-    _hold_pseudonyms(keys, texts, seed)
+    jobs = _jobs(keys, texts, seed)
+
+    assert native.pseudonyms(keys, jobs) == [pseudonym(keys[key], text) for key, text in jobs]
 
 
 @settings(SETTINGS, max_examples=200)
@@ -247,11 +249,11 @@ def test_pseudonyms_of_mixed_keys_are_the_reference_s(keys: list[bytes], texts: 
 )
 def test_pseudonyms_of_short_texts_are_the_reference_s(keys: list[bytes], texts: list[str], seed: int) -> None:
     """Every text takes one block, so that all lanes of a turn are full."""
-    _hold_pseudonyms(keys, texts, seed)
-
-
-def _hold_pseudonyms(keys: list[bytes], texts: list[str], seed: int) -> None:
-    rng = random.Random(seed)
-    jobs = [(rng.randrange(len(keys)), text) for text in texts]
+    jobs = _jobs(keys, texts, seed)
 
     assert native.pseudonyms(keys, jobs) == [pseudonym(keys[key], text) for key, text in jobs]
+
+
+def _jobs(keys: list[bytes], texts: list[str], seed: int) -> list[tuple[int, str]]:
+    rng = random.Random(seed)
+    return [(rng.randrange(len(keys)), text) for text in texts]

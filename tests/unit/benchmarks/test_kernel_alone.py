@@ -1,5 +1,6 @@
 """The daily look at the kernel: what it prints figures of was compared with the reference, and there was something to compare."""
 
+import contextlib
 import importlib
 from typing import Any
 
@@ -13,6 +14,7 @@ from hub.exchange.verdict import Chunk, Moment
 
 pytest.importorskip("hub.exchange._native", reason="the native kernel is not built")
 kernel: Any = importlib.import_module("benchmarks.kernel")
+native: Any = importlib.import_module("hub.exchange.native")
 NOW = Moment(1_800_000_000_000)
 AFTER_THE_TERM = Moment(4_000_000_000_000)
 
@@ -26,9 +28,15 @@ def chunks() -> list[Chunk]:
     return found
 
 
-def test_a_whole_step_is_compared(chunks: list[Chunk]) -> None:
-    """All its chunks, for all agreements."""
-    kernel.hold(kernel.plan_of(2), chunks, moment=NOW, records=sum(chunk.next_offset - chunk.first_offset for chunk in chunks))
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_a_whole_step_is_compared(chunks: list[Chunk], left_out: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its chunks, for all agreements: a kernel that leaves the last one out is refused, one that does not is let pass."""
+    right = native.run
+    monkeypatch.setattr(native, "run", lambda plan, given, *rest: right(plan, given[: len(given) - left_out], *rest))
+    refused = pytest.raises(SystemExit, match="differ") if left_out else contextlib.nullcontext()
+    with refused as refusal:
+        kernel.hold(kernel.plan_of(2), chunks, moment=NOW, records=chunks[-1].next_offset)
+    assert (refusal is not None) == bool(left_out)
 
 
 def test_a_step_that_is_shorter_than_told_is_refused(chunks: list[Chunk]) -> None:
