@@ -199,7 +199,7 @@ impl Stage {
             // A last few that fit into one turn of the SHA instructions cost less there.
             let left = if means.instructions { LANES } else { 1 };
             while place + left < self.jobs.len() {
-                place = self.run_lanes(place, keys, avx512::pseudonyms);
+                place = self.run_lanes::<{ avx512::LANES }>(place, keys, avx512::pseudonyms);
             }
         }
         if means.instructions {

@@ -10,23 +10,7 @@ pub const LANES: usize = 16;
 pub use x86::{pseudonyms, supported};
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use elsewhere::{pseudonyms, supported};
-
-#[cfg(not(target_arch = "x86_64"))]
-mod elsewhere {
-    use super::LANES;
-    use crate::audited::sha::{Lane, Slot};
-
-    /// Tells whether this processor has the instructions.
-    pub fn supported() -> bool {
-        false
-    }
-
-    /// Is never called, since nothing supports it.
-    pub fn pseudonyms(_lanes: [Lane<'_>; LANES], _found: &mut [Slot; LANES]) {
-        unreachable!("the processor has no such instructions")
-    }
-}
+pub use super::elsewhere::{pseudonyms, supported};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {

@@ -8,22 +8,7 @@
 pub use x86::{pseudonyms, supported};
 
 #[cfg(not(target_arch = "x86_64"))]
-pub use elsewhere::{pseudonyms, supported};
-
-#[cfg(not(target_arch = "x86_64"))]
-mod elsewhere {
-    use crate::audited::sha::{Lane, Slot};
-
-    /// Tells whether this processor has the instructions.
-    pub fn supported() -> bool {
-        false
-    }
-
-    /// Is never called, since nothing supports it.
-    pub fn pseudonyms<const N: usize>(_lanes: [Lane<'_>; N], _found: &mut [Slot; N]) {
-        unreachable!("the processor has no such instructions")
-    }
-}
+pub use super::elsewhere::{pseudonyms, supported};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {

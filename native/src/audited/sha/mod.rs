@@ -5,6 +5,8 @@
 //! Every function asks the processor itself, once, and panics where it may not run.
 
 pub mod avx512;
+#[cfg(not(target_arch = "x86_64"))]
+mod elsewhere;
 pub mod instructions;
 
 /// What a lane writes: a pseudonym, and room that lets it be written in two pieces.
