@@ -1,6 +1,6 @@
 # Every door of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-reference check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-full fuzz lock clean
+.PHONY: help setup demo up test test-reference check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-versus bench-full fuzz lock clean
 SHELL := bash
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
@@ -67,6 +67,9 @@ bench: setup ## the whole product beside a Go loop, Faust and two Python loops, 
 
 bench-quick: setup ## two minutes of it: ours and the Go loop at five agreements
 	$(BENCH_RUN) quick $(ARGS)
+
+bench-versus: setup ## this checkout beside a commit (BASE=COMMIT), in interleaved rounds on one broker: ratios of CPU per delivery and of memory
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m benchmarks.versus --base $(or $(BASE),HEAD) $(ARGS)
 
 bench-full: setup ## record sizes, many agreements, two workers, TLS, quiet datasets, ten million records; writes docs/bench-full.md
 	$(BENCH_RUN) full --docs docs $(ARGS)

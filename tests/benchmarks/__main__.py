@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: the doors of ``make bench``, ``make bench-quick`` and ``make bench-full``.
+"""``python -m benchmarks``: the doors of ``make bench``, ``make bench-quick`` and ``make bench-full``; ``versus`` has one of its own.
 
 Progress is told on stderr; the result is a table on stdout, or with ``--json`` the content of ``bench.json``. Exit codes: 0 every check
 held · 1 a check or a run failed (of ours: then no number is printed) · 4 something that is needed is missing · 130 interrupted.

@@ -14,7 +14,7 @@ from benchmarks import loading, machine, sample, usage
 from benchmarks.figures import OURS, Line, Run
 from benchmarks.job import schema_text
 from benchmarks.records import BASE, JOB_SHAPE, Grantee, Shape, Source, make_source
-from benchmarks.town import LANE_STARTED, Failed, Ground, Town, town
+from benchmarks.town import LANE_STARTED, Failed, Ground, Town, Tree, town
 
 WORKER: Final = ("-m", "hub.cli", "worker")
 PLAIN_WORKER: Final = ("-m", "benchmarks.plain_worker")
@@ -86,11 +86,13 @@ def run(
     command: Sequence[str] = WORKER,
     environment: Mapping[str, str] | None = None,
     settled: bool = False,
+    tree: Tree | None = None,
 ) -> Run:
     """Run ours once and check it; Failed where any check does not hold.
 
-    ``environment`` is the worker's beyond the default one. ``settled``: only what follows the last start of a lane is measured, so that
-    workers which share the lanes are compared as they work and not as they join.
+    ``environment`` is the worker's beyond the default one. ``tree`` is the checkout whose product runs, where it is another.
+    ``settled``: only what follows the last start of a lane is measured, so that workers which share the lanes are compared as they work
+    and not as they join.
     """
     return timed_run(
         ground,
@@ -102,6 +104,7 @@ def run(
         command=command,
         environment=environment,
         settled=settled,
+        tree=tree,
     )[0]
 
 
@@ -116,9 +119,10 @@ def timed_run(
     command: Sequence[str] = WORKER,
     environment: Mapping[str, str] | None = None,
     settled: bool = False,
+    tree: Tree | None = None,
 ) -> tuple[Run, Timed]:
     """Do the same; returns also what was seen of the worker on the way."""
-    with town(ground, name=f"{OURS} N={len(agreements)} {topic.codec} {variant}".rstrip()) as here:
+    with town(ground, name=f"{OURS} N={len(agreements)} {topic.codec} {variant}".rstrip(), tree=tree) as here:
         open_dataset(here, topic, [who.file(topic.dataset) for who in agreements])
         timed = time_worker(here, topic.name, command=command, environment=environment, settled=settled)
         usage.check_usage(timed.metered, topic.source, agreements, topic=topic.name)

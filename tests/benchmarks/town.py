@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 from kafka.admin import KafkaAdminClient
@@ -51,6 +51,18 @@ class Failed(Exception):  # noqa: N818 - a verdict
     """A run that has no number, and why."""
 
 
+class Tree(NamedTuple):
+    """A checkout whose product runs: its interpreter, and what stands on its path."""
+
+    python: str
+    path: str
+
+    @classmethod
+    def own(cls) -> "Tree":
+        """Return the checkout that the benchmark itself is of."""
+        return cls(sys.executable, os.pathsep.join(path for path in sys.path if path))
+
+
 class Ground:
     """What all runs share: folder, broker, keys, administration."""
 
@@ -66,7 +78,7 @@ class Ground:
     def environment(self) -> dict[str, str]:
         """The environment of every process of a run, without settings of another hub."""
         own = {key: value for key, value in os.environ.items() if not key.startswith("CITYHUB_") or key in KEPT_VARIABLES}
-        return {**own, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        return {**own, "PYTHONPATH": Tree.own().path}
 
     @property
     def broker_pid(self) -> int:
@@ -108,9 +120,10 @@ class Ground:
 class Town:
     """A fresh hub: serve runs, nothing is published."""
 
-    def __init__(self, ground: Ground, *, name: str, settings: Mapping[str, str] | None = None) -> None:
-        """Clear what is left of the hub before, and start serve; ``settings`` are variables beyond the default ones."""
+    def __init__(self, ground: Ground, *, name: str, settings: Mapping[str, str] | None = None, tree: Tree | None = None) -> None:
+        """Clear what is left of the hub before, and start serve of ``tree``; ``settings`` are variables beyond the default ones."""
         self.ground, self.names = ground, ground.names
+        self._tree = tree or Tree.own()
         ground.clear()
         self.folder = ground.folder / "hub"
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -119,6 +132,7 @@ class Town:
         port = choose_free()
         self.environment = {
             **ground.environment,
+            "PYTHONPATH": self._tree.path,
             "CITYHUB_STATE": str(self.folder),
             "CITYHUB_SCOPE": SCOPE,
             "CITYHUB_BROKER__BOOTSTRAP": ground.broker.bootstrap,
@@ -159,7 +173,7 @@ class Town:
     ) -> subprocess.Popen[bytes]:
         """Start a process of the hub; its log is ``<name>.log`` in the folder."""
         process = machine.start(
-            [sys.executable, *command],
+            [self._tree.python, *command],
             chosen=chosen,
             environment={**self.environment, **(environment or {})},
             folder=self.folder,
@@ -269,9 +283,9 @@ def unpinned(on: Ground) -> Iterator[Ground]:
 
 
 @contextlib.contextmanager
-def town(on: Ground, *, name: str, settings: Mapping[str, str] | None = None) -> Iterator[Town]:
-    """Run a fresh hub inside the block."""
-    built = Town(on, name=name, settings=settings)
+def town(on: Ground, *, name: str, settings: Mapping[str, str] | None = None, tree: Tree | None = None) -> Iterator[Town]:
+    """Run a fresh hub inside the block, of ``tree`` where it is not the benchmark's own."""
+    built = Town(on, name=name, settings=settings, tree=tree)
     try:
         yield built
     finally:
