@@ -7,7 +7,7 @@ SQL pay for no connection to Kafka; ``cityhub serve`` asks for everything.
 import threading
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from sqlalchemy import Engine
 
@@ -36,6 +36,8 @@ from hub.store.acts import Act, Actor
 from hub.store.engine import open_engine
 from hub.store.keys import create_keys, load_master_keys, load_officer_key, load_trust_keys
 from hub.store.tables import create_tables
+
+OFFSET_MAX: Final = 2**63 - 1
 
 
 def initialise(settings: Settings) -> bool:
@@ -175,9 +177,12 @@ class Hub:
 
     def adopt(self, lane: TopicPartition, *, at: int, dry_run: bool = False) -> Adopted:
         """Let a stopped lane go on at ``at``: an act. HUB-LANE-003, -009 and -010 refuse."""
-        act = Act(verb="adopt.position", object_type="lane", object_id=str(lane), object_version=at)
+        fits = 0 <= at <= OFFSET_MAX
+        act = Act(verb="adopt.position", object_type="lane", object_id=str(lane), object_version=at if fits else None)
         desk = self.control.desk
         with desk.acting(act, actor=self.officer, dry_run=dry_run) as opened:
+            if not fits:
+                raise HubError("HUB-API-001", "an offset is from 0 to 2^63 - 1", "`cityhub exchange status` shows where each lane stands")
             with self.engine.begin() as connection:
                 live = [row.terms for row in self.shelf.all(connection) if row.live]
                 if not dry_run:

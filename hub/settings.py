@@ -58,6 +58,27 @@ class ServeSettings(_Section):
     host: str = "127.0.0.1"
     port: int = 18080
     request_timeout_s: float = 30.0
+    """How long the command line waits for an answer."""
+    connections_max: int = Field(default=512, ge=8, le=100_000)
+    """Connections at the same time; beyond it the one that has been silent longest is closed. Fewer where the limit of open files is."""
+    head_timeout_s: float = Field(default=10.0, gt=0, le=600)
+    """From a connection, or the first byte of a further request, to the end of a request's head."""
+    body_timeout_s: float = Field(default=20.0, gt=0, le=600)
+    """From the head to the end of the body."""
+    idle_timeout_s: int = Field(default=30, ge=1, le=3600)
+    """Between an answer and the next request."""
+    answer_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """How long a caller may leave an answer unread."""
+    read_requests_max: int = Field(default=8, ge=1, le=32)
+    """Requests that only look, worked on at the same time. Each kind has places of its own, so that none takes another's."""
+    check_requests_max: int = Field(default=2, ge=1, le=32)
+    """Compatibility checks and look-ups of schemas."""
+    act_requests_max: int = Field(default=8, ge=1, le=32)
+    """Requests that change something."""
+    health_requests_max: int = Field(default=4, ge=1, le=32)
+    """``/livez``, ``/readyz`` and ``/metrics``."""
+    waiting_requests_max: int = Field(default=64, ge=1, le=1024)
+    """Requests of one kind that wait for a place; one more is answered HUB-SERVE-004."""
 
 
 class OfficerSettings(_Section):

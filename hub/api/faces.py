@@ -9,6 +9,8 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
+from hub.api.admission import Admission
+from hub.api.doorway import Doorway, own_hosts
 from hub.api.house import House
 from hub.api.lanes import lanes_router
 from hub.api.problems import install
@@ -24,6 +26,9 @@ def build_app(house: House) -> FastAPI:
     """Return the application over ``house``."""
     app = FastAPI(title="cityhub", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     install(app)
+    serve = house.hub.settings.serve
+    app.add_middleware(Admission, settings=serve)
+    app.add_middleware(Doorway, hosts=own_hosts(serve.host, house.port))
     app.add_middleware(Counted)
 
     @app.get("/livez", include_in_schema=False)

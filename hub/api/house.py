@@ -11,6 +11,9 @@ from hub.observe.health import Check
 class House(Protocol):
     """The serve process, as its routes see it."""
 
+    port: int
+    """Where it listens."""
+
     @property
     def hub(self) -> Hub:
         """The application, for reading."""

@@ -9,10 +9,14 @@ from typing import Final
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.api.bodies import answer
 from hub.model.errors import HubError
+from hub.store.engine import refused_by_store
 
 log = structlog.get_logger()
 PROBLEM_JSON: Final = "application/problem+json"
@@ -24,8 +28,10 @@ ERROR_CODES: Final = {
     "HUB-SCHEMA-004": (409, 409),
     "HUB-SCHEMA-005": (422, 42205),
     "HUB-API-001": (422, 42201),
+    "HUB-API-003": (403, 40301),
     "HUB-SERVE-002": (503, 50003),
     "HUB-SERVE-003": (503, 50003),
+    "HUB-SERVE-004": (503, 50003),
     "HUB-STORE-001": (500, 50001),
 }
 """Confluent's status and error code by ours; every other code is 50001, their word for trouble behind the registry."""
@@ -33,13 +39,40 @@ ERROR_CODES: Final = {
 
 def install(app: FastAPI) -> None:
     """Answer every refusal of ``app`` in the form of its path."""
-    app.add_exception_handler(HubError, _refusal)  # type: ignore[arg-type]  # Starlette types handlers by Exception
+    app.add_middleware(Answered)
+    app.add_exception_handler(HubError, refusal)  # type: ignore[arg-type]  # Starlette types handlers by Exception
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]  # same
     app.add_exception_handler(RequestValidationError, _unreadable)  # type: ignore[arg-type]  # same
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(SQLAlchemyError, _store)  # type: ignore[arg-type]  # same
+    app.add_exception_handler(ClientDisconnect, _gone)  # type: ignore[arg-type]  # same
 
 
-def _refusal(request: Request, error: HubError) -> Response:
+class Answered:
+    """Answers what was not expected, inside the server: beyond it such an answer would cost the caller its connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Pass every request on to ``app``."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await _unexpected(Request(scope), error)(scope, receive, send)
+
+
+def refusal(request: Request, error: HubError) -> Response:
+    """Return a refusal in the form of the request's path."""
     return problem(error) if _is_ours(request) else registry_error(error)
 
 
@@ -83,7 +116,19 @@ def _http(request: Request, error: HTTPException) -> Response:
 def _unreadable(request: Request, error: RequestValidationError) -> Response:
     """Answer for a path or query that cannot be read, without the value that was sent."""
     places = ", ".join(sorted({str(fault["loc"][-1]) for fault in error.errors()}))
-    return _refusal(request, HubError("HUB-API-001", f"`{places}` cannot be read", "`/v1/docs` lists every path and its parameters"))
+    return refusal(request, HubError("HUB-API-001", f"`{places}` cannot be read", "`/v1/docs` lists every path and its parameters"))
+
+
+def _store(request: Request, error: SQLAlchemyError) -> Response:
+    """Answer that the database refuses, as every command says it."""
+    log.error("request_failed", error=type(error).__name__, code="HUB-STORE-001")
+    return refusal(request, refused_by_store(error))
+
+
+def _gone(request: Request, error: ClientDisconnect) -> Response:
+    """Answer nobody: the caller went away in the middle of its request."""
+    del error
+    return refusal(request, HubError("HUB-API-001", "the request ended in the middle", "send it whole"))
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 
 from hub.agreements.control import ControlPlane
+from hub.api.connections import BACKLOG, bounded_protocol, raise_descriptors
 from hub.api.faces import build_app
 from hub.api.lock import ServeLock
 from hub.app import Hub
@@ -86,6 +87,7 @@ class Serve:
 
     def run(self) -> None:
         """Serve until stopped."""
+        raise_descriptors()
         server = uvicorn.Server(
             uvicorn.Config(
                 build_app(self),
@@ -94,7 +96,10 @@ class Serve:
                 lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=STOP_WITHIN_S,
-                timeout_keep_alive=30,
+                http=bounded_protocol(self.hub.settings.serve),
+                ws="none",
+                backlog=BACKLOG,
+                timeout_keep_alive=self.hub.settings.serve.idle_timeout_s,
                 h11_max_incomplete_event_size=64 * 1024,
             )
         )

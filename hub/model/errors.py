@@ -67,6 +67,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-SERVE-001": Code(_P, 503, "cityhub serve does not answer", "服务进程无响应"),
     "HUB-SERVE-002": Code(_P, 503, "this serve stands by", "本服务处于备用状态"),
     "HUB-SERVE-003": Code(_I, 503, "hub.plan is ahead of the database", "计划主题领先于数据库"),
+    "HUB-SERVE-004": Code(_P, 503, "serve is busy", "服务繁忙"),
     # catalogue and schemas
     "HUB-DATASET-001": Code(_U, 422, "dataset entry is not valid", "目录条目无效"),
     "HUB-DATASET-002": Code(_D, 403, "secret data may not enter the hub", "涉密数据不得进入"),
@@ -96,6 +97,7 @@ CODES: Final[Mapping[str, Code]] = {
     # requests
     "HUB-API-001": Code(_U, 400, "request cannot be read", "请求无法读取"),
     "HUB-API-002": Code(_F, 404, "no such path", "路径不存在"),
+    "HUB-API-003": Code(_D, 403, "web pages may not call the hub", "网页不得调用枢纽"),
     # exchange
     "HUB-LANE-001": Code(_I, 500, "partition has no committed position", "分区没有已提交的位置"),
     "HUB-LANE-002": Code(_I, 500, "topic was re-created under the same name", "主题以同名重建"),

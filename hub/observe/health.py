@@ -106,6 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        own = {f"{name}:{self.connection.getsockname()[1]}" for name in (HOST, "localhost")}
+        if self.headers.get_all("Host") not in [[host] for host in own] or self.headers.get("Origin") is not None:
+            self._answer(HTTPStatus.FORBIDDEN, b"only programs of this machine are answered, by 127.0.0.1 or localhost\n", _TEXT)
+            return
         url = urlsplit(self.path)
         verbose = "verbose" in parse_qs(url.query, keep_blank_values=True)
         if url.path == "/livez":

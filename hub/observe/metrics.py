@@ -34,6 +34,8 @@ ROW_OUTCOMES: Final = ("published", "set_aside", "skipped")
 FILE_OUTCOMES: Final = ("published", "set_aside", "seen_before")
 HTTP_METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 HTTP_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
+REQUEST_KINDS: Final = ("health", "act", "check", "read")
+CLOSED_BECAUSE: Final = ("silent", "crowded")
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -187,6 +189,15 @@ HTTP_REQUESTS: Final = _counters(
     status=HTTP_CLASSES,
 )
 HTTP_REQUEST_SECONDS: Final = _histograms("cityhub_http_request_seconds", "Time of a request, by route.", "serve", route=OPEN)
+HTTP_REQUESTS_REFUSED: Final = _counters(
+    "cityhub_http_requests_refused_total", "Requests turned away since too many of their kind waited.", "serve", kind=REQUEST_KINDS
+)
+HTTP_CONNECTIONS_CLOSED: Final = _counters(
+    "cityhub_http_connections_closed_total",
+    "Connections closed because their caller was silent, or because a newer one needed the place.",
+    "serve",
+    reason=CLOSED_BECAUSE,
+)
 
 # connector
 ROWS: Final = _counters("cityhub_rows_total", "Rows of a source by outcome.", "connector", connector=OPEN, outcome=ROW_OUTCOMES)

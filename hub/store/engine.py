@@ -5,6 +5,9 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.model.errors import HubError
 
 METADATA: Final = MetaData()
 READING: Final = {"cityhub_reading": True}
@@ -22,6 +25,25 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def refused_by_store(error: SQLAlchemyError) -> HubError:
+    """Return HUB-STORE-001 for what a database raised: it is locked by another, full, read-only or away. Its words may hold values."""
+    words = str(getattr(error, "orig", "")).lower()
+    why = next((told for sign, told in _REASONS.items() if sign in words), type(error).__name__)
+    return HubError("HUB-STORE-001", f"the database refused ({why})", "look at `ledger.url`, the disk and the server's log")
+
+
+_REASONS: Final = {
+    "disk is full": "its disk is full",
+    "locked": "another process holds its lock",
+    "readonly": "it may only be read",
+    "unable to open": "its file cannot be opened",
+    "malformed": "its file is damaged",
+    "not a database": "its file is no database",
+    "disk i/o": "its disk fails",
+}
+"""What SQLite says, in our words."""
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.model.errors import HubError
-from hub.store.engine import METADATA
+from hub.store.engine import METADATA, refused_by_store
 
 STORE_VERSION = 1
 """Grows with every change of tables; a hub refuses a database of a newer one."""
@@ -152,6 +152,4 @@ def create_tables(engine: Engine) -> None:
             if found is None:
                 connection.execute(store_version.insert().values(part="hub", version=STORE_VERSION))
     except SQLAlchemyError as error:
-        raise HubError(
-            "HUB-STORE-001", f"the database refused ({type(error).__name__})", "look at `ledger.url`, the disk and the server's log"
-        ) from error
+        raise refused_by_store(error) from error

@@ -121,3 +121,13 @@ def test_idle_connections_cannot_use_up_the_server(server: HealthServer, monkeyp
         except OSError:
             continue
     assert status == 200
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+def test_a_web_page_reads_nothing(server: HealthServer, headers: dict[str, str]) -> None:
+    """A name of the page's own may lead to this port; a browser tells which name it asked for."""
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/metrics", headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=5)  # noqa: S310 - our own server
+    assert refused.value.code == 403
+    refused.value.close()
