@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from hub.agreements.control import ControlPlane
 from hub.agreements.repair import PlanKeeper
 from hub.agreements.shelf import Shelf
+from hub.agreements.upkeep import Upkeep
 from hub.agreements.wiring import Connections
 from hub.broker.admin import Admin
 from hub.broker.fencing import LaneGate
 from hub.broker.plan_log import PlanLog
-from hub.broker.topics import plan_topic, usage_topic
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
 from hub.exchange.adopt import Adopted, adopt
@@ -154,11 +154,23 @@ class Hub:
         """Return a new ledger collector."""
         return Collector(self.settings.bootstrap, self.names, self.engine)
 
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """The upkeep of topics; the serve that leads runs it."""
+        return Upkeep(
+            admin=self.admin,
+            engine=self.engine,
+            names=self.names,
+            catalogue=self.catalogue,
+            shelf=self.shelf,
+            replication=self.settings.broker.replication,
+            plan_lost=lambda: self.control.desk.unfinished.set(),  # noqa: PLW0108 - the control plane is made later
+        )
+
     def ensure_topics(self) -> None:
-        """Make hub.plan and hub.usage where they are missing; HUB-BROKER-002 for a cluster that is too old."""
+        """Make and mend the topics of the hub; HUB-BROKER-002 for a cluster that is too old."""
         self.admin.check_version()
-        replication = self.settings.broker.replication
-        self.admin.create_topics([plan_topic(self.names, replication=replication), usage_topic(self.names, replication=replication)])
+        self.upkeep.begin()
 
     def take_over(self, *, adopt_plan: bool = False) -> PlanKeeper:
         """Become the one writer: topics, repair of hub.plan, check values of the keys. The caller holds the lock of the state folder.
@@ -216,7 +228,7 @@ class Hub:
                 self.connections.revocation_admin.close()
             if "admin" in self.__dict__:
                 self.admin.close()
-            for name in ("plan_log", "control", "connections", "admin"):
+            for name in ("plan_log", "control", "upkeep", "connections", "admin"):
                 self.__dict__.pop(name, None)
 
     def close(self) -> None:

@@ -163,9 +163,12 @@ class Serve:
         log.info("leading")
         self._collector = self.hub.collector()
         collector = threading.Thread(target=self._collector.run, args=(self._stop,), name="collector")
-        collector.start()
+        upkeep = threading.Thread(target=self.hub.upkeep.run, args=(self._stop,), name="upkeep")
+        for duty in (collector, upkeep):
+            duty.start()
         keeper.watch(self._stop)
-        collector.join(timeout=STOP_WITHIN_S)
+        for duty in (collector, upkeep):
+            duty.join(timeout=STOP_WITHIN_S)
 
     def _check_role(self) -> str | None:
         if self.state == LEADING:

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -39,6 +40,8 @@ ANSWER_WITHIN_MS: Final = 1_000
 CONNECT_WITHIN_MS: Final = 10_000
 ASK_WITHIN_S: Final = 15.0
 PAUSE_S: Final = 0.1
+TOPICS_ASKED_MAX: Final = 200
+"""Topics whose settings one request asks for."""
 END_TXN: Final = 26
 END_TXN_VERSION_MIN: Final = 5
 TRANSACTION_LEVEL_MIN: Final = 2
@@ -55,6 +58,14 @@ class OpenTransaction(NamedTuple):
     transactional_id: str
     producer_id: int
     state: str
+
+
+class TopicState(NamedTuple):
+    """A topic as the cluster has it; ``config`` holds the settings that were asked for."""
+
+    topic_id: uuid.UUID
+    partitions: int
+    config: Mapping[str, str]
 
 
 class Offsets(dict[TopicPartition, int]):
@@ -116,6 +127,24 @@ class Admin:
         if missing:
             for name in self._ask(lambda client: _create(client, missing.values())):
                 self._hold_same(missing[name])
+
+    def topic_states(self, specs: Sequence[TopicSpec]) -> dict[str, TopicState]:
+        """Return what there is of the topics of ``specs``, with the settings that they name; absent ones are absent."""
+        rows = self._described([spec.name for spec in specs])
+        there = [spec for spec in specs if spec.name in rows]
+        found: dict[str, TopicState] = {}
+        for at in range(0, len(there), TOPICS_ASKED_MAX):
+            asked = there[at : at + TOPICS_ASKED_MAX]
+            resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name, dict(spec.config)) for spec in asked]
+            told = self._ask(partial(_configs, resources=resources))
+            for spec in asked:
+                config = {key: str(row.get("value")) for key, row in told.get(spec.name, {}).items()}
+                found[spec.name] = TopicState(uuid.UUID(str(rows[spec.name]["topic_id"])), len(rows[spec.name]["partitions"]), config)
+        return found
+
+    def add_partitions(self, name: str, count: int) -> None:
+        """Give a topic ``count`` partitions where it has fewer; what it holds is left as it is."""
+        self._ask(lambda client: client.create_partitions({name: count}, timeout_ms=REQUEST_TIMEOUT_MS), about=f"topic `{name}`")
 
     def delete_topics(self, names: Collection[str]) -> None:
         """Delete topics and wait until they are gone; HUB-BROKER-009 for one that is not there."""
@@ -181,12 +210,11 @@ class Admin:
         return self._ask(lambda client: _describe(client, sorted(set(names))), about=_listed(sorted(names)))
 
     def _hold_same(self, spec: TopicSpec) -> None:
-        count = self.partitions(spec.name)
-        resource = ConfigResource(ConfigResourceType.TOPIC, spec.name, None)
-        found = self._ask(lambda client: client.describe_configs([resource], config_filter="all"))
-        rows = found.get("topic", {}).get(spec.name, {})
-        other = sorted(key for key, value in spec.config.items() if rows.get(key, {}).get("value") != value)
-        if count != spec.partitions:
+        found = self.topic_states([spec]).get(spec.name)
+        if found is None:
+            raise HubError("HUB-BROKER-009", f"topic `{spec.name}` does not exist", "create it, or look at the name")
+        other = [*spec.differs(found.config)]
+        if found.partitions != spec.partitions:
             other.append("number of partitions")
         if other:
             fix = "set it back (`kafka-configs.sh`, ARCHITECTURE.md tells the settings), or choose another `topics_prefix`"
@@ -293,6 +321,11 @@ def _describe(client: Any, names: Sequence[str]) -> dict[str, Any]:
             found[row["name"]] = row
         elif row["error_code"] != _UNKNOWN:
             raise for_code(row["error_code"])
+    return found
+
+
+def _configs(client: Any, *, resources: Sequence[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = client.describe_configs(resources, config_filter="all").get("topic", {})
     return found
 
 

@@ -32,6 +32,7 @@ PYTHON_MIN: Final = (3, 11)
 SKEW_MS_MAX: Final = 1_000
 DISK_FREE_BYTES_WARN: Final = 5 * 1024**3
 DISK_FREE_BYTES_MIN: Final = 1024**3
+TOPICS_TOLD_MAX: Final = 5
 
 
 class Status(StrEnum):
@@ -188,6 +189,24 @@ def _key_check(settings: Settings) -> Finding:
     return Finding(Status.OK, f"master keys of epochs {', '.join(map(str, sorted(stated)))} are those of hub.plan")
 
 
+def _topics(settings: Settings) -> Finding:
+    """Compare every topic of the hub with what it needs."""
+    from hub.app import Hub  # noqa: PLC0415 - its rooms are needed by this check alone
+
+    with Hub(settings) as hub:
+        flaws = hub.upkeep.look()
+    if not flaws:
+        return Finding(Status.OK, "all there, as wide and as set as the hub needs them")
+    told = "; ".join(f"`{flaw.topic}`: {flaw.what}" for flaw in flaws[:TOPICS_TOLD_MAX])
+    more = f" and {len(flaws) - TOPICS_TOLD_MAX} more" if len(flaws) > TOPICS_TOLD_MAX else ""
+    if all(flaw.mended for flaw in flaws):
+        return Finding(
+            Status.FAILED, f"{told}{more}", "`cityhub serve` mends these within seconds while it runs; find out who changed them"
+        )
+    fix = "a department's topic that is gone: `cityhub exchange status`; settings: set them back by `kafka-configs.sh`"
+    return Finding(Status.FAILED, f"{told}{more}", fix)
+
+
 def _serve(settings: Settings) -> Finding:
     return _ready(f"{settings.serve_url}/readyz", command="serve")
 
@@ -235,11 +254,12 @@ CHECKS: Final[Mapping[str, Check]] = {
     "broker": _broker,
     "clock": _clock,
     "key check value": _key_check,
+    "topics": _topics,
     "serve": _serve,
     "worker": _worker,
     "kernel": _kernel,
 }
-_NEEDS_BROKER: Final = ("clock", "key check value")
+_NEEDS_BROKER: Final = ("clock", "key check value", "topics")
 
 
 def run_checks(settings: Settings) -> dict[str, Finding]:

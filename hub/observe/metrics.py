@@ -32,6 +32,7 @@ KERNELS: Final = ("reference", "native")
 ACT_OUTCOMES: Final = ("intended", "done", "refused", "failed")
 ROW_OUTCOMES: Final = ("published", "set_aside", "skipped")
 FILE_OUTCOMES: Final = ("published", "set_aside", "seen_before")
+TOPIC_FLAWS: Final = ("gone", "partitions", "setting")
 HTTP_METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 HTTP_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 REQUEST_KINDS: Final = ("health", "act", "check", "read")
@@ -171,6 +172,15 @@ REVOCATION_SECONDS: Final = _histogram(
     "cityhub_revocation_seconds", "From the call that narrows a right to its answer, every fence included.", "serve"
 )
 PLAN_REPAIRS: Final = _counter("cityhub_plan_repairs_total", "Entries appended again because hub.plan did not hold the newest.", "serve")
+TOPICS_MENDED: Final = _counters(
+    "cityhub_topics_mended_total",
+    "Topics of the hub that were gone, too narrow or set otherwise, and were mended. Above 0: act.",
+    "serve",
+    what=TOPIC_FLAWS,
+)
+TOPICS_AMISS: Final = _gauge(
+    "cityhub_topics_amiss", "Topics of the hub that are not as it needs them and that it does not mend. Above 0: act.", "serve"
+)
 COLLECTOR_POSITION: Final = _gauges(
     "cityhub_collector_position", "Next offset of hub.usage that the ledger reads.", "serve", partition=OPEN
 )

@@ -74,7 +74,8 @@ def test_the_hubs_topics_are_made_as_they_are_described_and_again_is_no_error(na
     [
         ({"partitions": 5}, "number of partitions"),
         ({"config": {"retention.ms": "1"}}, "retention.ms"),
-        ({"config": {"message.timestamp.type": "LogAppendTime"}}, "message.timestamp.type"),
+        ({"config": {"message.timestamp.type": "CreateTime"}}, "message.timestamp.type"),
+        ({"config": {"max.message.bytes": "2000000"}}, "max.message.bytes"),
     ],
 )
 def test_a_topic_that_differs_is_refused_by_what_differs(change: dict[str, object], word: str, names: Names, admin: Admin) -> None:

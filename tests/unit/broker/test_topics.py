@@ -7,23 +7,30 @@ NAMES = Names("330100", prefix="p.")
 DAY_MS = 24 * 3600 * 1000
 
 
+OF_EACH = {"min.insync.replicas", "max.message.bytes"}
+
+
 def _rest(spec: TopicSpec) -> tuple[str, int, dict[str, str]]:
-    return spec.name, spec.partitions, {key: value for key, value in spec.config.items() if key != "min.insync.replicas"}
+    return spec.name, spec.partitions, {key: value for key, value in spec.config.items() if key not in OF_EACH}
 
 
 def test_topics_are_as_the_table_says() -> None:
     """Topics are expensive to change once data exists."""
     replication = 1
-    assert _rest(dept_topic(NAMES, "a/b", partitions=4, replication=replication)) == ("p.dept.a.b", 4, {"retention.ms": str(7 * DAY_MS)})
+    assert _rest(dept_topic(NAMES, "a/b", partitions=4, replication=replication)) == (
+        "p.dept.a.b",
+        4,
+        {"retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime"},
+    )
     assert _rest(share_topic(NAMES, consumer="c", agreement="d", partitions=4, replication=replication)) == (
         "p.share.c.d",
         4,
-        {"retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime"},
+        {"retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"},
     )
     assert _rest(quarantine_topic(NAMES, "a/b", partitions=4, replication=replication)) == (
         "p.quarantine.a.b",
         4,
-        {"retention.ms": str(3 * DAY_MS), "message.timestamp.type": "LogAppendTime"},
+        {"retention.ms": str(3 * DAY_MS), "message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"},
     )
     assert _rest(usage_topic(NAMES, replication=replication)) == (
         "p.hub.usage",
@@ -47,3 +54,14 @@ def test_an_acknowledged_record_is_on_two_brokers_where_there_are_three() -> Non
     """Power loss is survived with replication 3 and two in sync; one broker cannot ask for two."""
     assert plan_topic(NAMES, replication=1).config["min.insync.replicas"] == "1"
     assert plan_topic(NAMES, replication=3).config["min.insync.replicas"] == "2"
+
+
+def test_a_topic_takes_what_a_lane_writes_whatever_the_cluster_takes() -> None:
+    """A cluster with a narrower bound would refuse whole batches; one that takes more is as well."""
+    spec = dept_topic(NAMES, "a/b", partitions=4, replication=1)
+
+    assert spec.config["max.message.bytes"] == "1048588"
+    assert spec.differs(spec.config) == ()
+    assert spec.differs({**spec.config, "max.message.bytes": "1048589"}) == ()
+    assert spec.differs({**spec.config, "max.message.bytes": "1048587"}) == ("max.message.bytes",)
+    assert spec.differs({}) == tuple(sorted(spec.config))
