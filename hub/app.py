@@ -33,7 +33,7 @@ from hub.model.names import Names, TopicPartition
 from hub.settings import MASTER_KEY_EPOCH, Settings
 from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tables belong to the store that is made here
 from hub.store.acts import Act, Actor
-from hub.store.engine import open_engine
+from hub.store.engine import open_engine, reading, writing
 from hub.store.keys import create_keys, load_master_keys, load_officer_key, load_trust_keys
 from hub.store.tables import create_tables
 
@@ -147,7 +147,7 @@ class Hub:
 
     def terms(self) -> Terms:
         """Return every version of every agreement, as the ledger rates by them."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             return {(row.terms.id, row.terms.version): row.terms for row in self.shelf.all(connection)}
 
     def collector(self) -> Collector:
@@ -195,7 +195,7 @@ class Hub:
         with desk.acting(act, actor=self.officer, dry_run=dry_run) as opened:
             if not fits:
                 raise HubError("HUB-API-001", "an offset is from 0 to 2^63 - 1", "`cityhub exchange status` shows where each lane stands")
-            with self.engine.begin() as connection:
+            with writing(self.engine) as connection:
                 live = [row.terms for row in self.shelf.all(connection) if row.live]
                 if not dry_run:
                     desk.intend(connection, opened)
@@ -214,7 +214,7 @@ class Hub:
 
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return where each lane of the published datasets stands, as Kafka has it."""
-        with self.engine.begin() as connection:
+        with reading(self.engine) as connection:
             topics = [self.names.dept(row.entry.dataset) for row in self.catalogue.all(connection) if row.published]
         return lane_statuses(self.admin, names=self.names, topics=topics)
 

@@ -27,6 +27,7 @@ from hub.model.names import is_slug
 from hub.model.times import shown_time
 from hub.observe import metrics
 from hub.store.acts import Act, Actor, content_hash
+from hub.store.engine import reading, writing
 
 _PARTIES = ("provider", "consumer", "dataset")
 
@@ -62,7 +63,7 @@ class AgreementActs:
         """Store a draft; HUB-AGREE-001 and -005 list every fault of the file and against the schemas of its dataset."""
         w = self._w
         act = Act(verb="apply.agreement", object_type="agreement", object_id="(file)")
-        with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing(), w.desk.engine.begin() as connection:
+        with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing(), writing(w.desk.engine) as connection:
             parsed = parse_agreement(text, file=file)
             terms = parsed.agreement
             opened.act = _act(Step.APPLY, terms, before=None, after=content_hash(terms))
@@ -84,7 +85,7 @@ class AgreementActs:
         w = self._w
         started = time.monotonic()
         with w.desk.acting(_unnamed(Step.SIGN, agreement_id), actor=actor, dry_run=dry_run) as opened, w.slow_lock:
-            with w.desk.engine.begin() as connection:
+            with writing(w.desk.engine) as connection:
                 draft = w.shelf.require(connection, agreement_id)[-1]
                 opened.act = _act(Step.SIGN, draft.terms, before=_hash(draft), after=_hash(draft, State.ACTIVE))
                 next_state(draft.state, Step.SIGN, agreement_id=agreement_id)
@@ -114,20 +115,21 @@ class AgreementActs:
 
     def entries(self) -> tuple[AgreementRow, ...]:
         """Return every version of every agreement."""
-        with self._w.desk.engine.begin() as connection:
+        with reading(self._w.desk.engine) as connection:
             return self._w.shelf.all(connection)
 
     def versions(self, agreement_id: str) -> tuple[AgreementRow, ...]:
         """Return every version of one agreement; HUB-AGREE-002 where there is none."""
-        with self._w.desk.engine.begin() as connection:
+        with reading(self._w.desk.engine) as connection:
             return self._w.shelf.require(connection, agreement_id)
 
     def _move(self, agreement_id: str, step: Step, *, actor: Actor, dry_run: bool) -> AgreementChange:
         w = self._w
         started = time.monotonic()
         with w.desk.acting(_unnamed(step, agreement_id), actor=actor, dry_run=dry_run) as opened:
-            with w.desk.changing():
-                with w.desk.engine.begin() as connection:
+            opened.urgent = step in NARROWING
+            with w.desk.changing(urgent=opened.urgent):
+                with writing(w.desk.engine, urgent=opened.urgent) as connection:
                     row = w.shelf.current(connection, agreement_id)
                     opened.act = _act(step, row.terms, before=_hash(row), after=None)
                     after = next_state(row.state, step, agreement_id=agreement_id)
@@ -140,7 +142,7 @@ class AgreementActs:
                     if not staged:
                         w.desk.done_within(connection, opened)
                         return self._change(moved, str(after))
-                offset = w.publisher.append(staged)
+                offset = w.publisher.append(staged, urgent=opened.urgent)
             return self._finish(opened, moved, plan_offset=offset, narrows=step in NARROWING, started=started)
 
     def _stage_move(
@@ -165,7 +167,7 @@ class AgreementActs:
         w = self._w
         terms = draft.terms
         with w.desk.changing():
-            with w.desk.engine.begin() as connection:
+            with writing(w.desk.engine) as connection:
                 versions = w.shelf.require(connection, terms.id)
                 next_state(versions[-1].state, Step.SIGN, agreement_id=terms.id)
                 if versions[-1].terms != terms:
@@ -197,7 +199,7 @@ class AgreementActs:
         if not narrows:
             return change
         w = self._w
-        with w.desk.engine.begin() as connection:
+        with reading(w.desk.engine) as connection:
             entry = w.catalogue.require(connection, row.terms.dataset).entry
         ended = w.revocations.answer(
             topic=w.names.dept(entry.dataset), partitions=entry.partitions, share_topic=change.share_topic, plan_offset=plan_offset

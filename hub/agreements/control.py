@@ -29,6 +29,7 @@ from hub.model.names import Names, TopicPartition
 from hub.model.pseudonym import check_value
 from hub.model.records import PlanEntry
 from hub.store.acts import Act, Actor
+from hub.store.engine import reading, writing
 
 
 class ControlPlane:
@@ -85,7 +86,7 @@ class ControlPlane:
             if not entries:
                 return
             opened = OpenAct(Act(verb="adopt.plan", object_type="plan", object_id=w.names.plan), actor)
-            with w.desk.engine.begin() as connection:
+            with writing(w.desk.engine) as connection:
                 Adoption(w, connection, correlation_id=opened.correlation_id, at_ms=now_ms()).take(entries)
                 w.desk.done_within(connection, opened)
 
@@ -94,7 +95,7 @@ class ControlPlane:
     def fence_datasets(self, datasets: Collection[str]) -> None:
         """Fence every lane of the datasets named; returns when each has answered 0."""
         w = self._wiring
-        with w.desk.engine.begin() as connection:
+        with reading(w.desk.engine) as connection:
             found = [(dataset, w.catalogue.find(connection, dataset)) for dataset in datasets]
         self._fence(
             [
@@ -110,7 +111,7 @@ class ControlPlane:
         w = self._wiring
         for epoch, key in sorted(master_keys.items()):
             body = KeysBody(key_epoch=epoch, check_value=check_value(key))
-            with w.desk.engine.begin() as connection:
+            with reading(w.desk.engine) as connection:
                 known = w.publisher.body_of(connection, Kind.KEYS, str(epoch))
             if known == body:
                 continue
@@ -120,7 +121,7 @@ class ControlPlane:
                     fix = "restore `keys/` from the backup that belongs to this hub: another key changes every pseudonym"
                     raise HubError("HUB-KEY-002", f"master key of epoch {epoch} is not the one that hub.plan knows", fix)
                 with w.desk.changing():
-                    with w.desk.engine.begin() as connection:
+                    with writing(w.desk.engine) as connection:
                         w.desk.intend(connection, opened)
                         staged = w.publisher.stage(connection, [Draft(Kind.KEYS, str(epoch), body)], correlation_id=opened.correlation_id)
                         opened.staged = True

@@ -24,6 +24,7 @@ from hub.model.errors import HubError
 from hub.model.names import TopicPartition, dataset_parts
 from hub.model.usage import ZERO_HASH, Position
 from hub.store.acts import Act, Actor, content_hash
+from hub.store.engine import reading, writing
 
 
 class DatasetChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,7 @@ class DatasetActs:
             entry = parse_dataset_entry(text, file=file)
             opened.act = msgspec.structs.replace(act, object_id=entry.dataset, after_hash=content_hash(entry))
             schema_text = schema if schema is not None else shipped_schema(entry.schema)
-            with w.desk.engine.begin() as connection:
+            with writing(w.desk.engine) as connection:
                 outcome = w.catalogue.check_change(connection, entry)
                 self._require_schema(connection, entry, schema_text)
                 self._require_shared(connection, entry)
@@ -80,7 +81,7 @@ class DatasetActs:
         with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.slow_lock:
             dataset_parts(dataset)
             opened.act = msgspec.structs.replace(act, object_id=dataset)
-            with w.desk.engine.begin() as connection:
+            with writing(w.desk.engine) as connection:
                 row = w.catalogue.require(connection, dataset)
                 versions = self._require_versions(connection, row.entry)
                 if row.published or dry_run:
@@ -89,7 +90,7 @@ class DatasetActs:
             self._make_topics(row.entry)
             self._open_lanes(row.entry)
             with w.desk.changing():
-                with w.desk.engine.begin() as connection:
+                with writing(w.desk.engine) as connection:
                     w.catalogue.mark_published(connection, dataset, at_ms=now_ms())
                     staged = w.publisher.stage(
                         connection, self._drafts(connection, row.entry, versions), correlation_id=opened.correlation_id
@@ -97,12 +98,12 @@ class DatasetActs:
                     opened.staged = True
                 offset = w.publisher.append(staged)
             w.desk.done(opened)
-            with w.desk.engine.begin() as connection:
+            with reading(w.desk.engine) as connection:
                 return msgspec.structs.replace(self._change(connection, row.entry, "published"), plan_offset=offset)
 
     def entries(self) -> tuple[CatalogueRow, ...]:
         """Return every dataset of the catalogue."""
-        with self._w.desk.engine.begin() as connection:
+        with reading(self._w.desk.engine) as connection:
             return self._w.catalogue.all(connection)
 
     def _require_schema(self, connection: Connection, entry: DatasetEntry, schema: str | None) -> None:

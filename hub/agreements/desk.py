@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Engine, Row
 from hub.model.errors import HubError
 from hub.observe import metrics
 from hub.store.acts import Act, Actor, new_ulid, record_act
+from hub.store.engine import writing
+from hub.store.turns import Turns
 
 log = structlog.get_logger()
 CLOSED_FIX: Final = "wait, or ask the serve that holds the lock; `/readyz?verbose` says why"
@@ -34,6 +36,8 @@ class OpenAct:
         self.staged = False
         """True once SQL holds signed entries: from there only repair may say that it failed."""
         self.ended = False
+        self.urgent = False
+        """True for what withdraws a right: it waits for no other act's turn."""
         self.left_open = False
         """True where the effect is not known: the keeper of hub.plan gives the act its outcome."""
 
@@ -45,7 +49,7 @@ class Desk:
         """Begin closed: ``open`` is called once hub.plan was read and repaired."""
         self.engine = engine
         self.scope = scope
-        self.write_lock = threading.RLock()
+        self.write_lock = Turns()
         self._closed: HubError | None = HubError("HUB-SERVE-002", "no change is made before hub.plan was read", CLOSED_FIX)
         self.unfinished = threading.Event()
         """Set when an append has no known outcome: the keeper of hub.plan finishes it."""
@@ -92,9 +96,9 @@ class Desk:
                 self.unfinished.set()
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Hold the write lock; refuses when changes may not be made."""
-        with self.write_lock:
+    def changing(self, *, urgent: bool = False) -> Iterator[None]:
+        """Hold the write lock, with ``urgent`` before the others that wait; refuses when changes may not be made."""
+        with self.write_lock.held(urgent=urgent):
             self.require_open()
             yield
 
@@ -105,7 +109,7 @@ class Desk:
 
     def done(self, opened: OpenAct) -> None:
         """Record that the act has taken effect."""
-        with self.engine.begin() as connection:
+        with writing(self.engine, urgent=opened.urgent) as connection:
             self._record(connection, opened, "done")
         opened.ended = True
 
@@ -123,7 +127,7 @@ class Desk:
         actor = Actor(person_id=row["actor_person_id"], org_id=row["actor_org_id"], role=row["role"], auth_method=row["auth_method"])
         opened = OpenAct(act, actor)
         opened.correlation_id = row["correlation_id"]
-        with self.engine.begin() as connection:
+        with writing(self.engine) as connection:
             self._record(connection, opened, outcome, reason=reason)
 
     def done_within(self, connection: Connection, opened: OpenAct) -> None:
@@ -139,8 +143,12 @@ class Desk:
             return
         if error.code == "HUB-SERVE-002" or opened.ended:
             return
-        with self.engine.begin() as connection:
-            self._record(connection, opened, "failed" if opened.intended else "refused", reason=str(error))
+        try:
+            with writing(self.engine, urgent=opened.urgent) as connection:
+                self._record(connection, opened, "failed" if opened.intended else "refused", reason=str(error))
+        except HubError as silent:
+            log.warning("act_not_noted", act=opened.act.verb, code=silent.code)
+            opened.left_open = opened.intended
 
     def _record(self, connection: Connection, opened: OpenAct, outcome: str, *, reason: str | None = None) -> None:
         record_act(

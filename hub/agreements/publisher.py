@@ -19,6 +19,7 @@ from hub.model.entry import Body, Kind, decode_body, encode_body, plan_key
 from hub.model.errors import HubError
 from hub.model.records import PlanEntry, decode_plan_entry, encode_plan_entry
 from hub.model.signing import sign_entry
+from hub.store.engine import writing
 from hub.store.tables import plan_entries
 
 CHANGE_BYTES_MAX: Final = 900_000
@@ -65,7 +66,7 @@ class Publisher:
         """Sign ``drafts`` as the next revision of their objects and store them, in the caller's SQL transaction."""
         return tuple(self._stage(connection, draft, correlation_id) for draft in drafts)
 
-    def append(self, staged: Sequence[Staged]) -> int:
+    def append(self, staged: Sequence[Staged], *, urgent: bool = False) -> int:
         """Append entries that are stored as one batch, note their offsets, and return the offset of the last of them."""
         batches = build_batches(
             [(entry.key, entry.value) for entry in staged], bytes_max=CHANGE_BYTES_MAX, timestamp_ms=time.time_ns() // 1_000_000
@@ -73,12 +74,12 @@ class Publisher:
         if len(batches) != 1:
             raise HubError("HUB-PLAN-003", f"change of {len(staged)} entries does not fit into one batch", "split the change")
         first = self._append(batches[0].data)
-        self.note_offsets({entry: first + place for place, entry in enumerate(staged)})
+        self.note_offsets({entry: first + place for place, entry in enumerate(staged)}, urgent=urgent)
         return first + len(staged) - 1
 
-    def note_offsets(self, offsets: Mapping[Staged, int]) -> None:
+    def note_offsets(self, offsets: Mapping[Staged, int], *, urgent: bool = False) -> None:
         """Keep where entries stand in hub.plan."""
-        with self._engine.begin() as connection:
+        with writing(self._engine, urgent=urgent) as connection:
             for entry, offset in offsets.items():
                 self._note_offset(connection, entry, offset)
 

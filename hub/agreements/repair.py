@@ -25,6 +25,7 @@ from hub.model.records import PlanEntry, decode_plan_entry
 from hub.model.signing import verify_entry
 from hub.observe import metrics
 from hub.store.acts import open_acts
+from hub.store.engine import reading
 
 log = structlog.get_logger()
 OURS: Final = ("agreement", "dataset", "schema", "keys")
@@ -115,7 +116,7 @@ class PlanKeeper:
     def _judge(self, reads: Sequence[Read]) -> None:
         """Compare new records with SQL's newest; the write lock keeps our own appends out of the picture."""
         with self._desk.write_lock:
-            with self._desk.engine.begin() as connection:
+            with reading(self._desk.engine) as connection:
                 newest = self._publisher.newest_by_key(connection, {read.at.key for read in reads if read.at.key is not None})
             ahead = self._ahead(reads, newest)
             if ahead:
@@ -127,7 +128,7 @@ class PlanKeeper:
         self._pay()
 
     def _newest(self) -> dict[bytes, Staged]:
-        with self._desk.engine.begin() as connection:
+        with reading(self._desk.engine) as connection:
             return self._publisher.newest(connection)
 
     def _read(self, at: LogEntry) -> Read:
@@ -198,7 +199,7 @@ class PlanKeeper:
 
     def _finish_acts(self) -> None:
         """Fence what owes a fence, narrowing acts that were left open too, then give each open act its outcome."""
-        with self._desk.engine.begin() as connection:
+        with reading(self._desk.engine) as connection:
             left = [
                 (row, self._publisher.of_act(connection, row.correlation_id))
                 for row in open_acts(connection, scope=self._desk.scope)

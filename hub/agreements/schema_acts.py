@@ -19,6 +19,7 @@ from hub.catalogue.registry import Registered, fingerprint
 from hub.model.entry import Kind
 from hub.model.errors import HubError, Problem
 from hub.store.acts import Act, Actor
+from hub.store.engine import writing
 
 
 class SchemaActs:
@@ -37,7 +38,7 @@ class SchemaActs:
         w = self._w
         act = Act(verb="register.schema", object_type="schema", object_id="(no subject of ours)")
         with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.slow_lock:
-            with w.desk.engine.begin() as connection:
+            with writing(w.desk.engine) as connection:
                 row = self._dataset_of(connection, subject)
                 opened.act = msgspec.structs.replace(act, object_id=subject)
                 check_schema(schema, where=subject)
@@ -55,7 +56,7 @@ class SchemaActs:
     def _write(self, opened: OpenAct, row: CatalogueRow, subject: str, schema: str) -> Registered:
         w = self._w
         with w.desk.changing():
-            with w.desk.engine.begin() as connection:
+            with writing(w.desk.engine) as connection:
                 registered = w.registry.register(connection, subject=subject, schema=schema, at_ms=now_ms())
                 if not row.published:
                     w.desk.done_within(connection, opened)

@@ -24,7 +24,7 @@ from hub.catalogue.datasets import Catalogue
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.observe import metrics
-from hub.store.engine import READING
+from hub.store.engine import reading
 
 log = structlog.get_logger()
 EVERY_S: Final = 3.0
@@ -147,7 +147,7 @@ class Upkeep:
         return [_Wanted(plan_topic(names, replication=replication)), _Wanted(usage_topic(names, replication=replication))]
 
     def _wanted(self) -> list[_Wanted]:
-        with self._engine.connect().execution_options(**READING) as connection:
+        with reading(self._engine) as connection:
             datasets = {row.entry.dataset: row.entry for row in self._catalogue.all(connection) if row.published}
             live = [row.terms for row in self._shelf.all(connection) if row.live and row.terms.dataset in datasets]
         names, replication = self._names, self._replication

@@ -20,6 +20,7 @@ from hub.catalogue.gate import check_schema
 from hub.catalogue.registry import Registered, fingerprint
 from hub.model.errors import HubError
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
+from hub.store.engine import reading
 
 _HUB_RECORDS: Final = ("plan-entry", "usage-step", "quarantined")
 _NO_SUBJECT: Final = (404, 40401, "subject not found")
@@ -58,7 +59,7 @@ def _reading(router: APIRouter, house: House) -> None:
     @router.get("/subjects")
     def subjects() -> Response:
         """List the subjects."""
-        with hub.engine.begin() as connection:
+        with reading(hub.engine) as connection:
             return _json(hub.registry.subjects(connection))
 
     @router.get("/subjects/{subject}/versions")
@@ -98,7 +99,7 @@ def _writing(router: APIRouter, house: House) -> None:
         """Return the version of a subject that is the schema sent."""
         schema = _schema(body)
         check_schema(schema, where=subject)
-        with hub.engine.begin() as connection:
+        with reading(hub.engine) as connection:
             found = hub.registry.find(connection, subject=subject, mark=fingerprint(schema))
             known = found is not None or bool(hub.registry.versions(connection, subject))
         if found is not None:
@@ -114,7 +115,7 @@ def _writing(router: APIRouter, house: House) -> None:
             return found
         check_schema(schema, where=subject)
         try:
-            with hub.engine.begin() as connection:
+            with reading(hub.engine) as connection:
                 hub.registry.require_compatible(connection, subject=subject, schema=schema)
         except HubError as error:
             return _json({"is_compatible": False, "messages": [problem.message for problem in error.problems]})
@@ -187,7 +188,7 @@ def _wire(found: Registered) -> dict[str, Any]:
 
 
 def _versions(house: House, subject: str) -> tuple[Registered, ...]:
-    with house.hub.engine.begin() as connection:
+    with reading(house.hub.engine) as connection:
         return house.hub.registry.versions(connection, subject)
 
 
@@ -208,19 +209,19 @@ def _known(house: House, subject: str, schema: str) -> Registered | None:
         mark = fingerprint(schema)
     except (ValueError, RecursionError):
         return None
-    with house.hub.engine.begin() as connection:
+    with reading(house.hub.engine) as connection:
         return house.hub.registry.find(connection, subject=subject, mark=mark)
 
 
 def _text(house: House, schema_id: int) -> str | None:
     if schema_id >= HUB_SCHEMA_IDS_FROM:
         return _hub_schemas().get(schema_id)
-    with house.hub.engine.begin() as connection:
+    with reading(house.hub.engine) as connection:
         return house.hub.registry.text(connection, schema_id)
 
 
 def _uses(house: House, schema_id: int) -> tuple[Registered, ...]:
-    with house.hub.engine.begin() as connection:
+    with reading(house.hub.engine) as connection:
         return house.hub.registry.uses(connection, schema_id)
 
 

@@ -12,6 +12,7 @@ from hub.api.house import House
 from hub.catalogue.datasets import dataset_view
 from hub.model.errors import HubError
 from hub.model.lifecycle import Act
+from hub.store.engine import reading
 
 FILE_NAME_CHARACTERS_MAX: Final = 200
 _STEPS: Final = (Act.SIGN, Act.SUSPEND, Act.RESUME, Act.END)
@@ -51,13 +52,13 @@ def v1_router(house: House) -> APIRouter:
     @router.get("/datasets", tags=["datasets"])
     def datasets() -> Response:
         """List the catalogue."""
-        with hub.engine.begin() as connection:
+        with reading(hub.engine) as connection:
             return answer([dataset_view(row) for row in hub.catalogue.all(connection)])
 
     @router.get("/datasets/{org}/{slug}", tags=["datasets"])
     def dataset(org: str, slug: str) -> Response:
         """Return one entry of the catalogue."""
-        with hub.engine.begin() as connection:
+        with reading(hub.engine) as connection:
             return answer(dataset_view(hub.catalogue.require(connection, f"{org}/{slug}")))
 
     @router.post("/schemas", tags=["schemas"])
@@ -81,13 +82,13 @@ def v1_router(house: House) -> APIRouter:
     @router.get("/agreements", tags=["agreements"])
     def agreements() -> Response:
         """List every version of every agreement."""
-        with hub.engine.begin() as connection:
+        with reading(hub.engine) as connection:
             return answer([agreement_view(row) for row in hub.shelf.all(connection)])
 
     @router.get("/agreements/{agreement_id}", tags=["agreements"])
     def agreement(agreement_id: str) -> Response:
         """Return every version of one agreement."""
-        with hub.engine.begin() as connection:
+        with reading(hub.engine) as connection:
             return answer([agreement_view(row) for row in hub.shelf.require(connection, agreement_id)])
 
     return router

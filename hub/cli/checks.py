@@ -24,7 +24,7 @@ from hub.model.pseudonym import check_value
 from hub.model.records import decode_plan_entry
 from hub.model.signing import key_id_of
 from hub.settings import Settings
-from hub.store.engine import open_engine
+from hub.store.engine import open_engine, reading
 from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys
 from hub.store.tables import STORE_VERSION, store_version
 
@@ -136,10 +136,11 @@ def _store(settings: Settings) -> Finding:
     except ImportError as error:
         return Finding(Status.DOWN, f"{shown}: no module `{error.name}`", "install the driver of that database")
     try:
-        with engine.connect() as connection:
+        with reading(engine) as connection:
             version = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
-    except sa.exc.SQLAlchemyError as error:
-        return Finding(Status.DOWN, f"{shown}: {type(error).__name__}", "is the database up, and made by `cityhub up` or `serve`?")
+    except (HubError, sa.exc.SQLAlchemyError) as error:
+        cause = error.message if isinstance(error, HubError) else type(error).__name__
+        return Finding(Status.DOWN, f"{shown}: {cause}", "is the database up, and made by `cityhub up` or `serve`?")
     finally:
         engine.dispose()
     if version is not None and version > STORE_VERSION:

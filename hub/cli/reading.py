@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(settings: "Settings") -> "Iterator[Connection]":
-    """Give a transaction on the store, whose tables are made where they are missing; HUB-STORE-001 and -002."""
-    from hub.store.engine import open_engine  # noqa: PLC0415 - SQL, which `--help` does not need
+    """Give a connection that sees one moment of the store, whose tables are made where they are missing; HUB-STORE-001 and -002."""
+    from hub.store import engine as store  # noqa: PLC0415 - SQL, which `--help` does not need
     from hub.store.tables import create_tables  # noqa: PLC0415 - same
 
-    engine = open_engine(settings.store_url)
+    engine = store.open_engine(settings.store_url)
     try:
         create_tables(engine)
-        with engine.begin() as connection:
+        with store.reading(engine) as connection:
             yield connection
     finally:
         engine.dispose()

@@ -5,7 +5,6 @@ hub.usage by compare-and-set, which also locks it; the other finds it moved, rai
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -15,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from hub.ledger.chain import Break, Chain, ChainId, Held
 from hub.ledger.tally import COUNTS, HourKey, HourSums, Stretch, Tally
 from hub.model.errors import HubError
-from hub.store.engine import READING
+from hub.store.engine import writing
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
 
 
@@ -40,7 +39,7 @@ class ChainRow(NamedTuple):
 
 def post(engine: Engine, stretch: Stretch, *, scope: str) -> Tally:
     """Post ``stretch`` in one SQL transaction, position and effects; Overtaken when the position is not where it begins."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         move_position(connection, stretch, scope=scope)
         before: dict[ChainId, Chain] = {}
 
@@ -64,7 +63,7 @@ def post(engine: Engine, stretch: Stretch, *, scope: str) -> Tally:
 
 def open_positions(engine: Engine, *, scope: str, usage_topic_id: str, partitions: Iterable[int]) -> dict[int, int]:
     """Return the next offset by partition of hub.usage, 0 for one that is new; HUB-LEDGER-006 when it is another topic."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         found = read_positions(connection, scope=scope)
         if any(position.usage_topic_id != usage_topic_id for position in found.values()):
             raise HubError(
@@ -180,15 +179,6 @@ def read_refused(connection: Connection, *, scope: str) -> dict[tuple[int, int],
     table = USAGE_REFUSED
     rows = connection.execute(select(table).where(table.c.scope == scope).order_by(table.c.usage_partition, table.c.usage_offset))
     return {(row.usage_partition, row.usage_offset): row.reason for row in rows}
-
-
-@contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Give a connection on which every read sees the same moment; writers do not wait for it, however long it lasts."""
-    with engine.connect().execution_options(**READING) as connection:
-        if engine.dialect.name == "postgresql":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same one
-        yield connection
 
 
 def _is_chain(chain_id: ChainId, scope: str) -> Any:

@@ -21,6 +21,7 @@ from hub.ledger.usage_log import UsageLog
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.observe import metrics
+from hub.store.engine import reading
 from hub.store.ledger_tables import USAGE_CHAINS
 
 RECORDS_MAX: Final = 2_000
@@ -97,7 +98,7 @@ class Collector:
         """Return how many chains are held; the metric follows."""
         table = USAGE_CHAINS
         wanted = select(func.count()).select_from(table).where(table.c.scope == self._names.scope, table.c.held_at.is_not(None))
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             found: int = connection.execute(wanted).scalar_one()
         metrics.CHAINS_HELD.set(found)
         self._held_at = time.monotonic()

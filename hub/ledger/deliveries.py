@@ -16,6 +16,7 @@ from hub.broker.committed import Counted, Span, count_committed
 from hub.ledger.rating import Terms
 from hub.ledger.walk import Difference
 from hub.model.names import Names, TopicPartition
+from hub.store.engine import reading, writing
 from hub.store.ledger_tables import DELIVERIES_VERIFIED
 
 BETWEEN: Final = "deliveries"
@@ -98,7 +99,7 @@ class Deliveries:
         self._names = names
         self._terms = terms
         self._agreements = {self._topic(agreement_id, version): agreement_id for agreement_id, version in terms}
-        with engine.connect() as connection:
+        with reading(engine) as connection:
             self._known = dict(_read_verified(connection, scope=names.scope))
         self._ids: dict[str, str] = {}
         self._counted: list[Counted] = []
@@ -161,7 +162,7 @@ class Deliveries:
     def _keep(self, verified: Mapping[TopicPartition, Verified]) -> None:
         table = DELIVERIES_VERIFIED
         scope = self._names.scope
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             for place, row in verified.items():
                 key = {"scope": scope, "share_topic": place.topic, "share_partition": place.partition}
                 same = (table.c.scope == scope, table.c.share_topic == place.topic, table.c.share_partition == place.partition)

@@ -5,11 +5,12 @@ import difflib
 import msgspec
 from sqlalchemy import Engine
 
-from hub.ledger.books import read_chains, read_hours, read_positions, snapshot
+from hub.ledger.books import read_chains, read_hours, read_positions
 from hub.ledger.periods import Period
 from hub.ledger.rating import Bill, Terms, rate
 from hub.ledger.tariffs import TariffBook
 from hub.model.errors import HubError
+from hub.store.engine import reading
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
         near = difflib.get_close_matches(consumer, known, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known) or 'none'}"
         raise HubError("HUB-AGREE-002", f"consumer `{consumer}` has no agreement", hint)
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         usage = list(read_hours(connection, scope=scope, hours=period.hours, agreements=agreements))
         chains = read_chains(connection, scope=scope)
         positions = read_positions(connection, scope=scope)

@@ -16,6 +16,7 @@ from hub.ledger.tally import Stretch, Tally
 from hub.ledger.usage_log import UsageLog
 from hub.model.errors import HubError
 from hub.model.names import Names
+from hub.store.engine import reading, writing
 
 RECORDS_MAX: Final = 2_000
 POLLS_MAX: Final = 50
@@ -65,7 +66,7 @@ def resume(chain_id: ChainId, *, bootstrap: str, names: Names, engine: Engine, d
 
 
 def _find(engine: Engine, chain_id: ChainId, *, scope: str) -> ChainRow:
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         found = next((row for row in read_chains(connection, scope=scope) if row.id == chain_id), None)
     if found is None:
         raise HubError("HUB-LEDGER-005", f"chain `{chain_id}` is not in the ledger", "`cityhub ledger show --by chain` lists them")
@@ -75,7 +76,7 @@ def _find(engine: Engine, chain_id: ChainId, *, scope: str) -> ChainRow:
 def _post_next(row: ChainRow, held: Held, *, usage: UsageLog, engine: Engine, scope: str) -> Tally:
     """Post one more stretch of a chain that is held; the collector has it back where the stretch ends at its position."""
     partition = row.chain.usage_partition or 0
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         end = read_positions(connection, scope=scope)[partition].next_offset
     stretch = _read(usage, partition, held.usage_offset, end)
     tally = Tally(scope=scope, load=lambda _: msgspec.structs.replace(row.chain, held=None))
@@ -85,7 +86,7 @@ def _post_next(row: ChainRow, held: Held, *, usage: UsageLog, engine: Engine, sc
     if after.held is None and stretch.next_offset < end:
         after = msgspec.structs.replace(after, held=Held(stretch.next_offset, held.reason))
     tally.chains[row.id] = after
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         if after.held is None:
             move_position(connection, stretch._replace(first_offset=end, next_offset=end), scope=scope)
         save_chain(connection, row.id, before=row.chain, after=after, tally=tally, scope=scope)

@@ -3,8 +3,9 @@
 import msgspec
 from sqlalchemy import Engine
 
-from hub.ledger.books import read_chains, read_hours, read_positions, read_refused, snapshot
+from hub.ledger.books import read_chains, read_hours, read_positions, read_refused
 from hub.ledger.periods import shown_hour, utc
+from hub.store.engine import reading
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ def show_use(engine: Engine, *, scope: str, agreement: str | None = None, by_hou
     """Return usage by agreement version, or by hour and agreement version; of ``agreement`` alone where given."""
     wanted = None if agreement is None else [agreement]
     sums: dict[tuple[int | None, str, int], dict[str, int]] = {}
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         for key, row in read_hours(connection, scope=scope, agreements=wanted):
             place = (key.hour if by_hour else None, key.agreement_id, key.agreement_version)
             into = sums.setdefault(place, dict.fromkeys(_SUMS, 0))
@@ -91,7 +92,7 @@ def show_use(engine: Engine, *, scope: str, agreement: str | None = None, by_hou
 
 def show_chains(engine: Engine, *, scope: str, held_only: bool = False) -> Stand:
     """Return where every chain stands, or only those that are held."""
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         chains = read_chains(connection, scope=scope)
         positions = read_positions(connection, scope=scope)
         refused = len(read_refused(connection, scope=scope))

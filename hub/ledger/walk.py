@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
-from hub.ledger.books import read_chains, read_hours, read_positions, read_refused, snapshot
+from hub.ledger.books import read_chains, read_hours, read_positions, read_refused
 from hub.ledger.chain import Chain, ChainId, Reading, read_step
 from hub.ledger.periods import shown_hour
 from hub.ledger.tally import HourKey, HourSums, Stretch, Tally
+from hub.store.engine import reading
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class Books(msgspec.Struct, frozen=True):
 
 def read_books(engine: Engine, *, scope: str) -> Books:
     """Return the whole ledger of ``scope`` at one moment."""
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         positions = read_positions(connection, scope=scope)
         return Books(
             read_to={partition: position.next_offset for partition, position in positions.items()},

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.model.errors import HubError
-from hub.store.engine import METADATA, refused_by_store
+from hub.store.engine import METADATA, reading, refused_by_store, writing
 
 STORE_VERSION = 1
 """Grows with every change of tables; a hub refuses a database of a newer one."""
@@ -137,19 +137,31 @@ lanes must be fenced after the append, null where nothing narrows."""
 
 
 def create_tables(engine: Engine) -> None:
-    """Make the tables that are missing; HUB-STORE-002 when a newer hub wrote this database, HUB-STORE-001 when it does not answer."""
+    """Make the tables that are missing; takes no lock where none is.
+
+    HUB-STORE-002 when a newer hub wrote this database, HUB-STORE-001 when it does not answer.
+    """
     try:
-        with engine.begin() as connection:
+        with reading(engine) as connection:
+            if METADATA.tables.keys() <= set(sa.inspect(connection).get_table_names()) and _known_version(connection) is not None:
+                return
+        with writing(engine) as connection:
             store_version.create(connection, checkfirst=True)
-            found = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
-            if found is not None and found > STORE_VERSION:
-                raise HubError(
-                    "HUB-STORE-002",
-                    f"the database is of version {found}, this hub knows {STORE_VERSION}",
-                    "start the newer hub, or restore the backup that fits this one",
-                )
+            found = _known_version(connection)
             METADATA.create_all(connection)
             if found is None:
                 connection.execute(store_version.insert().values(part="hub", version=STORE_VERSION))
     except SQLAlchemyError as error:
         raise refused_by_store(error) from error
+
+
+def _known_version(connection: sa.Connection) -> int | None:
+    """Return the version of the tables, None where none was noted; HUB-STORE-002 for one that is newer than this hub."""
+    found: int | None = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
+    if found is not None and found > STORE_VERSION:
+        raise HubError(
+            "HUB-STORE-002",
+            f"the database is of version {found}, this hub knows {STORE_VERSION}",
+            "start the newer hub, or restore the backup that fits this one",
+        )
+    return found

@@ -128,3 +128,15 @@ def test_rooms_keep_their_layers() -> None:
         [Path(sys.executable).with_name("lint-imports"), "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stdout
+
+
+def test_every_transaction_says_whether_it_reads_or_writes() -> None:
+    """One that does not say so takes SQLite's write lock: whoever looks would keep a withdrawal waiting."""
+    opens = re.compile(r"\b_?engine\.(begin|connect)\(")
+    guilty = {}
+    for file in (*sorted((ROOT / "hub").glob("**/*.py")), *sorted((ROOT / "connectors").glob("**/*.py"))):
+        found = opens.findall(file.read_text(encoding="utf-8"))
+        if found:
+            guilty[file.relative_to(ROOT).as_posix()] = found
+    assert guilty.pop("hub/store/engine.py") == ["connect", "begin"]
+    assert guilty == {}

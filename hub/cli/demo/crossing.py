@@ -13,7 +13,7 @@ from hub.exchange.status import LaneStatus, lane_statuses
 from hub.ledger.books import read_positions
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
-from hub.store.engine import open_engine
+from hub.store.engine import open_engine, reading
 
 CROSS_WITHIN_S: Final = 900.0
 STILL_WITHIN_S: Final = 60.0
@@ -79,7 +79,7 @@ class _Lanes:
 
 
 def _posted(engine: Engine, names: Names, ends: dict[int, int]) -> tuple[bool, object]:
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         positions = read_positions(connection, scope=names.scope)
     stand = {partition: positions[partition].next_offset if partition in positions else 0 for partition in ends}
     return all(stand[partition] >= end for partition, end in ends.items()), stand

@@ -17,12 +17,11 @@ from hub.ledger.books import (
     read_hours,
     read_positions,
     read_refused,
-    snapshot,
 )
 from hub.ledger.chain import ChainId
 from hub.ledger.tally import Stretch, Tally
 from hub.model.errors import HubError
-from hub.store.engine import METADATA, open_engine
+from hub.store.engine import METADATA, open_engine, reading
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
 from hub.store.tables import create_tables
 
@@ -48,7 +47,7 @@ def stretch(log: Log, first: int, end: int | None = None) -> Stretch:
 
 def state(engine: Engine) -> tuple[object, ...]:
     """Return everything that the ledger holds."""
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         hours = list(read_hours(connection, scope=SCOPE))
         return (
             read_positions(connection, scope=SCOPE),
@@ -73,7 +72,7 @@ def test_posting_in_stretches_is_posting_at_once(engine: Engine, tmp_path: Path)
         post(other, stretch(log, first, end), scope=SCOPE)
 
     assert state(engine) == state(other)
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         assert dict(read_hours(connection, scope=SCOPE)) == whole.hours
         assert load_chain(connection, CHAIN, scope=SCOPE) == whole.chain(CHAIN)
     other.dispose()
@@ -153,7 +152,7 @@ def test_scopes_do_not_see_each_other(engine: Engine) -> None:
     open_positions(engine, scope=other, usage_topic_id="their-topic", partitions=range(4))
     post(engine, stretch(log_of([Writer().next(entry(delivered=5))]), 0), scope=SCOPE)
 
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         assert list(read_hours(connection, scope=other)) == []
         assert read_positions(connection, scope=other)[0].next_offset == 0
 

@@ -1,13 +1,14 @@
 """SQLite under several processes: writers take turns, readers of a snapshot are in nobody's way."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from hub.ledger.books import snapshot
-from hub.store.engine import open_engine
+from hub.model.errors import HubError
+from hub.store.engine import open_engine, reading, writing
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def _write(path: Path) -> None:
 def test_a_snapshot_keeps_no_writer_waiting_and_sees_one_moment(path: Path) -> None:
     """`ledger check` and `bill preview` read for long: a revocation has one second."""
     engine = open_engine(f"sqlite:///{path}")
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         assert connection.scalar(text("SELECT count(*) FROM t")) == 1
         _write(path)
         assert connection.scalar(text("SELECT count(*) FROM t")) == 1
-    with snapshot(engine) as connection:
+    with reading(engine) as connection:
         assert connection.scalar(text("SELECT count(*) FROM t")) == 2
     engine.dispose()
 
@@ -46,8 +47,68 @@ def test_a_snapshot_keeps_no_writer_waiting_and_sees_one_moment(path: Path) -> N
 def test_a_change_holds_the_lock_from_its_beginning(path: Path) -> None:
     """The control: what is read before a write must not be out of date when it is written."""
     engine = open_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(text("SELECT count(*) FROM t"))
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             _write(path)
+    engine.dispose()
+
+
+def test_reading_goes_on_while_another_process_holds_the_write_lock(path: Path) -> None:
+    """Whoever looks must not wait for whoever writes, nor keep a withdrawal waiting."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    engine = open_engine(f"sqlite:///{path}")
+    with reading(engine) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM t")) == 1
+    other.close()
+    engine.dispose()
+
+
+def test_what_was_opened_for_reading_cannot_write(path: Path) -> None:
+    """A write behind a read of the same transaction could be made on what is out of date; the same connection may write later."""
+    engine = open_engine(f"sqlite:///{path}")
+    with pytest.raises(HubError, match="HUB-STORE-001"), reading(engine) as connection:
+        connection.execute(text("INSERT INTO t VALUES (3)"))
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO t VALUES (2)"))
+    with reading(engine) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM t")) == 2
+    engine.dispose()
+
+
+def test_a_file_that_another_program_holds_is_refused_with_a_code(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An officer reads what is the matter, no name of an exception."""
+    monkeypatch.setattr("hub.store.engine.LOCK_WAIT_S", 0)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    engine = open_engine(f"sqlite:///{path}")
+    with pytest.raises(HubError, match="HUB-STORE-001"), writing(engine):
+        pass
+    other.execute("COMMIT")
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO t VALUES (2)"))
+    other.close()
+    engine.dispose()
+
+
+def test_a_withdrawal_writes_before_the_other_writers_of_its_process(path: Path) -> None:
+    """SQLite lets a waiting writer sleep longer and longer, whoever comes meanwhile goes first."""
+    engine = open_engine(f"sqlite:///{path}")
+    order: list[str] = []
+
+    def write(name: str) -> None:
+        with writing(engine, urgent=name == "withdrawal"):
+            order.append(name)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in ("first", "second", "withdrawal")]
+    turns = engine.get_execution_options()["cityhub_turns"]
+    with writing(engine):
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            while turns.waiting < number:
+                threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join(timeout=10)
+    assert order == ["withdrawal", "first", "second"]
     engine.dispose()
