@@ -63,7 +63,7 @@ def served(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def client(served: Serve) -> TestClient:
     """Give a client of its routes."""
-    return TestClient(build_app(served), base_url="http://127.0.0.1")
+    return TestClient(build_app(served), base_url=f"http://127.0.0.1:{served.port}")
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def test_a_change_on_a_held_store_is_refused_with_a_code_and_a_fix(
     monkeypatch.setattr("hub.store.engine.LOCK_WAIT_S", 0.2)
     hall = Hall(served.hub.settings, watch=False)
     monkeypatch.setattr(Serve, "control", property(lambda _: hall.hub.control))
-    client = TestClient(build_app(served), base_url="http://127.0.0.1")
+    client = TestClient(build_app(served), base_url=f"http://127.0.0.1:{served.port}")
     with held(served):
         refused: httpx.Response = client.post("/v1/agreements/parking-vehicles/suspend")
     assert refused.status_code == 503
