@@ -55,7 +55,7 @@ faults: setup ## a million records while workers, broker and connector are kille
 faults-controls: setup ## the same checks on broken builds: each must be caught under its own name
 	$(PYTHON_RUN) tests/faults/controls.py $(ARGS)
 
-revocation: setup ## 100 suspensions while every lane is saturated: how fast, and nothing delivered behind the answer (ARGS="--kernel reference")
+revocation: setup ## 100 suspensions while every lane is saturated, then beside loads on serve: how fast, and nothing delivered behind the answer (ARGS="--load-agreements 500")
 	$(PYTHON_RUN) tests/faults/revocation.py $(ARGS)
 
 revocation-controls: setup ## the same check on a serve that leaves the fence out, and on one that answers too early: each must be caught

@@ -25,13 +25,23 @@ DATASET: Final = "transport/flights"
 PARTITIONS: Final = 4
 SCOPE: Final = "330100"
 READY_WITHIN_S: Final = 60.0
+ENTRY: Final = """\
+apiVersion: cityhub/v1
+kind: Dataset
+dataset: {dataset}
+title: load
+accountable_person: chen-jing
+sharing: unconditional
+schema: {dataset}/v1.avsc
+partitions: 1
+"""
 AGREEMENT: Final = """\
 apiVersion: cityhub/v1
 kind: Agreement
 id: {id}
-provider: transport
+provider: {provider}
 consumer: {id}-office
-dataset: transport/flights
+dataset: {dataset}
 purpose: revocation
 legal_basis: fault test
 valid_until: 2049-12-31
@@ -67,12 +77,16 @@ class City:
 
     def start(self, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
         """Start a process of the hub."""
-        with (self.folder / f"process-{len(self._processes)}.log").open("ab") as out:
+        with self._log(len(self._processes)).open("ab") as out:
             # on a leash: it ends with this program, however that ends
             leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), sys.executable, *command]
             process = subprocess.Popen(leashed, env={**self.environment, **environment}, stdout=out, stderr=out, cwd=self.folder)
         self._processes.append(process)
         return process
+
+    def last_line(self, process: subprocess.Popen[bytes]) -> str:
+        """Return the last line of what a process said."""
+        return self._log(self._processes.index(process)).read_text(errors="replace").strip().rpartition("\n")[2]
 
     def kernel(self) -> str:
         """Return the kernel that the workers run."""
@@ -86,9 +100,15 @@ class City:
             raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:600]}")
         return answer.json()
 
-    def sign(self, agreement: str, *, fields: str) -> None:
-        """Apply and sign an agreement; ``fields`` as YAML, `flight` the first of the schema's among them."""
-        self.post("/v1/agreements", {"text": AGREEMENT.format(id=agreement, fields=fields), "file": f"{agreement}.yaml"})
+    def publish(self, dataset: str, *, schema: str) -> None:
+        """Apply and publish a dataset of one partition."""
+        self.post("/v1/datasets", {"text": ENTRY.format(dataset=dataset), "file": "entry.yaml", "schema": schema})
+        self.post(f"/v1/datasets/{dataset}/publish")
+
+    def sign(self, agreement: str, *, fields: str, dataset: str = DATASET) -> None:
+        """Apply and sign an agreement; ``fields`` as YAML."""
+        text = AGREEMENT.format(id=agreement, fields=fields, dataset=dataset, provider=dataset.partition("/")[0])
+        self.post("/v1/agreements", {"text": text, "file": f"{agreement}.yaml"})
         self.post(f"/v1/agreements/{agreement}/sign")
 
     def share_topic(self, agreement: str) -> str:
@@ -105,9 +125,9 @@ class City:
         """The dataset's partitions."""
         return [TopicPartition(self.names.dept(DATASET), number) for number in range(PARTITIONS)]
 
-    def schema_id(self) -> int:
-        """Return the id of the dataset's schema."""
-        found: int = self.client.get(f"/subjects/{self.names.dept_subject(DATASET)}/versions/latest").json()["id"]
+    def schema_id(self, dataset: str = DATASET) -> int:
+        """Return the id of the newest schema of a dataset."""
+        found: int = self.client.get(f"/subjects/{self.names.dept_subject(dataset)}/versions/latest").json()["id"]
         return found
 
     def tails(self) -> str:
@@ -129,6 +149,9 @@ class City:
                 process.wait()
         self.client.close()
         self.admin.close()
+
+    def _log(self, number: int) -> Path:
+        return self.folder / f"process-{number}.log"
 
     def _publish(self) -> None:
         entry = ENTRY_FILE.read_text(encoding="utf-8")
