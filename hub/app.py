@@ -120,7 +120,7 @@ class Hub:
             names=self.names,
             connections=self.connections,
             officer_key=load_officer_key(self.settings.keys_folder),
-            key_epoch=max(load_master_keys(self.settings.keys_folder)),
+            master_keys=load_master_keys(self.settings.keys_folder),
             replication=self.settings.broker.replication,
             knows_tariff=knows_tariff,
         )
@@ -141,7 +141,7 @@ class Hub:
             alarm=lambda _: None,
         )
         for entry in self.plan_log.read_all():
-            book.apply(entry.value or b"", offset=entry.offset)
+            book.apply(entry.value or b"", offset=entry.offset, key=entry.key, headers=entry.headers)
         book.compile()
         return {topic: book.plan(topic) for topic in book.topics}
 

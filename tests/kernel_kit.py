@@ -110,7 +110,7 @@ def plan_of(
                 since_ms=0,
             )
         )
-    return compile_plan(
+    plan = compile_plan(
         dataset=DatasetBody(
             dataset="vehicle-registry/vehicles",
             topic=LANE.topic,
@@ -126,6 +126,8 @@ def plan_of(
         plan_offset=11,
         limits=Limits(**limits),
     )
+    assert not plan.refused, plan.refused
+    return plan
 
 
 def framed(row: Mapping[str, Any], schema: Mapping[str, Any] | None = None, *, writer: int = WRITER) -> bytes:

@@ -42,7 +42,7 @@ class ControlPlane:
         names: Names,
         connections: Connections,
         officer_key: Ed25519PrivateKey,
-        key_epoch: int,
+        master_keys: Mapping[int, bytes],
         replication: int,
         knows_tariff: KnownTariff,
     ) -> None:
@@ -52,7 +52,13 @@ class ControlPlane:
         self._fence = SharedFence(lambda lanes: gate.fence(lanes, names=names))
         self._wiring = Wiring(
             desk=desk,
-            publisher=Publisher(engine=engine, scope=names.scope, key=officer_key, append=lambda data: gate.append(names.plan, 0, data)),
+            publisher=Publisher(
+                engine=engine,
+                scope=names.scope,
+                key=officer_key,
+                master_keys=master_keys,
+                append=lambda data: gate.append(names.plan, 0, data),
+            ),
             catalogue=Catalogue(scope=names.scope),
             registry=Registry(scope=names.scope),
             shelf=Shelf(scope=names.scope),
@@ -61,7 +67,7 @@ class ControlPlane:
             revocations=Revocations(fence=self._fence, admin=connections.revocation_admin, names=names),
             names=names,
             replication=replication,
-            key_epoch=key_epoch,
+            key_epoch=max(master_keys),
             knows_tariff=knows_tariff,
             slow_lock=threading.Lock(),
         )

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from hub.broker.batches import build_batches
 from hub.model.entry import Body, Kind, decode_body, encode_body, plan_key
 from hub.model.errors import HubError
+from hub.model.plan_proof import HEADER, plan_proof
 from hub.model.records import PlanEntry, decode_plan_entry, encode_plan_entry
 from hub.model.signing import sign_entry
 from hub.store.engine import writing
@@ -55,11 +56,17 @@ class Staged(msgspec.Struct, frozen=True):
 class Publisher:
     """Writes hub.plan for one scope."""
 
-    def __init__(self, *, engine: Engine, scope: str, key: Ed25519PrivateKey, append: Callable[[bytes], int]) -> None:
-        """Sign with ``key``; ``append`` puts one record batch at the end of hub.plan and returns its first offset."""
+    def __init__(
+        self, *, engine: Engine, scope: str, key: Ed25519PrivateKey, master_keys: Mapping[int, bytes], append: Callable[[bytes], int]
+    ) -> None:
+        """Sign with ``key``, prove with the master keys by epoch; ``append`` puts one record batch at the end of hub.plan.
+
+        It returns the batch's first offset.
+        """
         self._engine = engine
         self._scope = scope
         self._key = key
+        self._master_keys = master_keys
         self._append = append
 
     def stage(self, connection: Connection, drafts: Iterable[Draft], *, correlation_id: str) -> tuple[Staged, ...]:
@@ -69,13 +76,20 @@ class Publisher:
     def append(self, staged: Sequence[Staged], *, urgent: bool = False) -> int:
         """Append entries that are stored as one batch, note their offsets, and return the offset of the last of them."""
         batches = build_batches(
-            [(entry.key, entry.value) for entry in staged], bytes_max=CHANGE_BYTES_MAX, timestamp_ms=time.time_ns() // 1_000_000
+            [(entry.key, entry.value, self._headers(entry)) for entry in staged],
+            bytes_max=CHANGE_BYTES_MAX,
+            timestamp_ms=time.time_ns() // 1_000_000,
         )
         if len(batches) != 1:
             raise HubError("HUB-PLAN-003", f"change of {len(staged)} entries does not fit into one batch", "split the change")
         first = self._append(batches[0].data)
         self.note_offsets({entry: first + place for place, entry in enumerate(staged)}, urgent=urgent)
         return first + len(staged) - 1
+
+    def _headers(self, entry: Staged) -> list[tuple[str, bytes | None]]:
+        """Return the hub's proof of one record under each master key, made anew at each append: SQL keeps the value alone."""
+        keys = self._master_keys.items()
+        return [(HEADER, plan_proof(key, scope=self._scope, epoch=epoch, key=entry.key, value=entry.value)) for epoch, key in keys]
 
     def note_offsets(self, offsets: Mapping[Staged, int], *, urgent: bool = False) -> None:
         """Keep where entries stand in hub.plan."""

@@ -6,8 +6,8 @@ bytes, it raises a ValueError and nothing else.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiokafka.record._crecords import cutil
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -104,9 +104,11 @@ class BatchHeader(NamedTuple):
         return self.max_timestamp if self.attributes & _APPEND_TIME else None
 
 
-def build_batches(
-    records: Iterable[tuple[bytes | None, bytes | None]], *, bytes_max: int, timestamp_ms: int, codec: int = 0
-) -> list[BuiltBatch]:
+Row: TypeAlias = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
+"""A record to be built: key, value, and headers where it has any."""
+
+
+def build_batches(records: Iterable[Row], *, bytes_max: int, timestamp_ms: int, codec: int = 0) -> list[BuiltBatch]:
     """Return batches of at most ``bytes_max``, cut at record borders, in order; RecordTooLarge for one that fits nowhere.
 
     ``bytes_max`` counts what a batch is uncompressed, headers of batch and records included. A batch that ``codec`` does not
@@ -115,14 +117,15 @@ def build_batches(
     return [BuiltBatch(_compressed(batch.data, codec), batch.records) for batch in _plain_batches(records, bytes_max, timestamp_ms)]
 
 
-def _plain_batches(records: Iterable[tuple[bytes | None, bytes | None]], bytes_max: int, timestamp_ms: int) -> list[BuiltBatch]:
+def _plain_batches(records: Iterable[Row], bytes_max: int, timestamp_ms: int) -> list[BuiltBatch]:
     out: list[BuiltBatch] = []
     builder, count = _builder(bytes_max), 0
-    for index, (key, value) in enumerate(records):
-        if builder.append(count, timestamp=timestamp_ms, key=key, value=value, headers=[]) is None:
+    for index, (key, value, *more) in enumerate(records):
+        attached = [*more[0]] if more else []
+        if builder.append(count, timestamp=timestamp_ms, key=key, value=value, headers=attached) is None:
             out.append(BuiltBatch(bytes(builder.build()), count))
             builder, count = _builder(bytes_max), 0
-            builder.append(0, timestamp=timestamp_ms, key=key, value=value, headers=[])
+            builder.append(0, timestamp=timestamp_ms, key=key, value=value, headers=attached)
         if count == 0 and builder.size() > bytes_max:  # the builder takes its first record whatever its size
             raise RecordTooLarge(index)
         count += 1

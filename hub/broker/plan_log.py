@@ -25,6 +25,7 @@ class LogEntry(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Truncated(Exception):  # noqa: N818 - a state of the log
@@ -95,7 +96,8 @@ class PlanLog:
             found = self._asked(lambda: self._consumer.poll(timeout_ms=timeout_ms))
         except OffsetOutOfRangeError as error:
             raise Truncated from error
-        return [LogEntry(record.offset, record.key, record.value) for record in found.get(self._partition, ())]
+        records = found.get(self._partition, ())
+        return [LogEntry(record.offset, record.key, record.value, tuple(record.headers or ())) for record in records]
 
     def close(self) -> None:
         """Close the connection."""

@@ -127,12 +127,25 @@ class LaneContext(msgspec.Struct, frozen=True):
         if await self.topic_id(partition.topic) not in {None, topic_id}:
             raise another_topic(partition)
 
+    def plan(self, partition: TopicPartition) -> Plan:
+        """Return the newest plan for a lane; HUB-LANE-012 where its dataset has no such partition, and what ``Intake.plan`` raises."""
+        plan = self.intake.plan(partition.topic)
+        if partition.partition >= plan.partitions:
+            raise beyond_the_dataset(partition, plan.partitions)
+        return plan
+
     def plan_offset(self, topic: str) -> int:
         """Return the offset of the newest plan of ``topic``, -1 where there is none."""
         try:
             return self.intake.plan(topic).plan_offset
         except HubError:
             return -1
+
+
+def beyond_the_dataset(partition: TopicPartition, partitions: int) -> HubError:
+    """Return the error of a partition that its topic was given later: nothing was agreed for it, and share topics have none like it."""
+    way_out = f"let publishers use partitions 0 to {partitions - 1}, and publish there again what stands in the others"
+    return HubError("HUB-LANE-012", f"the dataset has {partitions} partitions, and `{partition}` is none of them", way_out)
 
 
 def beyond_the_log(partition: TopicPartition, offset: int, end: int | None) -> HubError:

@@ -28,9 +28,11 @@ from hub.exchange.pace import Budget
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.transport.reception import Reception
 from hub.exchange.verdict import Chunk
+from hub.model.entry import LEVEL
+from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 from hub.settings import Settings
-from hub.store.keys import load_master_keys, load_trust_keys
+from hub.store.keys import keys_mark, load_master_keys, load_trust_keys
 
 STOP_LANES_WITHIN_S: Final = 2.0
 """On a revocation; aiokafka sends no heartbeat meanwhile."""
@@ -96,6 +98,7 @@ class Floor:
         self._kernels = ThreadPoolExecutor(threads, thread_name_prefix="kernel")
         self._tasks: list[asyncio.Task[None]] = []
         self._new_topics = asyncio.Event()
+        self._keys_mark: tuple[object, ...] = ()
 
     # -- what the transport asks ---------------------------------------------------------------------------------------
 
@@ -127,21 +130,17 @@ class Floor:
         if kernel.name() == "reference":
             sys.setswitchinterval(REFERENCE_SWITCH_S)
         client = self._client = await open_client(self._bootstrap, client_id="cityhub-exchange")
-        book = PlanBook(
-            scope=self._all.scope,
-            trust=load_trust_keys(self._all.keys_folder),
-            master_keys=load_master_keys(self._all.keys_folder),
-            limits=limits_of(self.settings),
-            alarm=self.observer.plan_alarm,
+        self._keys_mark = keys_mark(self._all.keys_folder)
+        intake = self._intake = Intake(
+            bootstrap=self._bootstrap, topic=self._names.plan, client=client, book=self._new_book(), changed=self._plans_changed
         )
-        self._intake = Intake(bootstrap=self._bootstrap, topic=self._names.plan, client=client, book=book, changed=self._plans_changed)
         self._context = LaneContext(
             settings=self.settings,
             names=self._names,
             worker_id=f"{socket.gethostname()}-{os.getpid()}",
             client=client,
             coordinators=Coordinators(client),
-            intake=self._intake,
+            intake=intake,
             clock=BrokerClock(),
             undeliverables=Undeliverables(client=client, observer=self.observer),
             flow=self._flow,
@@ -149,16 +148,17 @@ class Floor:
             kernels=self._kernels,
             budget=Budget(self.settings.inflight_bytes_max // 2),
         )
-        await self._intake.start()
+        await intake.start()
         self._tasks = [asyncio.create_task(self._every(LOOK_EVERY_S, self._look)), asyncio.create_task(self._probe_now_and_then())]
         told = ""
-        while not book.topics or book.key_fault is not None:
-            reason = book.key_fault.code if book.key_fault is not None else "no dataset is published"
+        while not intake.book.topics or intake.book.key_fault is not None:
+            fault = intake.book.key_fault
+            reason = str(fault) if fault is not None else "no dataset is published"
             if reason != told:
-                log.warning("worker takes no lane", reason=reason)
+                log.warning("worker takes no lane", reason=reason, fix=fault.fix if fault is not None else None)
                 told = reason
             await asyncio.sleep(0.2)
-        return book.topics
+        return intake.book.topics
 
     async def new_topics(self, known: Iterable[str]) -> frozenset[str]:
         """Wait for datasets that are not among ``known``; returns their topics."""
@@ -188,7 +188,13 @@ class Floor:
 
     def readiness(self) -> dict[str, Callable[[], str | None]]:
         """Return the checks of /readyz."""
-        return {"plan": self._plan_check, "keys": self._key_check, "lanes": self._lane_check}
+        return {
+            f"plan entries up to level {LEVEL}": self._plan_check,
+            "datasets": self._dataset_check,
+            "agreements": self._agreement_check,
+            "keys": self._key_check,
+            "lanes": self._lane_check,
+        }
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -233,14 +239,39 @@ class Floor:
             await asyncio.sleep(seconds)
 
     async def _look(self) -> None:
-        """Show the age of the plan and the lag of the lanes."""
+        """Show the age of the plan, what it stops, and the lag of the lanes; take up keys that have changed."""
         if self._intake is None or self._context is None:
             return
+        self._take_up_keys(self._intake)
         self.observer.plan_age(self._intake.age_s())
+        self.observer.plan_stops(self._intake.book.stopped, self._intake.book.refused)
         for partition, (lane, _) in list(self._lanes.items()):
             end = self._flow.end_offset(partition)
             if end is not None and lane.next_offset is not None:
                 self.observer.lag(partition, max(0, end - lane.next_offset))
+
+    def _new_book(self) -> PlanBook:
+        folder = self._all.keys_folder
+        return PlanBook(
+            scope=self._all.scope,
+            trust=load_trust_keys(folder),
+            master_keys=load_master_keys(folder),
+            limits=limits_of(self.settings),
+            alarm=self.observer.plan_alarm,
+        )
+
+    def _take_up_keys(self, intake: Intake) -> None:
+        """Read hub.plan again by keys that were put in place while this worker ran; files that cannot be used change nothing."""
+        mark = keys_mark(self._all.keys_folder)
+        if mark == self._keys_mark:
+            return
+        self._keys_mark = mark
+        try:
+            intake.read_again(self._new_book())
+        except (HubError, OSError) as error:
+            self.observer.keys_refused(error)
+        else:
+            log.info("keys have changed: hub.plan is read again")
 
     async def _probe_now_and_then(self) -> None:
         began = time.monotonic()
@@ -254,14 +285,26 @@ class Floor:
         if self._intake is None:
             return "hub.plan is not read yet"
         if self._intake.fault is not None:
-            return self._intake.fault.code
+            return _told(self._intake.fault)
         age = self._intake.age_s()
         return None if age <= self.settings.plan_fresh_s else "hub.plan did not answer for too long"
 
+    def _dataset_check(self) -> str | None:
+        stopped = self._intake.book.stopped if self._intake is not None else {}
+        return None if not stopped else f"{len(stopped)} stand still: {', '.join(stopped)}: {_told(next(iter(stopped.values())))}"
+
+    def _agreement_check(self) -> str | None:
+        refused = self._intake.book.refused if self._intake is not None else {}
+        return None if not refused else f"{len(refused)} are denied: {', '.join(refused)}: {_told(next(iter(refused.values())))}"
+
     def _key_check(self) -> str | None:
         fault = self._intake.book.key_fault if self._intake is not None else None
-        return None if fault is None else fault.code
+        return None if fault is None else _told(fault)
 
     def _lane_check(self) -> str | None:
         faults = self.observer.faults
         return None if not faults else f"{len(faults)} lanes stand still: {', '.join(sorted(set(faults.values())))}"
+
+
+def _told(fault: HubError) -> str:
+    return f"{fault.code} {fault.message}; help: {fault.fix}"

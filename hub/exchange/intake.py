@@ -8,7 +8,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import aiokafka
 from aiokafka.client import AIOKafkaClient
@@ -44,6 +44,7 @@ class Intake:
         self._moved = asyncio.Event()
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._next_book: PlanBook | None = None
         self.fault: HubError | None = None
         """Why hub.plan cannot be followed any more, None while it can."""
 
@@ -60,6 +61,10 @@ class Intake:
     def age_s(self) -> float:
         """Seconds since the leader's end of hub.plan was known to be read; infinite before the first time."""
         return float("inf") if self._fresh_at is None else time.monotonic() - self._fresh_at
+
+    def read_again(self, book: PlanBook) -> None:
+        """Read hub.plan into ``book``, which takes the place of the one in use once it has come as far: for keys that changed."""
+        self._next_book = book
 
     def plan(self, topic: str) -> Plan:
         """Return the newest plan of a dataset's topic; HubError when there is none."""
@@ -142,9 +147,11 @@ class Intake:
     async def _read_on(self) -> None:
         consumer = self._consumer
         while consumer is not None:
+            if self._next_book is not None:
+                await self._change_books(consumer, self._next_book)
             fetched = await consumer.getmany(self._kafka_partition, timeout_ms=1000)
             for messages in fetched.values():
-                touched = [self._book.apply(message.value or b"", offset=message.offset) for message in messages]
+                touched = [self._apply(self._book, message) for message in messages]
                 if any(touched):
                     changed = await asyncio.to_thread(self._book.compile)
                     if changed:
@@ -153,6 +160,26 @@ class Intake:
             if position != self._next:
                 self._next = position
                 self._moved.set()
+
+    async def _change_books(self, consumer: aiokafka.AIOKafkaConsumer, book: PlanBook) -> None:
+        """Read from the beginning to where the book in use stands; that one decides until then, and nothing of it is taken over."""
+        self._next_book = None
+        first = await list_offset(self._client, self._partition, at=EARLIEST)
+        consumer.seek(self._kafka_partition, first or 0)
+        while await consumer.position(self._kafka_partition) < self._next and self.fault is None:
+            fetched = await consumer.getmany(self._kafka_partition, timeout_ms=1000)
+            for messages in fetched.values():
+                for message in messages:
+                    self._apply(book, message)
+        changed = await asyncio.to_thread(book.compile)
+        self._book = book
+        self._next = await consumer.position(self._kafka_partition)
+        self._moved.set()
+        self._changed(changed)
+
+    @staticmethod
+    def _apply(book: PlanBook, message: Any) -> bool:
+        return book.apply(message.value or b"", offset=message.offset, key=message.key, headers=message.headers)
 
     async def _ask(self) -> None:
         while True:

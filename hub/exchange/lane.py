@@ -190,7 +190,7 @@ class Lane:
         self._pace.decided(taken.size, seconds=seconds)
         if verdict.unknown_schema_ids:
             await self._context.intake.read_to_end()
-            if self._context.intake.plan(self.partition.topic) is not plan:
+            if self._context.plan(self.partition) is not plan:
                 return await self._decide(position, taken, now_ms=now_ms)
         await self._at("lane.decided")
         return Decision(plan, now_ms, verdict)
@@ -198,12 +198,12 @@ class Lane:
     async def _fresh_plan(self, position: Position) -> Plan:
         """Return the newest plan once it is fresh; never one older than the position was decided under."""
         while self._context.intake.age_s() > self._context.settings.plan_fresh_s:
-            plan = self._context.intake.plan(self.partition.topic)
+            self._context.plan(self.partition)
             self._context.observer.plan_stale(self.partition)
             if self._stopping.is_set():
                 raise Lost("stopped while hub.plan did not answer")
             await self._wait(0.1)
-        plan = self._context.intake.plan(self.partition.topic)
+        plan = self._context.plan(self.partition)
         if plan.plan_offset < position.plan_offset:
             raise HubError(
                 "HUB-LANE-004",

@@ -1,6 +1,7 @@
 """The observer of the lanes: counts, times and says what happened. The lane computes; nothing here decides."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import structlog
@@ -11,6 +12,7 @@ from hub.broker.requests import Lost
 from hub.broker.transactions import Fenced
 from hub.exchange import kernel
 from hub.exchange.plan import Plan
+from hub.model.entry import LEVEL
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 from hub.model.usage import Position, UsageStep
@@ -36,10 +38,12 @@ class Observer:
         self._states: dict[TopicPartition, str] = {}
         self._faults: dict[TopicPartition, str] = {}
         self._shown_codes: set[str] = set()
+        self._plan_codes: set[str] = set()
         self._topics: dict[str, OfTopic] = {}
         self._records: dict[tuple[str, str], PromCounter] = {}
         self._lags: dict[TopicPartition, int] = {}
         metrics.KERNEL_INFO.labels(kernel=kernel.name()).set(1)
+        metrics.PLAN_LEVEL.set(LEVEL)
 
     @property
     def faults(self) -> dict[TopicPartition, str]:
@@ -148,6 +152,20 @@ class Observer:
         """Raise the alarm: an entry of hub.plan was refused, or a plan does not compile."""
         metrics.PLAN_ALARMS.labels(code=error.code).inc()
         log.error("plan entry refused", code=error.code, message=error.message, fix=error.fix)
+
+    def plan_stops(self, stopped: Mapping[str, HubError], refused: Mapping[str, HubError]) -> None:
+        """Show which datasets stand still for what hub.plan says, and which agreements are denied because they do not compile."""
+        codes = Counter(fault.code for fault in stopped.values())
+        for code in set(codes) | self._plan_codes:
+            metrics.PLAN_STOPPED.labels(code=code).set(codes.get(code, 0))
+        self._plan_codes = set(codes)
+        metrics.AGREEMENTS_REFUSED.set(len(refused))
+
+    def keys_refused(self, error: Exception) -> None:
+        """Say that changed key files cannot be used; those in use stay."""
+        code, fix = (error.code, error.fix) if isinstance(error, HubError) else ("HUB-KEY-001", "restore the files from their backup")
+        message = error.message if isinstance(error, HubError) else type(error).__name__
+        log.error("changed keys cannot be used", code=code, message=message, fix=fix)
 
     def plan_age(self, seconds: float) -> None:
         """Show how old the knowledge of hub.plan is."""

@@ -80,6 +80,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
     writers: Mapping[int, SourceSchema]
     """Writer schemas by id: those under this dataset's subject, and no others."""
     limits: Limits
+    refused: Mapping[str, HubError] = {}
+    """Agreements that could not be compiled, by id, each with the reason: they stand in the plan as suspended, with nothing granted."""
 
     def in_term(self, now_ms: int) -> tuple[bool, ...]:
         """Tell for each agreement, in order, whether ``now_ms`` lies in its term."""
@@ -105,16 +107,25 @@ def compile_plan(
 ) -> Plan:
     """Compile what hub.plan says about ``dataset`` up to ``plan_offset``; agreements on other datasets are left out.
 
-    ``schemas`` holds the schemas of hub.plan by id, ``master_keys`` the master keys by epoch. Refused, never half compiled:
-    HUB-AGREE-005 when terms do not fit or an output schema is not what the terms give, HUB-PLAN-002 when a schema is missing,
-    HUB-KEY-002 when a master key is.
+    ``schemas`` holds the schemas of hub.plan by id, ``master_keys`` the master keys by epoch. Never half compiled: HUB-PLAN-002 when a
+    writer schema is missing. What is wrong with one agreement costs that agreement, whose records are denied: HUB-AGREE-005 when its
+    terms do not fit or an output schema is not what they give, HUB-PLAN-002 when one is missing, HUB-KEY-002 when a master key is.
     """
     writers = {writer: read_schema(_schema(schemas, writer)) for writer in dataset.schema_ids}
-    planned = [
-        _agreement(body, dataset=dataset, schemas=schemas, writers=writers, master_keys=master_keys, scope=scope)
-        for body in agreements
-        if body.terms.dataset == dataset.dataset and body.state in _PLANNED
-    ]
+    planned: list[PlannedAgreement] = []
+    refused: dict[str, HubError] = {}
+    for body in agreements:
+        if body.terms.dataset != dataset.dataset or body.state not in _PLANNED:
+            continue
+        try:
+            planned.append(_agreement(body, dataset=dataset, schemas=schemas, writers=writers, master_keys=master_keys, scope=scope))
+        except HubError as error:
+            refused[body.terms.id] = error
+        except Exception as error:  # noqa: BLE001 - whatever one agreement does to the compiler, the others go on
+            fix = "serve and worker may be of different versions: update this worker, else report this"
+            refused[body.terms.id] = HubError("HUB-AGREE-005", f"agreement `{body.terms.id}` fails with {type(error).__name__}", fix)
+        if body.terms.id in refused:
+            planned.append(_denied(body))
     return Plan(
         dataset=dataset.dataset,
         topic=dataset.topic,
@@ -125,6 +136,20 @@ def compile_plan(
         agreements=tuple(sorted(planned, key=lambda agreement: agreement.id)),
         writers=writers,
         limits=limits,
+        refused=refused,
+    )
+
+
+def _denied(body: AgreementBody) -> PlannedAgreement:
+    """Return an agreement that is counted, and denied whatever its terms say: no kernel looks at what could not be compiled."""
+    return PlannedAgreement(
+        id=body.terms.id,
+        version=body.terms.version,
+        state=State.SUSPENDED,
+        share_topic=body.share_topic,
+        terms=msgspec.structs.replace(body.terms, fields=(), rows=None, key="drop"),
+        output_ids={},
+        pseudonym_keys={},
     )
 
 

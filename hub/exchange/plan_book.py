@@ -1,27 +1,27 @@
 """The plan book: what a worker believes of hub.plan, entry by entry, and the plans compiled from it.
 
-An entry changes the book only if it is signed by a trusted key, belongs to this scope, and its revision is newer than the one
-known. The same revision with the same bytes again is a repair: it moves the offset and nothing else, so that a worker that
-started after compaction and one that did not agree on the plan offset. Anything else is refused with an alarm.
+An entry changes the book only if it is proven, understood, and its revision is newer than the one known (``plan_entry``). The same
+revision with the same bytes again is a repair: it moves the offset and nothing else, so that a worker that started after compaction
+and one that did not agree on the plan offset. Anything else is refused with an alarm. A newer entry that this hub made and this
+worker cannot obey stops the datasets that it names until a newer one of the same object can be read: never does the older right
+stay in force, since the newer may have taken it away.
 A plan's offset is that of the last entry that it contains: ended agreements count, since they narrowed it.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hub.exchange.plan import Limits, Plan, compile_plan
-from hub.model.entry import AgreementBody, Body, DatasetBody, KeysBody, Kind, SchemaBody, decode_body, plan_key, signing_bytes
+from hub.exchange.plan_entry import Halting, Keys, Obeyed, Record, read_record
+from hub.model.entry import AgreementBody, Body, DatasetBody, KeysBody, SchemaBody, signing_bytes
 from hub.model.errors import HubError
-from hub.model.lifecycle import State
 from hub.model.pseudonym import check_value
-from hub.model.records import PlanEntry, decode_plan_entry
-from hub.model.signing import verify_entry
+from hub.model.records import PlanEntry
 from hub.settings import ExchangeSettings
 
-UNREADABLE: Final = "HUB-PLAN-002"
+_NO_KEYS: Final = HubError("HUB-KEY-002", "hub.plan holds no check value of a master key", "start `cityhub serve` once")
 
 
 class _Known(NamedTuple):
@@ -43,123 +43,181 @@ class PlanBook:
         alarm: Callable[[HubError], None],
     ) -> None:
         """``alarm`` is called with every refusal; the limits are those of every plan."""
-        self._scope = scope
-        self._trust = trust
-        self._master_keys = master_keys
+        self._keys = Keys(scope, trust, master_keys)
         self._limits = limits
         self._alarm = alarm
         self._known: dict[bytes, _Known] = {}
+        self._halting: dict[bytes, Halting] = {}
+        self._superseded: set[bytes] = set()
+        """Objects that a newer entry lets go on, once the plans with it are compiled: until then they stand still."""
+        self._key_fault: HubError | None = _NO_KEYS
+        self._schemas_halt = False
+        """True until the plans are compiled without a schema whose newer entry cannot be obeyed."""
         self._plans: dict[str, Plan | HubError] = {}
 
-    def apply(self, value: bytes, *, offset: int) -> bool:
+    def apply(self, value: bytes, *, offset: int, key: bytes | None = None, headers: Sequence[tuple[str, bytes | None]] = ()) -> bool:
         """Take one record of hub.plan; True when it changed the book. A refusal is alarmed, never raised."""
         try:
-            known = self._prove(value, offset)
+            read = read_record(Record(value, offset, key, headers), self._keys)
+            return self._halt(read, offset) if isinstance(read, Halting) else self._take(read, offset)
         except HubError as error:
             self._alarm(error)
             return False
-        self._known[plan_key(Kind(known.entry.kind), known.entry.object_id)] = known
-        return True
 
     def compile(self) -> frozenset[str]:
         """Compile what changed; returns the topics whose plan is another now. A plan that fails to compile stops its dataset."""
         changed = set()
-        for known in list(self._known.values()):
-            if not isinstance(known.body, DatasetBody):
+        self._key_fault = self._hold_keys()
+        schemas = self._schemas()
+        agreements = self._agreements()
+        for known in [known for known in self._known.values() if isinstance(known.body, DatasetBody)]:
+            dataset: Any = known.body
+            mine = agreements.get(dataset.dataset, [])
+            offset = max(found.offset for found in (known, *mine))
+            before = self._plans.get(dataset.topic)
+            if isinstance(before, Plan) and before.plan_offset == offset and not (before.refused or self._schemas_halt):
                 continue
-            topic, offset = known.body.topic, self._plan_offset(known.body)
-            before = self._plans.get(topic)
-            if isinstance(before, Plan) and before.plan_offset == offset:
-                continue
-            try:
-                self._plans[topic] = self._compile(known.body, offset)
-            except HubError as error:
-                self._alarm(error)
-                self._plans[topic] = error
-            changed.add(topic)
+            self._plans[dataset.topic] = self._compiled(dataset, [found.body for found in mine], schemas, offset, before)
+            changed.add(dataset.topic)
+        for key in self._superseded:
+            del self._halting[key]
+        self._superseded.clear()
+        self._schemas_halt = False
         return frozenset(changed)
 
     def plan(self, topic: str) -> Plan:
-        """Return the plan of a dataset's topic; HubError when there is none or it does not compile."""
-        found = self._plans.get(topic)
+        """Return the plan of a dataset's topic; HubError when there is none, it does not compile, or the dataset must stand still.
+
+        Also when the master keys are not the hub's: pseudonyms would be others.
+        """
+        fault = self._key_fault
+        if fault is None and self._halting:
+            fault = self._why_halted(self._datasets().get(topic))
+        found = self._plans.get(topic) if fault is None else fault
         if found is None:
             raise HubError("HUB-DATASET-003", f"no dataset is published on `{topic}`", "publish it: `cityhub dataset publish`")
         if isinstance(found, HubError):
-            raise found
+            raise HubError(found.code, found.message, found.fix, problems=found.problems)
         return found
 
     @property
     def topics(self) -> frozenset[str]:
         """Topics of published datasets."""
-        return frozenset(known.body.topic for known in self._known.values() if isinstance(known.body, DatasetBody))
+        return frozenset(self._datasets())
+
+    @property
+    def stopped(self) -> Mapping[str, HubError]:
+        """Topics whose dataset stands still for what hub.plan says, each with the reason."""
+        faults = {topic: self._why_halted(dataset) or self._plans.get(topic) for topic, dataset in sorted(self._datasets().items())}
+        return {topic: fault for topic, fault in faults.items() if isinstance(fault, HubError)}
+
+    @property
+    def refused(self) -> Mapping[str, HubError]:
+        """Agreements that are denied because this worker cannot compile them, each with the reason."""
+        plans = [plan for plan in list(self._plans.values()) if isinstance(plan, Plan)]
+        return {agreement_id: fault for plan in plans for agreement_id, fault in plan.refused.items()}
 
     @property
     def key_fault(self) -> HubError | None:
-        """Why this worker's master keys are not the hub's, None when they are."""
+        """Why this worker's master keys are not the hub's, None when they are; as of the last ``compile``."""
+        return self._key_fault
+
+    def _hold_keys(self) -> HubError | None:
         published = {known.body.key_epoch: known.body.check_value for known in self._known.values() if isinstance(known.body, KeysBody)}
         if not published:
-            return HubError("HUB-KEY-002", "hub.plan holds no check value of a master key", "start `cityhub serve` once")
+            return _NO_KEYS
         for epoch, value in published.items():
-            key = self._master_keys.get(epoch)
+            key = self._keys.master_keys.get(epoch)
             if key is None or check_value(key) != value:
                 what = "is missing" if key is None else "is another than the hub's"
-                return HubError(
-                    "HUB-KEY-002", f"master key of epoch {epoch} {what}", f"copy `keys/master-{epoch}.key` from the hub's first machine"
-                )
+                fix = f"copy `keys/master-{epoch}.key` from its backup or the hub's first machine: it is read at once"
+                return HubError("HUB-KEY-002", f"master key of epoch {epoch} {what}", fix)
         return None
 
-    def _prove(self, value: bytes, offset: int) -> _Known:
-        """Return the entry if it is to be taken; HubError when it is refused."""
+    def _take(self, read: Obeyed, offset: int) -> bool:
+        """Believe an entry that is newer than what is known; the same again moves its offset. HubError where it is older."""
+        before, halting, revision = self._known.get(read.key), self._halting.get(read.key), read.entry.revision
+        if before is not None and signing_bytes(read.entry) == signing_bytes(before.entry):
+            self._known[read.key] = _Known(before.entry, before.body, offset)
+        else:
+            newest = max(before.entry.revision if before else 0, (halting.revision or 0) - 1 if halting else 0)
+            if revision <= newest:
+                raise _older(read.key, revision, newest, offset)
+            self._known[read.key] = _Known(read.entry, read.body, offset)
+        if halting is not None and revision >= (halting.revision or 0):
+            self._superseded.add(read.key)
+        return True
+
+    def _halt(self, read: Halting, offset: int) -> bool:
+        """Stop what a newer entry names that cannot be obeyed; HubError where it is older than what is known."""
+        before, halting = self._known.get(read.key), self._halting.get(read.key)
+        newest = max(before.entry.revision if before else 0, (halting.revision or 0) - 1 if halting else 0)
+        if read.revision is not None and read.revision <= newest:
+            raise _older(read.key, read.revision, newest, offset)
+        if halting is None or halting.revision != read.revision:
+            self._alarm(read.why)
+        revision = read.revision if read.revision is not None or halting is None else halting.revision
+        self._halting[read.key] = read._replace(revision=revision)
+        self._superseded.discard(read.key)
+        self._schemas_halt = self._schemas_halt or read.datasets == frozenset()
+        return True
+
+    def _datasets(self) -> dict[str, str]:
+        """Return the published datasets by their topics."""
+        bodies = [known.body for known in list(self._known.values())]
+        return {body.topic: body.dataset for body in bodies if isinstance(body, DatasetBody)}
+
+    def _why_halted(self, dataset: str | None) -> HubError | None:
+        """Return why a dataset must stand still, None where it need not."""
+        for halting in list(self._halting.values()):
+            if halting.datasets is None or dataset in halting.datasets:
+                return halting.why
+        return None
+
+    def _schemas(self) -> dict[int, str]:
+        """Return the schemas by id; one whose newer entry cannot be obeyed is none, so that nothing that refers to it compiles."""
+        halted = self._halting.keys() - self._superseded
+        found = [known.body for key, known in self._known.items() if key not in halted]
+        return {body.schema_id: body.schema for body in found if isinstance(body, SchemaBody)}
+
+    def _agreements(self) -> dict[str, list[_Known]]:
+        found: dict[str, list[_Known]] = {}
+        for known in self._known.values():
+            if isinstance(known.body, AgreementBody):
+                found.setdefault(known.body.terms.dataset, []).append(known)
+        return found
+
+    def _compiled(
+        self, dataset: DatasetBody, agreements: list[Body], schemas: Mapping[int, str], offset: int, before: Plan | HubError | None
+    ) -> Plan | HubError:
+        """Return the plan, or why there is none; what was alarmed before is not alarmed again."""
         try:
-            entry = decode_plan_entry(value)
-            kind = Kind(entry.kind)
-        except (ValueError, EOFError, IndexError, TypeError) as error:
-            raise HubError(
-                UNREADABLE, f"record at offset {offset} of hub.plan is no plan entry", "find out who wrote to hub.plan"
-            ) from error
-        verify_entry(entry, self._trust)
-        if entry.scope != self._scope:
-            raise HubError(UNREADABLE, f"entry `{kind}/{entry.object_id}` is of scope `{entry.scope}`", "find out who wrote to hub.plan")
-        before = self._known.get(plan_key(kind, entry.object_id))
-        if before is not None and entry.revision <= before.entry.revision:
-            if signing_bytes(entry) == signing_bytes(before.entry):
-                return _Known(before.entry, before.body, offset)
-            raise HubError(
-                "HUB-PLAN-001",
-                f"entry `{kind}/{entry.object_id}` revision {entry.revision} at offset {offset} is not newer than {before.entry.revision}",
-                "nothing: it is ignored, and `cityhub serve` appends the newest again",
+            plan = compile_plan(
+                dataset=dataset,
+                agreements=[body for body in agreements if isinstance(body, AgreementBody)],
+                schemas=schemas,
+                master_keys=self._keys.master_keys,
+                scope=self._keys.scope,
+                plan_offset=offset,
+                limits=self._limits,
             )
-        try:
-            return _Known(entry, decode_body(kind, entry.body), offset)
-        except msgspec.MsgspecError as error:
-            raise HubError(
-                UNREADABLE,
-                f"body of `{kind}/{entry.object_id}` revision {entry.revision} cannot be read",
-                "update this worker: the entry may come from a newer hub",
-            ) from error
+        except HubError as error:
+            if not isinstance(before, HubError) or before.message != error.message:
+                self._alarm(error)
+            return error
+        told = before.refused if isinstance(before, Plan) else {}
+        for agreement_id, fault in plan.refused.items():
+            if agreement_id not in told or told[agreement_id].message != fault.message:
+                self._alarm(fault)
+        return plan
 
-    def _agreements(self, dataset: DatasetBody) -> list[_Known]:
-        return [
-            known for known in self._known.values() if isinstance(known.body, AgreementBody) and known.body.terms.dataset == dataset.dataset
-        ]
 
-    def _plan_offset(self, dataset: DatasetBody) -> int:
-        own = [self._known[plan_key(Kind.DATASET, dataset.dataset)], *self._agreements(dataset)]
-        return max(known.offset for known in own)
-
-    def _compile(self, dataset: DatasetBody, offset: int) -> Plan:
-        bodies = [known.body for known in self._agreements(dataset) if isinstance(known.body, AgreementBody)]
-        live = sorted((body for body in bodies if body.state in {State.ACTIVE, State.SUSPENDED}), key=lambda body: body.terms.id)
-        schemas = {known.body.schema_id: known.body.schema for known in self._known.values() if isinstance(known.body, SchemaBody)}
-        return compile_plan(
-            dataset=dataset,
-            agreements=live,
-            schemas=schemas,
-            master_keys=self._master_keys,
-            scope=self._scope,
-            plan_offset=offset,
-            limits=self._limits,
-        )
+def _older(key: bytes, revision: int, newest: int, offset: int) -> HubError:
+    return HubError(
+        "HUB-PLAN-001",
+        f"entry `{key.decode(errors='replace')}` revision {revision} at offset {offset} is not newer than {newest}",
+        "nothing: it is ignored, and `cityhub serve` appends the newest again",
+    )
 
 
 def limits_of(settings: ExchangeSettings) -> Limits:

@@ -1,12 +1,15 @@
 """Entries of hub.plan: what their bodies say, and the bytes that are signed.
 
 An entry is the state of one object at one revision. Bodies are canonical JSON (RFC 8785) of the structs below; unknown
-members are refused, so that a worker never acts on a body that it understands in part. Source: SHAPES ``PlanEntry``.
+members are refused, so that a worker never acts on a body that it understands in part. A body that asks more of its reader than
+``LEVEL`` says so by its ``level``; a body of level 1 carries none. What a reader that does not understand a body may still take
+from it is its ``Head``: the level, and the datasets that must stop until a newer entry of the same object can be read.
 """
 
+import json
 import struct
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import rfc8785
@@ -14,6 +17,11 @@ import rfc8785
 from hub.model.agreement import Agreement
 from hub.model.lifecycle import State
 from hub.model.records import PlanEntry
+
+LEVEL: Final = 1
+"""The newest level of bodies that this hub reads. It grows with every member, kind or meaning that a reader must know."""
+_UNSAID: Final = 1
+Level: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Kind(StrEnum):
@@ -30,7 +38,8 @@ class KeysBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     key_epoch: int
     check_value: str
-    """Hex of the key's check value, see ``hub.exchange.reference.anonymise``."""
+    """Hex of the key's check value, see ``hub.model.pseudonym``."""
+    level: Level = _UNSAID
 
 
 class SchemaBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +48,7 @@ class SchemaBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     schema_id: int
     schema: str
     """Avro schema, JSON text as registered."""
+    level: Level = _UNSAID
 
 
 class DatasetBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +60,7 @@ class DatasetBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     partitions: int
     schema_ids: tuple[int, ...]
     key_identifier: str | None = None
+    level: Level = _UNSAID
 
 
 class AgreementBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +74,16 @@ class AgreementBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Writer schema id (decimal text, JSON has no other keys) to output schema id."""
     since_ms: int
     """When the state was entered, UTC milliseconds."""
+    level: Level = _UNSAID
+
+
+class Head(NamedTuple):
+    """What can be told of a body whatever else stands in it."""
+
+    level: int | None
+    """None where none can be read: the body is no JSON object, or its level is no positive number."""
+    datasets: frozenset[str]
+    """Datasets that the body names; empty where it names none."""
 
 
 Body: TypeAlias = KeysBody | SchemaBody | DatasetBody | AgreementBody
@@ -82,13 +103,31 @@ def plan_key(kind: Kind, object_id: str) -> bytes:
 
 def encode_body(body: Body) -> str:
     """Return the canonical JSON of ``body``."""
-    return rfc8785.dumps(msgspec.to_builtins(body)).decode()
+    members = msgspec.to_builtins(body)
+    if body.level == _UNSAID:
+        del members["level"]  # as hubs wrote it that knew no levels, so that their workers read it
+    return rfc8785.dumps(members).decode()
 
 
 def decode_body(kind: Kind, text: str) -> Body:
     """Read a body; msgspec.ValidationError (a ValueError) when it is not one of ``kind``."""
     body: Body = msgspec.json.decode(text, type=_BODY_OF[kind])
     return body
+
+
+def read_head(text: str) -> Head:
+    """Return the head of a body, as much of it as can be read. Never raises."""
+    try:
+        members = json.loads(text)
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict):
+        return Head(None, frozenset())
+    level = members.get("level", _UNSAID)
+    terms = members.get("terms")
+    named = (members.get("dataset"), terms.get("dataset") if isinstance(terms, dict) else None)
+    sound = isinstance(level, int) and not isinstance(level, bool) and level >= 1
+    return Head(level if sound else None, frozenset(name for name in named if isinstance(name, str)))
 
 
 def signing_bytes(entry: PlanEntry) -> bytes:

@@ -94,6 +94,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-PLAN-001": Code(_I, 500, "plan entry is older than known", "计划条目早于已知修订"),
     "HUB-PLAN-002": Code(_I, 500, "plan entry cannot be read", "计划条目无法读取"),
     "HUB-PLAN-003": Code(_F, 422, "change is too large for one entry of hub.plan", "变更超出计划主题的单批限制"),
+    "HUB-PLAN-004": Code(_I, 500, "plan entry is newer than this program", "计划条目高于本程序支持的级别"),
     # requests
     "HUB-API-001": Code(_U, 400, "request cannot be read", "请求无法读取"),
     "HUB-API-002": Code(_F, 404, "no such path", "路径不存在"),
@@ -110,6 +111,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-LANE-009": Code(_D, 409, "adopting there would deliver records twice", "该位置会造成重复交付"),
     "HUB-LANE-010": Code(_F, 404, "partition is not part of the exchange", "分区不属于交换"),
     "HUB-LANE-011": Code(_I, 500, "step could not be decided", "步骤无法决策"),
+    "HUB-LANE-012": Code(_I, 409, "partition lies beyond those of its dataset", "分区超出数据集的分区数"),
     # ledger
     "HUB-LEDGER-001": Code(_I, 500, "chain of usage steps is broken", "计量链断裂"),
     "HUB-LEDGER-002": Code(_I, 500, "ledger differs from the deliveries", "账本与交付不一致"),

@@ -154,6 +154,13 @@ STEP_SECONDS: Final = _histograms("cityhub_step_seconds", "Time of a step, by st
 LANES: Final = _gauges("cityhub_lanes", "Lanes of this worker by state.", "worker", state=LANE_STATES)
 LANE_STOPPED: Final = _gauges("cityhub_lane_stopped", "Lanes that stopped with an alarm, by code. Above 0: act.", "worker", code=_CODES)
 PLAN_OFFSET: Final = _gauges("cityhub_plan_offset", "Offset of hub.plan that the lanes of a topic decide under.", "worker", topic=OPEN)
+PLAN_STOPPED: Final = _gauges(
+    "cityhub_plan_stopped", "Datasets that stand still for what hub.plan says about them, by code. Above 0: act.", "worker", code=_CODES
+)
+AGREEMENTS_REFUSED: Final = _gauge(
+    "cityhub_agreements_refused", "Agreements that this worker cannot compile: their records are denied. Above 0: act.", "worker"
+)
+PLAN_LEVEL: Final = _gauge("cityhub_plan_level", "Newest level of entries of hub.plan that this worker reads.", "worker")
 PLAN_AGE_SECONDS: Final = _gauge("cityhub_plan_age_seconds", "Time since hub.plan was last known to be read to its end.", "worker")
 UNDELIVERABLE: Final = _gauges("cityhub_undeliverable", "1 while an agreement's share topic is gone or refuses.", "worker", agreement=OPEN)
 KERNEL_INFO: Final = _gauges("cityhub_kernel_info", "The kernel that runs plans; always 1.", "worker", kernel=KERNELS)

@@ -51,6 +51,18 @@ def load_master_keys(folder: Path) -> Mapping[int, bytes]:
     return found
 
 
+def keys_mark(folder: Path) -> tuple[object, ...]:
+    """Return what changes when a master key or ``trust.keys`` is put in place, changed or taken away."""
+    found = []
+    for path in sorted([*folder.glob("master-*.key"), folder / "trust.keys"]):
+        try:
+            at = path.stat()
+        except FileNotFoundError:
+            continue
+        found.append((path.name, at.st_mtime_ns, at.st_ctime_ns, at.st_size, at.st_ino))
+    return tuple(found)
+
+
 def load_officer_key(folder: Path) -> Ed25519PrivateKey:
     """Return the local officer's signing key; HUB-KEY-001 when it is missing, readable by others or no Ed25519 key."""
     key = load_pem_private_key(_read_private(folder / "officer.key"), password=None)

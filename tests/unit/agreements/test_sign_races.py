@@ -90,7 +90,7 @@ def control(tmp_path: Path, kafka: NoKafka) -> Iterator[ControlPlane]:
         names=Names(scope="330100"),
         connections=Connections(admin=cluster, revocation_admin=cluster, gate=cluster),
         officer_key=Ed25519PrivateKey.generate(),
-        key_epoch=1,
+        master_keys={1: bytes(32)},
         replication=1,
         knows_tariff=lambda _: True,
     )

@@ -4,18 +4,18 @@ import json
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_kit import MASTER, NOW, SCOPE, VEHICLE, WRITER, plan_of, terms
+from kernel_kit import MASTER, NOW, SCOPE, VEHICLE, WRITER, decide, plan_of, terms, vehicle
 
-from hub.exchange.plan import compile_plan
+from hub.exchange.plan import Plan, compile_plan
 from hub.model.agreement import Agreement, Condition, Grant
 from hub.model.entry import AgreementBody, DatasetBody
 from hub.model.errors import HubError
 from hub.model.lifecycle import State
 from hub.model.output_schema import output_schema
 from hub.model.pseudonym import derive_key
+from hub.model.reasons import DeniedBy
 
 DATASET = DatasetBody(
     dataset="vehicle-registry/vehicles", topic="t", quarantine_topic="q", partitions=4, schema_ids=(WRITER,), key_identifier="plate"
@@ -35,21 +35,37 @@ def body_of(agreement: Agreement, **changes: Any) -> AgreementBody:
     return AgreementBody(**(values | changes))
 
 
+def compiled(*agreements: AgreementBody, schemas: dict[int, str]) -> Plan:
+    """Return the plan of agreements beside the writer schema."""
+    return compile_plan(
+        dataset=DATASET,
+        agreements=agreements,
+        schemas={WRITER: json.dumps(VEHICLE)} | schemas,
+        master_keys={1: MASTER},
+        scope=SCOPE,
+        plan_offset=1,
+    )
+
+
 def refusal_of(agreement: Agreement, *, output: str | None = None, **changes: Any) -> HubError:
-    """Return why a plan with this agreement is refused; ``output`` replaces the registered output schema."""
-    schemas = {WRITER: json.dumps(VEHICLE)}
-    if output is not None:
-        schemas[1000] = output
-    with pytest.raises(HubError) as refused:
-        compile_plan(
-            dataset=DATASET,
-            agreements=[body_of(agreement, **changes)],
-            schemas=schemas,
-            master_keys={1: MASTER},
-            scope=SCOPE,
-            plan_offset=1,
-        )
-    return refused.value
+    """Return why this agreement is refused; ``output`` replaces the registered output schema."""
+    plan = compiled(body_of(agreement, **changes), schemas={} if output is None else {1000: output})
+    assert [(found.id, found.state, found.output_ids) for found in plan.agreements] == [(agreement.id, State.SUSPENDED, {})]
+    return plan.refused[agreement.id]
+
+
+def test_an_agreement_that_cannot_be_compiled_costs_itself_and_no_other() -> None:
+    """Its records are counted and denied, and no kernel looks at its terms; what others are granted goes on."""
+    good, bad = terms("good", "plate"), terms("bad", "plate", Grant("owner_id", "pseudonym"), rows=Condition("colour", "eq", 1))
+    outputs = {1000: output_schema(good, VEHICLE, key_epoch=1), 1001: "{}"}
+    plan = compiled(body_of(good), body_of(bad, output_schema_ids={str(WRITER): 1001}, share_topic="bad"), schemas=outputs)
+    assert set(plan.refused) == {"bad"}
+    verdict = decide(plan, (b"key", vehicle()), (b"key", None))
+    assert [(entry.agreement_id, entry.denied, entry.delivered, entry.denied_by) for entry in verdict.entries] == [
+        ("bad", 2, 0, DeniedBy.STATE),
+        ("good", 0, 1, None),
+    ]
+    assert set(verdict.deliveries) == {"s"}
 
 
 def test_agreements_stand_in_order_of_their_ids_whatever_the_order_of_hub_plan() -> None:

@@ -18,13 +18,13 @@ class Consumer:
     async def getmany(self, *places: object, timeout_ms: int) -> dict[Any, Any]:
         """Return it."""
         assert timeout_ms > 0
-        return {places[0]: [SimpleNamespace(value=b"", offset=0)]}
+        return {places[0]: [SimpleNamespace(key=None, value=b"", offset=0, headers=())]}
 
 
 class Book:
     """A plan book with a bug."""
 
-    def apply(self, _value: bytes, *, offset: int) -> bool:
+    def apply(self, _value: bytes, *, offset: int, **_: object) -> bool:
         """Fail in a way that nobody expects."""
         raise KeyError(offset)
 
