@@ -5,12 +5,14 @@ SQL pay for no connection to Kafka; ``cityhub serve`` asks for everything.
 """
 
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
 
 from sqlalchemy import Engine
 
+from hub.agreements.anchoring import ActAnchor, Place, Verified, known_places, verify
 from hub.agreements.control import ControlPlane
 from hub.agreements.repair import PlanKeeper
 from hub.agreements.shelf import Shelf
@@ -32,6 +34,7 @@ from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.settings import MASTER_KEY_EPOCH, Settings
 from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tables belong to the store that is made here
+from hub.store.act_anchor import AnchorFile
 from hub.store.acts import Act, Actor
 from hub.store.engine import open_engine, reading, writing
 from hub.store.keys import create_keys, load_master_keys, load_officer_key, load_trust_keys
@@ -126,6 +129,21 @@ class Hub:
         )
 
     @cached_property
+    def anchor(self) -> ActAnchor:
+        """The duty that anchors the acts."""
+        folder = self.settings.keys_folder
+        key, trust = load_officer_key(folder), load_trust_keys(folder)
+        return ActAnchor(engine=self.engine, scope=self.names.scope, key=key, trust=trust, places=self._anchors("cityhub-anchor"))
+
+    def verify_acts(self, *, newest: int | None = None, tell: Callable[[int], None] = lambda _: None) -> Verified:
+        """Walk all acts, or the newest few, and hold them against their anchors."""
+        trust, places = load_trust_keys(self.settings.keys_folder), self._anchors("cityhub-verify")
+        return verify(self.engine, scope=self.names.scope, trust=trust, places=places, newest=newest, tell=tell)
+
+    def _anchors(self, client_id: str) -> dict[str, Place]:
+        return known_places(self.settings.bootstrap, names=self.names, file=AnchorFile(self.settings.state), client_id=client_id)
+
+    @cached_property
     def plan_log(self) -> PlanLog:
         """The reader of hub.plan that repair uses."""
         return PlanLog(self.settings.bootstrap, self.names.plan)
@@ -179,9 +197,13 @@ class Hub:
         """
         folder = self.settings.keys_folder
         self.ensure_topics()
+        self.anchor.open()
         keeper = self.control.keeper(self.plan_log, load_trust_keys(folder))
         if adopt_plan:
-            self.control.adopt_plan(keeper, actor=self.officer)
+            lost = self.anchor.lost()
+            self.control.adopt_plan(keeper, actor=self.officer, lost=lost)
+            if lost is not None:
+                self.anchor.renew()
         keeper.repair()
         if self.control.desk.closed is None:
             self.control.publish_keys(load_master_keys(folder), actor=self.officer)

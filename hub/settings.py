@@ -21,6 +21,12 @@ CONFIG_FILE: Final = "cityhub.yaml"
 MASTER_KEY_EPOCH: Final = 1
 
 
+ACTS_ANCHOR_EVERY_S: Final = 1.0
+"""How long after an act its anchor may come; the answer of an act never waits for it."""
+ACTS_ANCHOR_AGAIN_S: Final = 1_800.0
+"""An anchor that did not move is written again after this time: Kafka drops offsets of groups without members after 7 days."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -48,7 +48,7 @@ class ControlPlane:
     ) -> None:
         """Wire the rooms."""
         gate = connections.gate
-        desk = Desk(engine=engine, scope=names.scope)
+        desk = Desk(engine=engine, scope=names.scope, key=officer_key)
         self._fence = SharedFence(lambda lanes: gate.fence(lanes, names=names))
         self._wiring = Wiring(
             desk=desk,
@@ -84,17 +84,20 @@ class ControlPlane:
             desk=w.desk, publisher=w.publisher, registry=w.registry, plan_log=plan_log, trust=trust, fence=self.fence_datasets
         )
 
-    def adopt_plan(self, keeper: PlanKeeper, *, actor: Actor) -> int:
-        """Take what hub.plan says beyond SQL into SQL, as an act; return how many objects it was about."""
+    def adopt_plan(self, keeper: PlanKeeper, *, actor: Actor, lost: str | None = None) -> int:
+        """Take what hub.plan says beyond SQL into SQL, as an act; return how many objects it was about.
+
+        ``lost`` tells which acts are gone, and stands in this one.
+        """
         w = self._wiring
 
         def take(entries: list[tuple[LogEntry, PlanEntry]]) -> None:
-            if not entries:
+            if not entries and lost is None:
                 return
             opened = OpenAct(Act(verb="adopt.plan", object_type="plan", object_id=w.names.plan), actor)
             with writing(w.desk.engine) as connection:
                 Adoption(w, connection, correlation_id=opened.correlation_id, at_ms=now_ms()).take(entries)
-                w.desk.done_within(connection, opened)
+                w.desk.done_within(connection, opened, reason=lost)
 
         return keeper.adopt(take)
 

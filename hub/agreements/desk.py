@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, Row
 
 from hub.model.errors import HubError
@@ -45,9 +46,10 @@ class OpenAct:
 class Desk:
     """Records acts for one scope and serialises what changes SQL and hub.plan together."""
 
-    def __init__(self, *, engine: Engine, scope: str) -> None:
-        """Begin closed: ``open`` is called once hub.plan was read and repaired."""
+    def __init__(self, *, engine: Engine, scope: str, key: Ed25519PrivateKey | None = None) -> None:
+        """Begin closed: ``open`` is called once hub.plan was read and repaired. ``key`` signs every act."""
         self.engine = engine
+        self._key = key
         self.scope = scope
         self.write_lock = Turns()
         self._closed: HubError | None = HubError("HUB-SERVE-002", "no change is made before hub.plan was read", CLOSED_FIX)
@@ -130,11 +132,11 @@ class Desk:
         with writing(self.engine) as connection:
             self._record(connection, opened, outcome, reason=reason)
 
-    def done_within(self, connection: Connection, opened: OpenAct) -> None:
+    def done_within(self, connection: Connection, opened: OpenAct, *, reason: str | None = None) -> None:
         """Record intent and effect of an act whose effect is this very SQL transaction."""
         if not opened.intended:
-            self._record(connection, opened, "intended")
-        self._record(connection, opened, "done")
+            self._record(connection, opened, "intended", reason=reason)
+        self._record(connection, opened, "done", reason=reason)
         opened.intended = opened.ended = True
 
     def _note_refusal(self, opened: OpenAct, error: HubError) -> None:
@@ -159,6 +161,7 @@ class Desk:
             outcome=outcome,
             correlation_id=opened.correlation_id,
             reason=reason,
+            key=self._key,
         )
         metrics.ACTS.labels(act=opened.act.verb, outcome=outcome).inc()
         log.info("act", act=opened.act.verb, kind=opened.act.object_type, object_id=opened.act.object_id, state=outcome, reason=reason)

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import __version__
+from hub.api.acts import acts_router
 from hub.api.admission import Admission
 from hub.api.doorway import Doorway, own_hosts
 from hub.api.house import House
@@ -56,6 +57,7 @@ def build_app(house: House) -> FastAPI:
 
     app.include_router(v1_router(house))
     app.include_router(lanes_router(house))
+    app.include_router(acts_router(house))
     app.include_router(registry_router(house))
     return app
 

@@ -73,7 +73,7 @@ class Serve:
     @property
     def checks(self) -> Mapping[str, Check]:
         """What /readyz asks: leading, the store, the state of hub.plan, the collector."""
-        return {"role": self._check_role, "plan": self._check_plan, "collector": self._check_collector}
+        return {"role": self._check_role, "plan": self._check_plan, "collector": self._check_collector, "acts": self._check_acts}
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Begin the end."""
@@ -164,10 +164,11 @@ class Serve:
         self._collector = self.hub.collector()
         collector = threading.Thread(target=self._collector.run, args=(self._stop,), name="collector")
         upkeep = threading.Thread(target=self.hub.upkeep.run, args=(self._stop,), name="upkeep")
-        for duty in (collector, upkeep):
+        anchor = threading.Thread(target=self.hub.anchor.run, args=(self._stop,), name="anchor")
+        for duty in (collector, upkeep, anchor):
             duty.start()
         keeper.watch(self._stop)
-        for duty in (collector, upkeep):
+        for duty in (collector, upkeep, anchor):
             duty.join(timeout=STOP_WITHIN_S)
 
     def _check_role(self) -> str | None:
@@ -180,6 +181,9 @@ class Serve:
             return None
         closed = self.hub.control.desk.closed
         return None if closed is None else f"{closed.code} {closed.message}"
+
+    def _check_acts(self) -> str | None:
+        return self.hub.anchor.trouble() if self.state == LEADING else None
 
     def _check_collector(self) -> str | None:
         return self._collector.trouble() if self._collector is not None else None

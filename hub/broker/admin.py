@@ -21,6 +21,7 @@ from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     NodeNotReadyError,
+    NoError,
     NotCoordinatorError,
     TopicAlreadyExistsError,
     UnknownBrokerIdError,
@@ -29,6 +30,7 @@ from kafka.errors import (
 )
 from kafka.net.compat import KafkaNetClient
 from kafka.protocol.consumer import IsolationLevel
+from kafka.structs import OffsetAndMetadata
 
 from hub.broker.security import security
 from hub.broker.topics import TopicSpec
@@ -186,6 +188,11 @@ class Admin:
         found = self._ask(lambda client: client.list_group_offsets({group: wanted}), about=f"group `{group}`")[group]
         return {TopicPartition(at.topic, at.partition): (row.offset, row.metadata or "") for at, row in found.items() if row.offset >= 0}
 
+    def commit(self, group: str, at: TopicPartition, *, offset: int, metadata: str) -> None:
+        """Commit an offset with its metadata (4,000 bytes) for a group that nobody is a member of; HUB-BROKER-010 where it is refused."""
+        wanted = {KafkaPartition(*at): OffsetAndMetadata(offset, metadata, -1)}
+        self._ask(lambda client: _raise_refused(client.alter_group_offsets(group, wanted)), about=f"group `{group}`")
+
     def open_transactions(self) -> list[OpenTransaction]:
         """Return every transactional id whose transaction is open or being ended, over all coordinators."""
         found = self._ask(lambda client: client.list_transactions())
@@ -327,6 +334,12 @@ def _describe(client: Any, names: Sequence[str]) -> dict[str, Any]:
 def _configs(client: Any, *, resources: Sequence[Any]) -> dict[str, Any]:
     found: dict[str, Any] = client.describe_configs(resources, config_filter="all").get("topic", {})
     return found
+
+
+def _raise_refused(found: Mapping[Any, type[KafkaError]]) -> None:
+    for error in found.values():
+        if error is not NoError:
+            raise error
 
 
 def _list_offsets(client: Any, wanted: Mapping[Any, Any], level: Any) -> Offsets:

@@ -48,6 +48,7 @@ NOUNS: Final = (
     Noun("schema", "Register and look at schemas."),
     Noun("agreement", "Apply, sign, suspend, resume and end agreements."),
     Noun("exchange", "See where each lane stands; adopt a position."),
+    Noun("acts", "See who did what, and verify that the record of it is whole."),
     Noun("ledger", "Look at the ledger and check it against the deliveries."),
     Noun("bill", "See what a consumer will be charged."),
 )

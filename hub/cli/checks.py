@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
+from hub.app import Hub
 from hub.broker.admin import Admin, answers
 from hub.broker.clock import skew_ms
 from hub.broker.embedded import EmbeddedBroker, check_java
@@ -30,6 +31,8 @@ from hub.store.tables import STORE_VERSION, store_version
 
 PYTHON_MIN: Final = (3, 11)
 SKEW_MS_MAX: Final = 1_000
+ACTS_NEWEST: Final = 200
+"""Acts that doctor looks at."""
 DISK_FREE_BYTES_WARN: Final = 5 * 1024**3
 DISK_FREE_BYTES_MIN: Final = 1024**3
 TOPICS_TOLD_MAX: Final = 5
@@ -225,6 +228,18 @@ def _ready(url: str, *, command: str) -> Finding:
     return Finding(Status.DOWN, f"{url} {reason}", f"`cityhub up`, or `cityhub {command}`; `{url}?verbose` lists its checks")
 
 
+def _acts(settings: Settings) -> Finding:
+    """Hold the newest acts against their anchors; `cityhub acts verify` walks them all."""
+    with Hub(settings) as hub:
+        found = hub.verify_acts(newest=ACTS_NEWEST)
+    if found.code is not None:
+        return Finding(Status.FAILED, f"{found.code} {found.cause}", found.fix)
+    shown = f"{found.acts:,} acts, anchored up to {found.anchored or 0:,}"
+    if found.notes:
+        return Finding(Status.WARN, f"{shown}; {'; '.join(found.notes)}", "`cityhub acts verify` holds every act against its anchors")
+    return Finding(Status.OK, shown)
+
+
 def _disk(settings: Settings) -> Finding:
     folder = settings.state if settings.state.exists() else settings.state.absolute().parent
     free = shutil.disk_usage(folder).free
@@ -256,19 +271,25 @@ CHECKS: Final[Mapping[str, Check]] = {
     "clock": _clock,
     "key check value": _key_check,
     "topics": _topics,
+    "acts": _acts,
     "serve": _serve,
     "worker": _worker,
     "kernel": _kernel,
 }
 _NEEDS_BROKER: Final = ("clock", "key check value", "topics")
+_NEEDS_STORE: Final = ("acts",)
 
 
 def run_checks(settings: Settings) -> dict[str, Finding]:
     """Run every check; what needs the broker is skipped when it is down."""
     found: dict[str, Finding] = {}
     for name in CHECKS:
-        skipped = name in _NEEDS_BROKER and found["broker"].status is not Status.OK
-        found[name] = Finding(Status.SKIPPED, "the broker does not answer") if skipped else run_check(name, settings)
+        if name in _NEEDS_BROKER and found["broker"].status is not Status.OK:
+            found[name] = Finding(Status.SKIPPED, "the broker does not answer")
+        elif name in _NEEDS_STORE and found["store"].status is not Status.OK:
+            found[name] = Finding(Status.SKIPPED, "the store does not answer")
+        else:
+            found[name] = run_check(name, settings)
     return found
 
 

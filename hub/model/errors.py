@@ -95,6 +95,10 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-PLAN-002": Code(_I, 500, "plan entry cannot be read", "计划条目无法读取"),
     "HUB-PLAN-003": Code(_F, 422, "change is too large for one entry of hub.plan", "变更超出计划主题的单批限制"),
     "HUB-PLAN-004": Code(_I, 500, "plan entry is newer than this program", "计划条目高于本程序支持的级别"),
+    # acts
+    "HUB-ACTS-001": Code(_I, 500, "recorded acts were changed", "操作记录被改动"),
+    "HUB-ACTS-002": Code(_I, 500, "recorded acts are not those that were anchored", "操作记录与锚点不符"),
+    "HUB-ACTS-003": Code(_F, 404, "act is not known", "操作记录不存在"),
     # requests
     "HUB-API-001": Code(_U, 400, "request cannot be read", "请求无法读取"),
     "HUB-API-002": Code(_F, 404, "no such path", "路径不存在"),

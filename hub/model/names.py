@@ -101,6 +101,11 @@ class Names(msgspec.Struct, frozen=True):
         """The consumer group of the exchange; the lanes' positions stand there."""
         return f"{self.scope}-exchange"
 
+    @property
+    def acts_group(self) -> str:
+        """The consumer group in whose metadata the anchor of the acts stands."""
+        return f"{self.scope}-acts"
+
     def transactional_id(self, lane: TopicPartition, *, pass_id: str = LIVE) -> str:
         """Return the transactional id of one lane; whoever initialises it fences the lane."""
         tail = "" if pass_id == LIVE else f"-{pass_id}"

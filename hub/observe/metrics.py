@@ -175,6 +175,8 @@ PLAN_ALARMS: Final = _counters(
 
 # serve
 ACTS: Final = _counters("cityhub_acts_total", "Acts by verb and outcome.", "serve", act=OPEN, outcome=ACT_OUTCOMES)
+ACTS_ANCHORED: Final = _gauge("cityhub_acts_anchored", "Number of the last act that is anchored outside of the database.", "serve")
+ACTS_BROKEN: Final = _gauge("cityhub_acts_broken", "1 where acts are not what was recorded and anchored. Above 0: act.", "serve")
 REVOCATION_SECONDS: Final = _histogram(
     "cityhub_revocation_seconds", "From the call that narrows a right to its answer, every fence included.", "serve"
 )

@@ -1,22 +1,25 @@
 """Acts: who did what, recorded before it takes effect, never changed, each linked to the one before by its hash.
 
 An act is two rows of one correlation id: ``intended``, then ``done``, ``refused`` or ``failed``. A refusal that is found before
-anything was intended is one row. The link is SHA-256 over the canonical JSON of a row with its ``prev_hash``.
+anything was intended is one row. The link is SHA-256 over the canonical JSON of a row with its ``prev_hash``; the officer signs it.
+Whether what stands here is what was recorded is held by ``hub.store.act_chain``.
 """
 
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 import rfc8785
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
-from hub.store.tables import acts
+from hub.model.signing import key_id_of
+from hub.store.tables import act_signatures, acts
 
 GENESIS: Final = "0" * 64
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -59,8 +62,9 @@ def record_act(
     outcome: str,
     correlation_id: str,
     reason: str | None = None,
+    key: Ed25519PrivateKey | None = None,
 ) -> str:
-    """Append one row to ``acts`` and return its id. The caller's SQL transaction decides whether it stands."""
+    """Append one row to ``acts``, signed with ``key``, and return its id. The caller's SQL transaction decides whether it stands."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("LOCK TABLE acts IN EXCLUSIVE MODE"))
     last = connection.execute(sa.select(acts.c.seq, acts.c.hash).order_by(acts.c.seq.desc()).limit(1)).first()
@@ -84,8 +88,11 @@ def record_act(
         "at": datetime.now(tz=UTC).isoformat(timespec="milliseconds"),
         "prev_hash": last.hash if last else GENESIS,
     }
-    row["hash"] = _link(row)
+    row["hash"] = link_of(row)
     connection.execute(acts.insert().values(**row))
+    if key is not None:
+        signed = {"key_id": key_id_of(key.public_key()), "signature": key.sign(signing_bytes(row["hash"]))}
+        connection.execute(act_signatures.insert().values(act_id=row["act_id"], **signed))
     return str(row["act_id"])
 
 
@@ -97,19 +104,16 @@ def open_acts(connection: Connection, *, scope: str) -> Sequence[sa.Row[Any]]:
     return connection.execute(wanted.order_by(acts.c.seq)).all()
 
 
-def broken_links(connection: Connection) -> Iterator[int]:
-    """Yield the ``seq`` of every row whose hash, or link to the row before, does not hold."""
-    before, expected = GENESIS, 1
-    for row in connection.execute(sa.select(acts).order_by(acts.c.seq)).mappings():
-        if row["prev_hash"] != before or row["seq"] != expected or _link(dict(row)) != row["hash"]:
-            yield row["seq"]
-        before, expected = row["hash"], row["seq"] + 1
-
-
 def content_hash(value: object) -> str:
     """Return the SHA-256 of a value's canonical JSON, for ``before_hash`` and ``after_hash``."""
     return hashlib.sha256(rfc8785.dumps(msgspec.to_builtins(value))).hexdigest()
 
 
-def _link(row: dict[str, Any]) -> str:
+def link_of(row: Mapping[str, Any]) -> str:
+    """Return the hash that a row of ``acts`` must carry; whatever JSON cannot hold raises ValueError or TypeError."""
     return hashlib.sha256(rfc8785.dumps({name: row[name] for name in _LINKED})).hexdigest()
+
+
+def signing_bytes(link: str) -> bytes:
+    """Return what the officer's signature on an act covers."""
+    return b"cityhub act\0" + link.encode()

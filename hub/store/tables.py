@@ -47,6 +47,16 @@ acts = sa.Table(
     info={"retention_class": "evidence_permanent"},
 )
 
+act_signatures = sa.Table(
+    "act_signatures",
+    METADATA,
+    sa.Column("act_id", sa.String(26), primary_key=True),
+    sa.Column("key_id", sa.String(16), nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    info={"retention_class": "evidence_permanent"},
+)
+"""The officer's signature over the hash of an act: what stands behind the newest anchor is held to it (``hub.store.act_chain``)."""
+
 _APPEND_ONLY_SQLITE = tuple(
     sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
         f"CREATE TRIGGER IF NOT EXISTS acts_no_{verb} BEFORE {verb} ON acts BEGIN SELECT RAISE(ABORT, 'acts only grow'); END"

@@ -206,3 +206,17 @@ def test_confluents_own_serialiser_and_deserialiser_work_against_it(running: Run
     assert AvroDeserializer(registry)(framed, context) == row
     assert registry.get_latest_version(running.subject).schema_id == 1
     assert registry.get_subjects()
+
+
+def test_acts_are_listed_shown_and_paged(running: Running) -> None:
+    """Newest first, bounded, with the same filters as the command; the anchor follows while serve leads."""
+    signed = running.client.get("/v1/acts", params={"object": "parking-vehicles", "act": "sign", "outcome": "done"}).json()["acts"]
+    rows = running.client.get(f"/v1/acts/{signed[0]['act_id']}").json()
+    page = running.client.get("/v1/acts", params={"limit": 1}).json()
+
+    assert [row["outcome"] for row in rows] == ["intended", "done"]
+    assert page["next_before"] == page["acts"][0]["seq"]
+    assert running.client.get("/v1/acts/nothing").json()["code"] == "HUB-ACTS-003"
+    assert running.client.get("/v1/acts", params={"since": "yesterday"}).json()["code"] == "HUB-API-001"
+    assert running.client.get("/v1/acts", params={"limit": 501}).status_code in {400, 422}
+    until(lambda: running.serve.hub.verify_acts().anchored == running.serve.hub.verify_acts().acts)
