@@ -10,7 +10,8 @@ from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
 
-from sqlalchemy import Engine
+import msgspec
+from sqlalchemy import Connection, Engine
 
 from hub.agreements.anchoring import ActAnchor, Place, Verified, known_places, verify
 from hub.agreements.control import ControlPlane
@@ -24,6 +25,7 @@ from hub.broker.plan_log import PlanLog
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
 from hub.exchange.adopt import Adopted, adopt
+from hub.exchange.context import beyond_the_dataset
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.status import LaneStatus, lane_statuses
@@ -218,6 +220,7 @@ class Hub:
             if not fits:
                 raise HubError("HUB-API-001", "an offset is from 0 to 2^63 - 1", "`cityhub exchange status` shows where each lane stands")
             with writing(self.engine) as connection:
+                self._require_lane(connection, lane)
                 live = [row.terms for row in self.shelf.all(connection) if row.live]
                 if not dry_run:
                     desk.intend(connection, opened)
@@ -237,8 +240,19 @@ class Hub:
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return where each lane of the published datasets stands, as Kafka has it."""
         with reading(self.engine) as connection:
-            topics = [self.names.dept(row.entry.dataset) for row in self.catalogue.all(connection) if row.published]
-        return lane_statuses(self.admin, names=self.names, topics=topics)
+            partitions = self._partitions(connection)
+        rows = lane_statuses(self.admin, names=self.names, topics=list(partitions))
+        return tuple(_within(row, partitions[row.topic]) for row in rows)
+
+    def _partitions(self, connection: Connection) -> dict[str, int]:
+        """Return how many partitions the published datasets have, by topic."""
+        return {self.names.dept(row.entry.dataset): row.entry.partitions for row in self.catalogue.all(connection) if row.published}
+
+    def _require_lane(self, connection: Connection, lane: TopicPartition) -> None:
+        """Hold that the dataset of a lane has such a partition; HUB-LANE-012 where its topic was given more."""
+        partitions = self._partitions(connection).get(lane.topic)
+        if partitions is not None and lane.partition >= partitions:
+            raise beyond_the_dataset(lane, partitions)
 
     def forget_connections(self) -> None:
         """Close what speaks to Kafka, so that the next use connects anew."""
@@ -258,6 +272,14 @@ class Hub:
         self.forget_connections()
         if "engine" in self.__dict__:
             self.engine.dispose()
+
+
+def _within(row: LaneStatus, partitions: int) -> LaneStatus:
+    """Say of a lane that its dataset has no such partition, where that is so: no position would help it."""
+    if row.partition < partitions:
+        return row
+    fault = beyond_the_dataset(TopicPartition(row.topic, row.partition), partitions)
+    return msgspec.structs.replace(row, code=fault.code, cause=fault.message, fix=fault.fix)
 
 
 def knows_tariff(tariff: str) -> bool:

@@ -25,7 +25,7 @@ from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
 from hub.model.entry import KeysBody, Kind
 from hub.model.errors import HubError
-from hub.model.names import Names, TopicPartition
+from hub.model.names import Names
 from hub.model.pseudonym import check_value
 from hub.model.records import PlanEntry
 from hub.store.acts import Act, Actor
@@ -49,7 +49,7 @@ class ControlPlane:
         """Wire the rooms."""
         gate = connections.gate
         desk = Desk(engine=engine, scope=names.scope, key=officer_key)
-        self._fence = SharedFence(lambda lanes: gate.fence(lanes, names=names))
+        fence = SharedFence(lambda lanes: gate.fence(lanes, names=names))
         self._wiring = Wiring(
             desk=desk,
             publisher=Publisher(
@@ -64,7 +64,7 @@ class ControlPlane:
             shelf=Shelf(scope=names.scope),
             admin=connections.admin,
             gate=gate,
-            revocations=Revocations(fence=self._fence, admin=connections.revocation_admin, names=names),
+            revocations=Revocations(fence=fence, admin=connections.revocation_admin, names=names),
             names=names,
             replication=replication,
             key_epoch=max(master_keys),
@@ -105,15 +105,8 @@ class ControlPlane:
         """Fence every lane of the datasets named; returns when each has answered 0."""
         w = self._wiring
         with reading(w.desk.engine) as connection:
-            found = [(dataset, w.catalogue.find(connection, dataset)) for dataset in datasets]
-        self._fence(
-            [
-                TopicPartition(w.names.dept(dataset), partition)
-                for dataset, row in found
-                if row is not None and row.published
-                for partition in range(row.entry.partitions)
-            ]
-        )
+            rows = [w.catalogue.find(connection, dataset) for dataset in datasets]
+        w.revocations.fence({w.names.dept(row.entry.dataset): row.entry.partitions for row in rows if row is not None and row.published})
 
     def publish_keys(self, master_keys: Mapping[int, bytes], *, actor: Actor) -> None:
         """Put the check value of each master key into hub.plan, once; HUB-KEY-002 when another key is known under its epoch."""

@@ -1,10 +1,13 @@
 """Law 6: a right that narrows is answered only when every lane has been fenced, with where it ended in each partition.
 
+Every lane is one for each partition that the source topic has now, though it was given more than its dataset has: a worker that did
+not know that those take no step must not commit one after the answer.
+
 Changes that arrive together share one fence: a fence that begins after an append covers it, whoever asked.
 """
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -21,7 +24,7 @@ class PartitionAnswer(msgspec.Struct, frozen=True):
     source_offset: int | None
     """Nothing from this source offset on was delivered under the older plan; None: no lane has a position there."""
     share_end_offset: int | None
-    """Nothing of the agreement will stand at or behind this offset of its share topic; None: the topic is gone."""
+    """Nothing of the agreement will stand at or behind this offset of its share topic; None: it has no such partition, or is gone."""
 
 
 class SharedFence:
@@ -75,21 +78,24 @@ class Revocations:
         self._admin_lock = threading.Lock()
         self._names = names
 
-    def fence(self, lanes: Collection[TopicPartition]) -> None:
-        """Fence ``lanes``, together with whoever asks at the same time."""
-        self._fence(lanes)
+    def fence(self, topics: Mapping[str, int]) -> None:
+        """Fence every lane of ``topics``, each with its least number of partitions, together with whoever asks at the same time."""
+        with self._admin_lock:
+            counts = self._admin.partition_counts(topics)
+        self._fence(_lanes({topic: max(least, counts.get(topic, 0)) for topic, least in topics.items()}))
 
     def answer(self, *, topic: str, partitions: int, share_topic: str, plan_offset: int) -> tuple[PartitionAnswer, ...]:
         """Fence every lane of ``topic``, then tell per partition where the older plan ended; ``plan_offset`` is the change's."""
-        lanes = [TopicPartition(topic, partition) for partition in range(partitions)]
+        with self._admin_lock:
+            counts = self._admin.partition_counts([topic, share_topic])
+        lanes = _lanes({topic: max(partitions, counts.get(topic, 0))})
         self._fence(lanes)
-        shares = [TopicPartition(share_topic, partition) for partition in range(partitions)]
+        shares = _lanes({share_topic: counts.get(share_topic, 0)})
         with self._admin_lock:
             committed = self._admin.committed(self._names.exchange_group, lanes)
-            ends = self._ends(shares)
+            ends = {share.partition: end for share, end in self._ends(shares).items()}
         return tuple(
-            PartitionAnswer(lane.partition, _ended_at(lane, committed.get(lane), plan_offset), ends.get(share))
-            for lane, share in zip(lanes, shares, strict=True)
+            PartitionAnswer(lane.partition, _ended_at(lane, committed.get(lane), plan_offset), ends.get(lane.partition)) for lane in lanes
         )
 
     def _ends(self, shares: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -99,6 +105,10 @@ class Revocations:
             if error.code != "HUB-BROKER-009":
                 raise
             return {}
+
+
+def _lanes(topics: Mapping[str, int]) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition) for topic, count in topics.items() for partition in range(count)]
 
 
 def _ended_at(lane: TopicPartition, committed: tuple[int, str] | None, plan_offset: int) -> int | None:

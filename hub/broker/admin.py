@@ -171,6 +171,10 @@ class Admin:
             raise HubError("HUB-BROKER-009", f"topic `{name}` does not exist", "create it, or look at the name")
         return len(row["partitions"])
 
+    def partition_counts(self, names: Collection[str]) -> dict[str, int]:
+        """Return how many partitions each topic has; topics that are not there are absent."""
+        return {name: len(row["partitions"]) for name, row in self._described(names).items()}
+
     def end_offsets(self, partitions: Collection[TopicPartition], *, committed: bool = False) -> Offsets:
         """Return high watermarks, or with ``committed`` last stable offsets: where a read_committed reader ends."""
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED

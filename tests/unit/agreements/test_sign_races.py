@@ -48,6 +48,10 @@ class NoKafka:
         """Return one id for all."""
         return dict.fromkeys(names, uuid.UUID(int=1))
 
+    def partition_counts(self, names: Any) -> dict[str, int]:
+        """Return two partitions for each topic."""
+        return dict.fromkeys(names, 2)
+
     def committed(self, _group: str, _lanes: Any) -> dict[Any, Any]:
         """Return no position."""
         return {}
