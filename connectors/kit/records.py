@@ -11,9 +11,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 from kafka.partitioner.default import murmur2
 
+from connectors.kit.defaults import default_bytes
 from connectors.kit.faults import RowFault, Unfit
-from connectors.kit.values import Convert, converter, default_bytes
+from connectors.kit.values import Convert, converter
 from hub.model.errors import HubError, Problem
+from hub.model.field_types import type_words
 from hub.model.framing import frame_header
 from hub.model.source_schema import SourceField, SourceSchema
 
@@ -145,7 +147,7 @@ def partition_of(key: bytes, *, partitions: int) -> int:
 def unfillable(field: SourceField) -> str | None:
     """Return why text cannot fill ``field``, None where it can."""
     if converter(field, null_values=frozenset()) is None:
-        return f"field `{field.name}` holds bytes, which text cannot fill"
+        return f"field `{field.name}` is {type_words(field.type)}, which no cell can fill"
     return None
 
 
@@ -158,7 +160,8 @@ def _source(field: SourceField, column: int | None, null_values: frozenset[str])
         value = default_bytes(field)
         if value is not None:
             return _Constant(value)
-    problem = Problem("schema", field.name, unfillable(field) or "has neither a column nor a default", "give the field a default")
+    why = "has neither a column nor a default that can be taken" if column is None else unfillable(field) or ""
+    problem = Problem("schema", field.name, why, "give the field a default")
     raise HubError("HUB-CONN-003", f"field `{field.name}` cannot be filled from text", problem.fix, problems=(problem,))
 
 

@@ -1,7 +1,8 @@
 """Text to Avro: one strict conversion per field, compiled once per schema.
 
-Text stays text. Elsewhere a text is converted only where nothing is lost: ``007`` is no whole number, ``5.10`` fits a decimal
-of scale 2 and no double rounds it away unseen. A null value is null where the field knows null, else it is read like any text.
+Text stays text. Elsewhere a text is converted only where nothing is lost: ``007`` is no whole number, nor a number of any other
+type, ``5.10`` fits a decimal of scale 2, and a whole number that a double would round is set aside. A null value is null where
+the field knows null, else it is read like any text.
 A conversion returns the field's bytes on the wire. Source: Apache Avro 1.12 specification, binary encoding.
 """
 
@@ -9,11 +10,11 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from decimal import Context, Decimal
+from typing import Final, NamedTuple, TypeAlias
 
 from connectors.kit.faults import RowFault, Unfit
 from connectors.kit.times import TIMES
-from hub.model.field_types import CONTAINERS
 from hub.model.source_schema import FieldType, SourceField
 
 Convert: TypeAlias = Callable[[str], bytes]
@@ -21,8 +22,10 @@ Convert: TypeAlias = Callable[[str], bytes]
 
 DIGITS_MAX: Final = 400
 """Characters of a number; a longer text is no number of any type here, and is not handed to the parser of big integers."""
+_EXACT: Final = Context(prec=DIGITS_MAX)
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
+_LEADING_ZEROS = re.compile(r"-?0[0-9]+\Z")
 _DECIMAL = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?\Z")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _BOOLEANS: Final = {"true": b"\x01", "1": b"\x01", "false": b"\x00", "0": b"\x00"}
@@ -47,18 +50,6 @@ def converter(field: SourceField, *, null_values: frozenset[str]) -> Convert | N
     if inner is None or field.type.base == "null":
         return inner
     return _with_nulls(inner, field.type.null_branch, null_values, is_text=field.type.base == "string")
-
-
-def default_bytes(field: SourceField) -> bytes | None:
-    """Return the bytes of the field's default; None where it has none that is null or one value. It is of the union's first branch."""
-    if "default" not in field.declared:
-        return None
-    value = field.declared["default"]
-    if field.type.base in {*CONTAINERS, "union"} and field.type.null_branch != 0:
-        return None
-    if field.type.null_branch is not None:
-        return zigzag(0) + (b"" if field.type.null_branch == 0 else _default(field.type, value))
-    return _default(field.type, value)
 
 
 def _with_nulls(inner: Convert, null_branch: int | None, null_values: frozenset[str], *, is_text: bool) -> Convert:
@@ -108,22 +99,49 @@ def _whole(limit: int) -> Convert:
     return convert
 
 
-def _floating(layout: str) -> Convert:
-    pack = struct.Struct(layout).pack
+class _Binary(NamedTuple):
+    """A binary floating-point type."""
+
+    layout: str
+    whole_digits: int
+    """Every whole number of so many digits is one of its values."""
+    exact_to: int
+    """From here on not even every whole number is."""
+    digits_max: int
+    """Digits that tell any two of its values apart: what its shortest form in scientific notation has at most."""
+
+
+def _floating(kind: _Binary) -> Convert:
+    packing = struct.Struct(kind.layout)
 
     def convert(text: str) -> bytes:
-        if len(text) > DIGITS_MAX or _NUMBER.match(text) is None:
+        if len(text) > DIGITS_MAX or _NUMBER.match(text) is None or _LEADING_ZEROS.match(text) is not None:
             raise Unfit(RowFault.NOT_NUMBER)
-        number = float(text)
         try:
-            packed = pack(number)
+            packed = packing.pack(float(text))
         except OverflowError:
             raise Unfit(RowFault.OUT_OF_RANGE) from None
+        (number,) = packing.unpack(packed)
         if math.isinf(number):
             raise Unfit(RowFault.OUT_OF_RANGE)
+        if len(text) > kind.whole_digits or "e" in text or "E" in text:
+            _hold_value(Decimal(text), number, kind, scientific="e" in text.lower())
         return packed
 
     return convert
+
+
+def _hold_value(value: Decimal, number: float, kind: _Binary, *, scientific: bool) -> None:
+    """Hold that a number kept its whole part, did not fall to 0, and in scientific notation says no more digits than are kept."""
+    if number == 0 and value != 0:
+        raise Unfit(RowFault.OUT_OF_RANGE)
+    if scientific:
+        lost = len(value.normalize(_EXACT).as_tuple().digits) > kind.digits_max
+    else:
+        at_stake = abs(value) >= kind.exact_to or value == value.to_integral_value()
+        lost = at_stake and Decimal(number) != value
+    if lost:
+        raise Unfit(RowFault.TOO_PRECISE)
 
 
 def _boolean(text: str) -> bytes:
@@ -183,24 +201,8 @@ _PLAIN: Final[dict[str, Convert]] = {
     "string": _text,
     "int": _whole(_INT),
     "long": _whole(_LONG),
-    "float": _floating("<f"),
-    "double": _floating("<d"),
+    "float": _floating(_Binary("<f", whole_digits=7, exact_to=2**24, digits_max=9)),
+    "double": _floating(_Binary("<d", whole_digits=15, exact_to=2**53, digits_max=17)),
     "boolean": _boolean,
     "null": _nothing,
 }
-
-
-def _default(kind: FieldType, value: Any) -> bytes:
-    """Encode a default of the schema: JSON, with bytes as text of code points 0 to 255."""
-    if kind.base == "null":
-        return b""
-    if kind.base == "string":
-        return _text(str(value))
-    if kind.base in {"bytes", "fixed"}:
-        raw = str(value).encode("latin-1")
-        return raw if kind.base == "fixed" else zigzag(len(raw)) + raw
-    if kind.base == "boolean":
-        return b"\x01" if value else b"\x00"
-    if kind.base == "enum":
-        return zigzag(kind.symbols.index(value))
-    return struct.pack("<f" if kind.base == "float" else "<d", value) if kind.base in {"float", "double"} else zigzag(int(value))

@@ -136,6 +136,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-CONN-009": Code(_P, 409, "connector is already running", "连接器已在运行"),
     "HUB-CONN-010": Code(_D, 409, "publishing anew would publish records twice", "重新发布会造成重复"),
     "HUB-CONN-011": Code(_P, 503, "connector cannot use its files", "连接器无法读写文件"),
+    "HUB-CONN-012": Code(_F, 422, "too many rows were set aside", "搁置的行过多"),
     # demo
     "HUB-DEMO-001": Code(_I, 500, "demo differs from the independent reckoning", "演示结果与独立核算不一致"),
     "HUB-DEMO-002": Code(_P, 503, "a part of the demo stopped", "演示组件意外停止"),

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from connectors.sources.csv_file.encoding import Fingerprint, fingerprint
-from connectors.sources.csv_file.settings import CsvSettings
+from connectors.sources.csv_file.journal import write_whole
+from connectors.sources.csv_file.settings import PATTERN, CsvSettings
 from hub.model.errors import HubError
 
 IN_TRANSIT: Final = (".part", ".tmp", ".filepart", ".crdownload")
@@ -38,6 +39,13 @@ class Inbox:
             raise HubError("HUB-CONN-001", f"folder `{folder}` does not exist", "make it, or mend `folder` in the connector file")
         found = [path for path in folder.iterdir() if self._is_wanted(path.name) and path.is_file()]
         return sorted(found, key=lambda path: path.name)
+
+    def left_alone(self) -> list[Path]:
+        """Return files of the folder that are not taken, because of their names."""
+        folder = self._settings.folder
+        if folder is None or not folder.is_dir():
+            return []
+        return sorted((path for path in folder.iterdir() if not self._is_wanted(path.name) and path.is_file()), key=lambda path: path.name)
 
     def missing(self) -> list[Path]:
         """Return files that the settings name and that are not there."""
@@ -71,10 +79,12 @@ class Inbox:
         moved = self._leave(path, self._settings.rejected, "")
         if moved is not None:
             why = {"code": error.code, "message": error.message, "fix": error.fix, "problems": msgspec.to_builtins(error.problems)}
-            moved.with_name(f"{moved.name}.why.json").write_text(json.dumps(why, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            write_whole(moved.with_name(f"{moved.name}.why.json"), json.dumps(why, ensure_ascii=False, indent=1).encode() + b"\n")
 
     def _is_wanted(self, name: str) -> bool:
-        return fnmatch.fnmatchcase(name, self._settings.pattern) and not name.startswith(".") and not name.endswith(IN_TRANSIT)
+        pattern = self._settings.pattern
+        fits = fnmatch.fnmatchcase(name.lower() if pattern == PATTERN else name, pattern)
+        return fits and not name.startswith(".") and not name.endswith(IN_TRANSIT)
 
     def _rests(self, path: Path, found: Fingerprint) -> bool:
         """Tell whether nothing was written for a while, by the file's own time or, where clocks differ, by looking twice."""
@@ -96,7 +106,7 @@ class Inbox:
         if folder is None or not path.exists():
             self._note_finished(path)
             return None
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = folder / path.name
         number = 0
         while target.exists():

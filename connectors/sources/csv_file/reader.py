@@ -10,19 +10,21 @@ from 0, bad ones too; a record's source id is ``<first 16 hex of the hash>:<row>
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from connectors.kit.contract import Batch, Definition, Limits, Outcome, TakeUp, Target, Unsettled, WriterSchema
 from connectors.kit.records import Misfit, Outgoing, RecordEncoder, RowShape
-from connectors.sources.csv_file.encoding import Examined, changed, examine, name_of
+from connectors.sources.csv_file.encoding import Examined, changed, examine
+from connectors.sources.csv_file.file_names import name_of
 from connectors.sources.csv_file.header import Fit, fit
 from connectors.sources.csv_file.inbox import Inbox
 from connectors.sources.csv_file.journal import Entry, FilePosition, Journal, parse_position
-from connectors.sources.csv_file.reading import CsvRows
-from connectors.sources.csv_file.rejects import Reject, Rejects
+from connectors.sources.csv_file.reading import MARK, CsvRows
+from connectors.sources.csv_file.rejects import Reject, RejectBounds, Rejects
 from connectors.sources.csv_file.settings import CsvSettings
 from hub.model.errors import HubError
 
@@ -223,12 +225,13 @@ class CsvReader:
             partitions=self._target.partitions,
             value_bytes_max=self._target.record_bytes_max,
         )
-        rejects = self._rejects(entry, rows.header_text)
+        rejects = self._rejects(entry, rows.header_text if rows.encoding == "utf-8" else MARK + rows.header_text)
         rejects.cut_back(at.set_aside)
-        return _OpenFile(entry, path, rows, RecordEncoder(shape), rejects, at)
+        return _OpenFile(entry, path, rows, RecordEncoder(shape), rejects, at, words=found.words(writer.schema))
 
     def _rejects(self, entry: Entry, header: str) -> Rejects:
-        return Rejects(self._state / "rejects", name=entry.name, identity=entry.identity, header=header.lstrip("\ufeff"))
+        bounds = RejectBounds(rows_max=self._settings.rejects_max, bytes_max=self._settings.rejects_mb_max << 20)
+        return Rejects(self._state / "rejects", name=entry.name, identity=entry.identity, header=header, bounds=bounds)
 
     def _refuse(self, path: Path, error: HubError) -> None:
         outcome = Outcome(input=name_of(path), outcome="refused", code=error.code, reason=error.message, problems=error.problems)
@@ -240,9 +243,17 @@ class _OpenFile:
     """One file between its first row and its last. ``done`` is what Kafka holds, ``next`` what the batch under way would make of it."""
 
     def __init__(
-        self, entry: Entry, path: Path | None, rows: CsvRows | None, encoder: RecordEncoder | None, rejects: Rejects, at: FilePosition
+        self,
+        entry: Entry,
+        path: Path | None,
+        rows: CsvRows | None,
+        encoder: RecordEncoder | None,
+        rejects: Rejects,
+        at: FilePosition,
+        *,
+        words: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
-        """Stand at ``at``; without rows there is only an end left to commit."""
+        """Stand at ``at``; without rows there is only an end left to commit. ``words`` are the schema's, by column."""
         self.entry = entry
         self.path = path
         self.is_held = False
@@ -250,6 +261,9 @@ class _OpenFile:
         self._rows = rows
         self._encoder = encoder
         self._rejects = rejects
+        self._words = words
+        self._full: HubError | None = None
+        """Why no further row is set aside."""
 
     def skip(self, rows: int) -> None:
         """Read past rows that are done."""
@@ -259,6 +273,8 @@ class _OpenFile:
 
     def batch(self, limits: Limits) -> Batch:
         """Return the next rows as records; the last batch of a file says that it is at its end."""
+        if self._full is not None:
+            raise self._full
         at = self.done
         records, read, ended = self._records(limits, first=at.rows) if self._rows is not None else ([], 0, True)
         self.next = FilePosition(at.number, at.identity, at.rows + read, at.set_aside + read - len(records), ended)
@@ -303,18 +319,30 @@ class _OpenFile:
             if not rows.next_row():
                 return records, read, True
             number = first + read
-            read += 1
             made = encoder.record(rows.cells, number=number, source_id=b"%s:%d" % (identity, number)) if rows.fault is None else None
             if isinstance(made, Outgoing):
                 records.append(made)
                 size += len(made.value)
+            elif self._is_full(rows, set_aside=self.done.set_aside + read - len(records)):
+                break
             else:
-                self._set_aside(rows, number, made)
+                size += self._set_aside(rows, number, made)
+            read += 1
+        if self._full is not None and not read:
+            raise self._full
         return records, read, False
 
-    def _set_aside(self, rows: CsvRows, number: int, misfit: Misfit | None) -> None:
+    def _is_full(self, rows: CsvRows, *, set_aside: int) -> bool:
+        """Tell whether the next row that is set aside is one too many; rows before it are still published."""
+        self._full = self._rejects.refusal(set_aside=set_aside, row=rows.first_line)
+        return self._full is not None
+
+    def _set_aside(self, rows: CsvRows, number: int, misfit: Misfit | None) -> int:
+        """Take a row to be written, and return how much of it is held until then."""
         fault = misfit.fault if misfit is not None else rows.fault
         if fault is None:
             raise AssertionError("a row is set aside for a reason")
-        column = rows.header[misfit.column] if misfit is not None and misfit.column is not None else None
-        self._rejects.add(Reject(number, rows.first_line, rows.last_line, column, fault, rows.text))
+        column = self._words.get(misfit.column) if misfit is not None and misfit.column is not None else None
+        text = rows.text if rows.is_whole else ""
+        self._rejects.add(Reject(number, rows.first_line, rows.last_line, column, fault, text, rows.is_whole))
+        return len(text)

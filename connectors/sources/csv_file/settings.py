@@ -14,12 +14,22 @@ NULL_VALUES_MAX: Final = 100
 ROW_CHARACTERS_MAX: Final = 65_536
 ROW_CHARACTERS_CEILING: Final = 800_000
 SETTLE_S_MAX: Final = 3_600
+REJECTS_MAX: Final = 10_000
+REJECTS_CEILING: Final = 1_000_000
+REJECTS_MB_MAX: Final = 256
+REJECTS_MB_CEILING: Final = 102_400
+PATTERN: Final = "*.csv"
 TAB: Final = "tab"
 
 SETTINGS: Final = (
     Setting(key="folder", kind="path", help="folder whose files are taken in the order of their names; or give `files`", example="inbox"),
     Setting(key="files", kind="list of paths", help="files taken in this order; instead of `folder`"),
-    Setting(key="pattern", kind="text", help="which names in the folder; names with a dot in front are left alone", default='"*.csv"'),
+    Setting(
+        key="pattern",
+        kind="text",
+        help="which names in the folder; the default takes `.CSV` too, names with a dot in front are left alone",
+        default=f'"{PATTERN}"',
+    ),
     Setting(key="delimiter", kind="one character, or `tab`", help="between the columns", default='","'),
     Setting(key="null_values", kind="list of texts", help="texts that mean null, where the field knows null", default='[""]'),
     Setting(key="key", kind="list of one field", help="field whose text is the record's key; without it rows take turns", default="[]"),
@@ -28,6 +38,18 @@ SETTINGS: Final = (
     Setting(key="rejected", kind="path", help="folder that files are moved to that cannot be read at all"),
     Setting(key="settle_s", kind="seconds", help="a file is taken when nothing was written to it for so long", default="1"),
     Setting(key="row_characters_max", kind="number", help="a longer row is set aside", default=str(ROW_CHARACTERS_MAX)),
+    Setting(
+        key="rejects_max",
+        kind="number",
+        help="rows set aside of one file; one more stops the run with exit code 1",
+        default=str(REJECTS_MAX),
+    ),
+    Setting(
+        key="rejects_mb_max",
+        kind="MiB",
+        help="of all rows set aside in the connector's state folder; what is over it stops the run with exit code 1",
+        default=str(REJECTS_MB_MAX),
+    ),
 )
 
 
@@ -45,6 +67,8 @@ class CsvSettings(msgspec.Struct, frozen=True, kw_only=True):
     rejected: Path | None
     settle_s: int
     row_characters_max: int
+    rejects_max: int
+    rejects_mb_max: int
 
 
 def read_settings(form: Form, *, folder: Path) -> CsvSettings:
@@ -63,6 +87,8 @@ def read_settings(form: Form, *, folder: Path) -> CsvSettings:
         rejected=_path(form, "rejected", folder),
         settle_s=form.integer("settle_s", default=1, least=0, most=SETTLE_S_MAX),
         row_characters_max=form.integer("row_characters_max", default=ROW_CHARACTERS_MAX, least=1, most=ROW_CHARACTERS_CEILING),
+        rejects_max=form.integer("rejects_max", default=REJECTS_MAX, least=0, most=REJECTS_CEILING),
+        rejects_mb_max=form.integer("rejects_mb_max", default=REJECTS_MB_MAX, least=1, most=REJECTS_MB_CEILING),
     )
 
 
@@ -90,7 +116,7 @@ def _text(form: Form, item: Node) -> str | None:
 
 
 def _pattern(form: Form) -> str:
-    pattern = form.text("pattern", required=False) or "*.csv"
+    pattern = form.text("pattern", required=False) or PATTERN
     if "/" in pattern:
         form.faults.add(form.values["pattern"], "reaches into other folders", "write a pattern of names, as `*.csv`")
     return pattern

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -11,7 +11,8 @@ from connectors.kit.faults import Unfit
 from connectors.kit.records import Misfit, RecordEncoder, RowShape
 from connectors.kit.values import Convert, converter
 from connectors.kit.verbs import decoded, finding
-from connectors.sources.csv_file.encoding import examine, name_of
+from connectors.sources.csv_file.encoding import examine
+from connectors.sources.csv_file.file_names import name_of
 from connectors.sources.csv_file.header import fit
 from connectors.sources.csv_file.inbox import Inbox
 from connectors.sources.csv_file.journal import IDENTITY_CHARACTERS
@@ -23,6 +24,7 @@ from hub.model.manifest import Form
 from hub.model.source_schema import FieldType, SourceField
 
 FILES_CHECKED_MAX: Final = 100
+LEFT_ALONE_SAID_MAX: Final = 5
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NARROWER: Final = ("int", "long", "double", "boolean", "date", "timestamp-millis")
 
@@ -56,7 +58,7 @@ class CsvFileSource:
         yield Finding(
             check="files",
             ok=not missing,
-            detail=f"{len(files)} there" + (f", {len(missing)} missing" if missing else ""),
+            detail=f"{len(files)} there" + (f", {len(missing)} missing" if missing else "") + _told(self._inbox.left_alone()),
             code="HUB-CONN-001" if missing else None,
             fix=f"put `{missing[0]}` there, or mend `files`" if missing else None,
         )
@@ -95,10 +97,10 @@ class CsvFileSource:
                 partitions=target.partitions,
                 value_bytes_max=target.record_bytes_max,
             )
-            encoder = RecordEncoder(shape)
+            encoder, words = RecordEncoder(shape), found.words(writer.schema)
             identity = examine(path, encoding=self._settings.encoding).sha256[:IDENTITY_CHARACTERS]
             numbers = itertools.takewhile(lambda _: rows.next_row(), range(rows_max))
-            return [self._preview_row(rows, encoder, shape, number, f"{identity}:{number}") for number in numbers]
+            return [self._preview_row(rows, encoder, shape, words, number, f"{identity}:{number}") for number in numbers]
 
     def open(self, target: Target, *, state: Path) -> Reader:
         """Return a reader of the files."""
@@ -145,14 +147,25 @@ class CsvFileSource:
             nulls=len(values) - len(given),
         )
 
-    def _preview_row(self, rows: CsvRows, encoder: RecordEncoder, shape: RowShape, number: int, source_id: str) -> Previewed:
+    def _preview_row(
+        self, rows: CsvRows, encoder: RecordEncoder, shape: RowShape, words: Mapping[int, str], number: int, source_id: str
+    ) -> Previewed:
         made = encoder.record(rows.cells, number=number, source_id=source_id.encode()) if rows.fault is None else Misfit(rows.fault, None)
         if isinstance(made, Misfit):
-            column = rows.header[made.column] if made.column is not None else None
+            column = None if made.column is None else words[made.column]
             return _previewed(rows, number, source_id, fault=str(made.fault), column=column)
         key = None if made.key is None else made.key.decode()
         record = decoded(made.value, shape.schema)
         return _previewed(rows, number, source_id, partition=made.partition, key=key, bytes=len(made.value), record=record)
+
+
+def _told(left_alone: Sequence[Path]) -> str:
+    """Say which files of the folder are not taken, and that it is their names."""
+    if not left_alone:
+        return ""
+    names = ", ".join(f"`{name_of(path)}`" for path in left_alone[:LEFT_ALONE_SAID_MAX])
+    more = f" and {len(left_alone) - LEFT_ALONE_SAID_MAX} more" if len(left_alone) > LEFT_ALONE_SAID_MAX else ""
+    return f", {len(left_alone)} left alone because of their names ({names}{more}): `pattern` says which are taken"
 
 
 def _previewed(rows: CsvRows, number: int, source_id: str, **known: Any) -> Previewed:

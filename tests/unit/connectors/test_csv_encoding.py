@@ -55,6 +55,62 @@ def test_a_mark_that_lies_is_no_licence(tmp_path: Path) -> None:
         examine(written(tmp_path, b"\xef\xbb\xbf" + "号牌".encode("gb18030")))
 
 
+def text_of(letters: int) -> str:
+    """Return rows with so many letters of Chinese in the second of two cells."""
+    return "id,name\n" + "".join(f"{number},{'东西南北'[:letters]}\n" for number in range(5))
+
+
+def refusal(path: Path, **options: str) -> str:
+    """Return why a file is refused."""
+    with pytest.raises(HubError) as raised:
+        examine(path, **options)
+    assert raised.value.code == "HUB-CONN-002"
+    return raised.value.message
+
+
+@pytest.mark.parametrize("said", [{}, {"encoding": "gb18030"}])
+@pytest.mark.parametrize("letters", [1, 2, 3, 4])
+def test_a_file_of_utf_8_joined_with_gb18030_is_refused_where_utf_8_ends(tmp_path: Path, letters: int, said: dict[str, str]) -> None:
+    """Whether its cells have odd or even numbers of letters: it is GB18030 by chance at most."""
+    sound = text_of(letters).encode()
+    rest = "6,中文\n".encode("gb18030")
+    assert f"byte {len(sound) + 2} " in refusal(written(tmp_path, sound + rest), **said).replace("gb18030 ends at", "")
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_file_of_utf_8_that_lost_its_end_is_refused_where_it_was_cut(tmp_path: Path, cut: int) -> None:
+    """A transfer that broke off inside a letter."""
+    whole = (text_of(2) + "9,东").encode()
+    assert f"byte {len(whole) - 3} " in refusal(written(tmp_path, whole[:-cut]))
+
+
+def test_text_that_is_utf_8_and_gb18030_alike_is_refused_until_somebody_says_which(tmp_path: Path) -> None:
+    """Each letter of the one is two bytes of the other: nothing in the file tells."""
+    path = written(tmp_path, "id,name\n1,路拢\n".encode("gb18030"))
+    assert "cannot be told" in refusal(path)
+    assert [examine(path, encoding=said).encoding for said in ("utf-8", "gb18030")] == ["utf-8", "gb18030"]
+
+
+def test_utf_8_is_not_read_as_gb18030_because_somebody_says_so(tmp_path: Path) -> None:
+    """A mended file in a folder of another system."""
+    assert "UTF-8 from its first byte to its last" in refusal(written(tmp_path, text_of(2).encode()), encoding="gb18030")
+
+
+@pytest.mark.parametrize("said", ["utf-8", "gb18030", "utf-16"])
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\x84\x31\x95\x33"])
+def test_a_mark_is_believed_before_the_connector_file(tmp_path: Path, said: str, mark: bytes) -> None:
+    """The file knows best; its mark is no text, whoever named the encoding."""
+    name = {b"\xef\xbb\xbf": "utf-8-sig"}.get(mark, "gb18030")
+    assert examine(written(tmp_path, mark + text_of(2).encode(name.removesuffix("-sig"))), encoding=said).encoding == name
+
+
+@pytest.mark.parametrize("text", ["编号,姓名\n1,李四\n", "id,name\n1,李四\n2,王小明\n", "啊,阿\n", "id\n1\n"])
+def test_files_of_one_encoding_need_no_word(tmp_path: Path, text: str) -> None:
+    """The rule against joined files costs nobody else."""
+    assert examine(written(tmp_path, text.encode())).encoding == "utf-8"
+    assert examine(written(tmp_path, text.encode("gb18030"))).encoding == ("utf-8" if text.isascii() else "gb18030")
+
+
 def test_the_encoding_asked_for_is_proven_too(tmp_path: Path) -> None:
     """An override is a claim about the file."""
     path = written(tmp_path, "号牌号".encode("gb18030"))

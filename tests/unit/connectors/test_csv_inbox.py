@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,29 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """It is not taken for an empty one."""
     with pytest.raises(HubError, match="HUB-CONN-001"):
         ready(inbox(tmp_path))
+
+
+def test_names_in_capitals_are_taken_by_default(tmp_path: Path) -> None:
+    """Windows programs and old registers write them."""
+    put(tmp_path, "A.CSV", "b.csv", "c.Csv", "d.txt", "e.CSV.part")
+    box = inbox(tmp_path)
+    assert ready(box) == ["A.CSV", "b.csv", "c.Csv"]
+    assert [path.name for path in box.left_alone()] == ["d.txt", "e.CSV.part"]
+
+
+def test_a_pattern_of_ones_own_is_taken_at_its_word(tmp_path: Path) -> None:
+    """And what it leaves alone is known."""
+    put(tmp_path, "A.CSV", "b.csv")
+    box = inbox(tmp_path, 'folder: in\nsettle_s: 0\npattern: "?.CSV"\n')
+    assert ready(box) == ["A.CSV"]
+    assert [path.name for path in box.left_alone()] == ["b.csv"]
+
+
+def test_the_reason_beside_a_refused_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """So is the folder that is made for it."""
+    put(tmp_path, "a.csv")
+    box = inbox(tmp_path, "folder: in\nsettle_s: 0\nrejected: bad\n")
+    (path,) = box.ready()
+    box.refuse(path, HubError("HUB-CONN-003", "why", "fix"))
+    assert stat.S_IMODE((tmp_path / "bad").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "bad" / "a.csv.why.json").stat().st_mode) == 0o600

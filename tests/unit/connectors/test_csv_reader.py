@@ -160,8 +160,8 @@ def test_a_file_name_that_is_no_utf_8_is_shown_and_taken(tmp_path: Path) -> None
     source = reader(tmp_path)
     source.start(None, take_up=TakeUp.GO_ON)
     batches(source)
-    assert kinds(source.outcomes()) == [("\\xba\\xc5.csv", "published", 1)]
-    assert kinds(_outcomes_of_new(tmp_path)) == [("\\xba\\xc5.csv", "seen_before", 0)]
+    assert kinds(source.outcomes()) == [("file-896cfbe8c750.csv", "published", 1)]
+    assert kinds(_outcomes_of_new(tmp_path)) == [("file-896cfbe8c750.csv", "seen_before", 0)]
 
 
 def _outcomes_of_new(folder: Path) -> list[Outcome]:
@@ -170,3 +170,103 @@ def _outcomes_of_new(folder: Path) -> list[Outcome]:
     source.start(f"1,{entry.identity},1,0,end", take_up=TakeUp.GO_ON)
     batches(source)
     return source.outcomes()
+
+
+def good_and_bad(folder: Path, text: str) -> Path:
+    """Put a file there whose rows are good or bad, as the letters g and b say."""
+    (folder / "in").mkdir(exist_ok=True)
+    path = folder / "in" / "a.csv"
+    path.write_text("n\n" + "".join("1\n" if kind == "g" else "x\n" for kind in text))
+    return path
+
+
+def run_to_a_refusal(source: CsvReader) -> tuple[str, list[tuple[int, int]], str | None]:
+    """Read until the reader refuses; return the code, rows and records of each batch, and the last position."""
+    found: list[tuple[int, int]] = []
+    position = None
+    try:
+        while (batch := source.read(Limits(rows_max=100, seconds_max=60))) is not None:
+            source.settle(batch)
+            source.committed(batch)
+            found.append((batch.rows, len(batch.records)))
+            position = batch.position
+    except HubError as error:
+        return error.code, found, position
+    return "nothing was refused", found, position
+
+
+@pytest.mark.parametrize(
+    ("most", "rows", "expected"),
+    [(2, "gbgbgbg", [(5, 3)]), (0, "ggb", [(2, 2)]), (0, "b", []), (1, "bb", [(1, 0)])],
+)
+def test_one_bad_row_more_than_may_be_set_aside_stops_the_run(
+    tmp_path: Path, most: int, rows: str, expected: list[tuple[int, int]]
+) -> None:
+    """What stands before it is published; each run is refused with a code, until somebody decides."""
+    good_and_bad(tmp_path, rows)
+    source = reader(tmp_path, f"rejects_max: {most}\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    code, found, position = run_to_a_refusal(source)
+    assert (code, found) == ("HUB-CONN-012", expected)
+    again = reader(tmp_path, f"rejects_max: {most}\n")
+    again.start(position, take_up=TakeUp.GO_ON)
+    assert run_to_a_refusal(again)[:2] == ("HUB-CONN-012", [])
+    more = reader(tmp_path, "rejects_max: 1000\n")
+    more.start(position, take_up=TakeUp.GO_ON)
+    assert sum(count for count, _ in batches(more)) == len(rows) - sum(count for count, _ in expected)
+
+
+def test_as_many_bad_rows_as_may_be_set_aside_stop_nothing(tmp_path: Path) -> None:
+    """At the bound."""
+    good_and_bad(tmp_path, "gbgbgg")
+    source = reader(tmp_path, "rejects_max: 2\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert sum(rows for rows, _ in batches(source)) == 6
+
+
+def test_rows_set_aside_have_a_bound_over_all_files(tmp_path: Path) -> None:
+    """A source of bad rows only must not fill the disk."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.csv", "b.csv", "c.csv", "d.csv"):
+        (tmp_path / "in" / name).write_text("n\n" + f"{name}{'x' * 40_000}\n" * 10)
+    source = reader(tmp_path, "rejects_mb_max: 1\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert run_to_a_refusal(source)[0] == "HUB-CONN-012"
+    assert 1_000_000 < sum(path.stat().st_size for path in (tmp_path / "state" / "rejects").iterdir()) < 1_200_000
+
+
+def test_what_a_batch_holds_of_rows_set_aside_counts_for_its_size(tmp_path: Path) -> None:
+    """A transaction of long bad rows alone is as bounded as one of good rows."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("n\n" + f"{'x' * 10_000}\n" * 100)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    batch = source.read(Limits(bytes_max=25_000, seconds_max=60))
+    assert batch is not None
+    assert batch.rows == 3
+
+
+def test_a_row_over_the_bound_can_be_dropped_in_again_with_a_larger_one(tmp_path: Path) -> None:
+    """It was set aside whole."""
+    (tmp_path / "in").mkdir()
+    cell = '"' + "1\n" * 50 + '"'
+    (tmp_path / "in" / "a.csv").write_text(f"n\n1\n{cell}\n2\n")
+    source = reader(tmp_path, "row_characters_max: 20\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert sum(rows for rows, _ in batches(source)) == 3
+    (aside,) = (tmp_path / "state" / "rejects").glob("*.csv")
+    assert aside.read_text(encoding="utf-8-sig") == f"n\n{cell}\n"
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-8"])
+def test_rows_set_aside_come_back_as_they_were(tmp_path: Path, encoding: str) -> None:
+    """Mended in any editor and dropped in again under a connector that says which encoding its source has."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_bytes("n,名\n三十,李四\n".encode(encoding))
+    source = reader(tmp_path, f"encoding: {encoding}\npolicy: discard_value\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    batches(source)
+    (aside,) = (tmp_path / "state" / "rejects").glob("*.csv")
+    (tmp_path / "in" / "b.csv").write_bytes(aside.read_bytes().replace("三十".encode(), b"30"))
+    batches(source)
+    assert [(one.input, one.outcome, one.set_aside) for one in source.outcomes()] == [("a.csv", "published", 1), ("b.csv", "published", 0)]

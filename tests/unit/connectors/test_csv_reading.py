@@ -40,6 +40,13 @@ def test_blank_lines_are_no_rows_and_are_counted_as_lines(tmp_path: Path) -> Non
     assert rows_of(tmp_path, "h\n\n1\n\n\n2\n\n") == [(["1"], None, 3, 3), (["2"], None, 6, 6)]
 
 
+@pytest.mark.parametrize("blank", [",,", " , ,\t", '"","",""', ",,,,,", "\u3000,,"])
+def test_rows_of_separators_are_no_rows(tmp_path: Path, blank: str) -> None:
+    """A spreadsheet whose cells were cleared has thousands of them; each would be a record to pay for."""
+    content = f"{blank}\nh,i,j\n{blank}\n1,a,b\n{blank}\n{blank}\n,,c\n{blank}\n"
+    assert rows_of(tmp_path, content) == [(["1", "a", "b"], None, 4, 4), (["", "", "c"], None, 7, 7)]
+
+
 def test_text_stays_as_it_stands(tmp_path: Path) -> None:
     """Spaces, leading zeros, quotes in the middle and NUL are text."""
     assert rows_of(tmp_path, 'h,i\n 007 ,5" pipe\n"say ""hi""",\x00\n') == [
@@ -59,11 +66,67 @@ def test_text_after_a_closing_quote_is_no_csv_and_the_next_row_is(tmp_path: Path
     assert rows_of(tmp_path, 'h,i\n"a"x,b\n1,c\n') == [([], RowFault.SYNTAX, 2, 2), (["1", "c"], None, 3, 3)]
 
 
-def test_a_quote_that_never_closes_swallows_no_more_than_the_bound(tmp_path: Path) -> None:
-    """Reading goes on with the line after."""
-    found = rows_of(tmp_path, 'h,i\n"1,a\n' + "2,b\n" * 10, most=20)
-    assert found[0] == ([], RowFault.TOO_LARGE, 2, 6)
-    assert found[1:] == [(["2", "b"], None, line, line) for line in range(7, 13)]
+def letter(lines: int) -> str:
+    """Return the text of a letter, each line of which could be a row of three cells."""
+    return "\n".join(f"{number},secret {number},x" for number in range(lines))
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_no_line_of_a_cell_over_the_bound_is_read_as_a_row(tmp_path: Path, ending: str, delimiter: str) -> None:
+    """What stands inside such a cell is granted to nobody: the row is set aside from its first line to its last."""
+    content = ending.join(["h,i,j", "1,a,b", f'2,"{letter(200)}",c', "3,d,e", ""]).replace(",", delimiter)
+    assert rows_of(tmp_path, content, delimiter=delimiter, most=60) == [
+        (["1", "a", "b"], None, 2, 2),
+        ([], RowFault.TOO_LARGE, 3, 202),
+        (["3", "d", "e"], None, 203, 203),
+    ]
+
+
+def test_a_row_over_the_bound_is_set_aside_whole(tmp_path: Path) -> None:
+    """So that it can be taken with a larger bound; only what no bound could take is cut, and says so."""
+    path = tmp_path / "a.csv"
+    row = f'2,"{letter(100)} said ""yes""",c\n'
+    path.write_text(f"h,i,j\n{row}3,d,e\n")
+    for held, whole in ((len(row), True), (len(row) - 1, False)):
+        with CsvRows(path, examine(path), delimiter=",", row_characters_max=20, held_characters_max=held) as rows:
+            assert rows.next_row()
+            assert (rows.fault, rows.is_whole) == (RowFault.TOO_LARGE, whole)
+            assert row.startswith(rows.text)
+            assert (rows.text == row) is whole
+            assert rows.next_row()
+            assert rows.cells == ["3", "d", "e"]
+
+
+def test_a_cell_of_several_lines_with_quotes_that_nobody_doubled_costs_its_row_only(tmp_path: Path) -> None:
+    """The commonest slip of programs that write CSV by hand: the lines of the cell are no rows, the next row is one."""
+    assert rows_of(tmp_path, f'h,i,j\n1,"he said "yes" and\n{letter(5)}\n"more" of it",b\n2,c,d\n3,"e",f\n') == [
+        ([], RowFault.SYNTAX, 2, 8),
+        (["2", "c", "d"], None, 9, 9),
+        (["3", "e", "f"], None, 10, 10),
+    ]
+
+
+def test_a_quote_in_a_quoted_cell_of_one_line_costs_that_line_only(tmp_path: Path) -> None:
+    """Both readings of it end with the line."""
+    assert rows_of(tmp_path, 'h,i,j\n1,"5" pipe",b\n2,"c","d"\n') == [([], RowFault.SYNTAX, 2, 2), (["2", "c", "d"], None, 3, 3)]
+
+
+def test_a_broken_cell_that_a_cut_file_never_closes_gives_no_rows(tmp_path: Path) -> None:
+    """The line is not as wide as the header: it goes on, and so does the cell."""
+    assert rows_of(tmp_path, f'h,i,j\n1,"he said "yes" and\n{letter(5)}') == [([], RowFault.SYNTAX, 2, 7)]
+
+
+def test_a_quote_that_never_closes_swallows_the_rest_of_the_file(tmp_path: Path) -> None:
+    """Where it was meant to close nobody knows; what follows may be the cell's text."""
+    found = rows_of(tmp_path, 'h,i\n1,a\n"1,a\n' + "2,b\n" * 10, most=20)
+    assert found == [(["1", "a"], None, 2, 2), ([], RowFault.TOO_LARGE, 3, 13)]
+
+
+def test_many_slips_are_read_in_one_pass(tmp_path: Path) -> None:
+    """The rest of the file is looked through once, not once for each of them."""
+    found = rows_of(tmp_path, "h,i\n" + '"a"x,b\n1,c\n' * 20_000)
+    assert [fault for _, fault, *_ in found] == [RowFault.SYNTAX, None] * 20_000
 
 
 def test_a_quote_that_never_closes_before_the_end_is_no_csv(tmp_path: Path) -> None:
@@ -85,15 +148,6 @@ def test_a_line_without_end_is_read_past_in_pieces(tmp_path: Path) -> None:
     assert rows_of(tmp_path, "h\n" + "x" * 500_000 + "\n1\n", most=10) == [([], RowFault.TOO_LARGE, 2, 2), (["1"], None, 3, 3)]
 
 
-def test_the_text_of_a_bad_row_is_cut_at_the_bound(tmp_path: Path) -> None:
-    """What is set aside is bounded too."""
-    path = tmp_path / "a.csv"
-    path.write_text("h\n" + "x" * 100 + "\n")
-    with CsvRows(path, examine(path), delimiter=",", row_characters_max=10) as rows:
-        assert rows.next_row()
-        assert rows.text == "x" * 11
-
-
 def test_moved_letters_of_gb18030_are_put_right(tmp_path: Path) -> None:
     """In every cell."""
     content = "序号\n".encode("gb18030") + bytes.fromhex("fe59") + b"\n"
@@ -107,6 +161,19 @@ def test_a_mark_is_no_part_of_the_first_heading(tmp_path: Path, mark: bytes) -> 
     path.write_bytes(mark + b"h,i\n1,2\n")
     with CsvRows(path, examine(path), delimiter=",", row_characters_max=100) as rows:
         assert rows.header == ("h", "i")
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-8", b"\xef\xbb\xbf"), ("gb18030", b"\x84\x31\x95\x33"), ("utf-16", b"")])
+@pytest.mark.parametrize("who", ["the file", "the connector file"])
+def test_a_quote_behind_a_mark_is_a_quote(tmp_path: Path, encoding: str, mark: bytes, who: str) -> None:
+    """Spreadsheets write a mark and quote every cell; whoever named the encoding, headings may hold commas and line ends."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(mark + '"代,码","企业\r\n名称"\r\n"0012","a"\r\n'.encode(encoding))
+    with CsvRows(
+        path, examine(path, encoding=encoding if who == "the connector file" else None), delimiter=",", row_characters_max=100
+    ) as rows:
+        assert rows.header == ("代,码", "企业\r\n名称")
+        assert not rows.header_text.startswith("\ufeff")
 
 
 def test_an_empty_file_has_no_header(tmp_path: Path) -> None:
@@ -155,3 +222,26 @@ def test_no_text_crashes_the_reader_and_it_always_ends(tmp_path_factory: pytest.
         assert last < first_line <= last_line
         assert (fault is None) == bool(cells)
         last = last_line
+
+
+def quoted(cell: str) -> str:
+    """Return a cell as RFC 4180 writes it."""
+    return '"' + cell.replace('"', '""') + '"'
+
+
+@given(st.lists(st.lists(st.text(st.sampled_from('ab",\n'), max_size=40), min_size=3, max_size=3), max_size=8))
+def test_rows_of_any_cells_are_given_or_set_aside_whole(tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]) -> None:
+    """Whatever is over the bound: each row that the writer wrote comes back as itself or as one row set aside."""
+    lines = [",".join(map(quoted, row)) + "\n" for row in rows]
+    found = rows_of(tmp_path_factory.mktemp("whole"), "h,i,j\n" + "".join(lines), most=30)
+    assert [cells for cells, *_ in found] == [
+        row if len(line) <= 30 else [] for row, line in zip(rows, lines, strict=True) if len(line) > 30 or "".join(row).strip()
+    ]
+
+
+@given(st.lists(st.text(st.sampled_from('"s,\n'), max_size=6), max_size=6), st.integers(6, 60))
+def test_no_line_of_a_broken_cell_is_ever_a_row(tmp_path_factory: pytest.TempPathFactory, pieces: list[str], most: int) -> None:
+    """A cell that begins and ends with a quote, with anything between that a careless program writes."""
+    cell = "\n".join(["S,S,S", *pieces, "S,S,S"]).replace('",', '"s,').replace('"\n', '"s\n')
+    found = rows_of(tmp_path_factory.mktemp("broken"), f'h,i,j\n1,"{cell}",c\n2,d,e\n', most=most)
+    assert [cells for cells, *_ in found if cells[:1] not in ([], ["1"], ["2"])] == []

@@ -41,7 +41,7 @@ def test_the_report_leads_to_the_row_and_holds_no_value(tmp_path: Path) -> None:
     raw = built.rows.read_bytes()
     places = [json.loads(line)["set_aside"] for line in built.report.read_text(encoding="utf-8").splitlines()]
     assert [raw[place["offset"] : place["offset"] + place["bytes"]].decode() for place in places] == ["浙A1,many\n", '"浙\nB2",few\n']
-    assert raw.decode().splitlines()[0] == "号牌,座位数"
+    assert raw.decode("utf-8-sig").splitlines()[0] == "号牌,座位数"
     assert "many" not in built.report.read_text(encoding="utf-8")
     assert {stat.S_IMODE(file.stat().st_mode) for file in (built.report, built.rows)} == {0o600}
 
@@ -78,3 +78,16 @@ def test_a_report_that_is_shorter_than_the_position_says_so(tmp_path: Path) -> N
     """Somebody took lines away."""
     built = rejects(tmp_path)
     assert not built.cut_back(1)
+
+
+def test_a_row_that_is_too_long_to_be_kept_is_reported_by_its_lines(tmp_path: Path) -> None:
+    """Half of it, with a quote that stands open, would swallow the rows behind it when they are dropped in again."""
+    built = rejects(tmp_path)
+    built.add(Reject(0, 2, 900, None, RowFault.TOO_LARGE, '"half', is_whole=False))
+    built.add(reject(1))
+    built.settle()
+    found = [json.loads(line) for line in built.report.read_text(encoding="utf-8").splitlines()]
+    assert [(one["line"], one["last_line"], one["set_aside"]["bytes"]) for one in found] == [(2, 900, 0), (3, 3, 4)]
+    assert built.rows.read_text(encoding="utf-8-sig") == "号牌,座位数\nx,y\n"
+    assert built.cut_back(1)
+    assert built.rows.read_text(encoding="utf-8-sig") == "号牌,座位数\n"

@@ -12,12 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.kit.defaults import VALUES_MAX, default_bytes
 from connectors.kit.faults import RowFault, Unfit
-from connectors.kit.values import converter, default_bytes, zigzag
+from connectors.kit.values import converter, zigzag
 from hub.model.source_schema import read_schema
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
 ENUM = {"type": "enum", "name": "Colour", "symbols": ["RED", "BLUE"]}
+INNER = {
+    "type": "record",
+    "name": "Inner",
+    "fields": [{"name": "n", "type": "int"}, {"name": "t", "type": {"type": "array", "items": "string"}, "default": []}],
+}
 
 
 def field_of(kind: Any, **more: Any) -> Any:
@@ -62,6 +68,12 @@ def read_back(kind: Any, raw: bytes) -> Any:
         ("double", "-0.5", -0.5),
         ("double", "007.50", 7.5),
         ("float", "0.5", 0.5),
+        ("float", "16777216", 16777216.0),
+        ("float", "0.00", 0.0),
+        ("double", "9007199254740992", 9007199254740992.0),
+        ("double", "1e22", 1e22),
+        ("double", "0e-999", 0.0),
+        ("double", "0.10000000000000001", 0.1),
         ("boolean", "TRUE", True),
         ("boolean", "0", False),
         (ENUM, "BLUE", "BLUE"),
@@ -119,6 +131,16 @@ def test_a_text_becomes_nanoseconds_to_the_last_digit(name: str, text: str, valu
         ("double", "1,5", RowFault.NOT_NUMBER),
         ("double", "1e999", RowFault.OUT_OF_RANGE),
         ("float", "1e39", RowFault.OUT_OF_RANGE),
+        ("double", "9007199254740993", RowFault.TOO_PRECISE),
+        ("double", "9007199254740993.0", RowFault.TOO_PRECISE),
+        ("double", "12345678901234567890", RowFault.TOO_PRECISE),
+        ("double", "1234567890123456789.5", RowFault.TOO_PRECISE),
+        ("double", "1e-400", RowFault.OUT_OF_RANGE),
+        ("double", "-0." + "0" * 330 + "1", RowFault.OUT_OF_RANGE),
+        ("double", "0571", RowFault.NOT_NUMBER),
+        ("double", "1" * 399, RowFault.OUT_OF_RANGE),
+        ("float", "16777217", RowFault.TOO_PRECISE),
+        ("float", "1e-60", RowFault.OUT_OF_RANGE),
         ("boolean", "yes", RowFault.NOT_BOOLEAN),
         (ENUM, "red", RowFault.NOT_SYMBOL),
         (DECIMAL, "1.234", RowFault.TOO_PRECISE),
@@ -174,6 +196,15 @@ def test_bytes_cannot_be_filled_from_text(kind: Any) -> None:
         (ENUM, "BLUE"),
         (["null", "int"], None),
         (["int", "null"], 4),
+        (["string", "null"], None),
+        (["int", "string", "null"], None),
+        (["int", "string", "null"], 4),
+        ({"type": "array", "items": "string"}, []),
+        ({"type": "array", "items": "string"}, ["a", "浙"]),
+        ({"type": "map", "values": "int"}, {}),
+        ({"type": "map", "values": ["null", "int"]}, {"a": None}),
+        (INNER, {"n": 1, "t": ["x"]}),
+        (INNER, {"n": 1}),
         ("bytes", "\u00ff\u0001"),
         ({"type": "fixed", "name": "F", "size": 2}, "\u00ff\u0001"),
     ],
@@ -182,7 +213,52 @@ def test_a_default_is_written_as_the_schema_says_it(kind: Any, value: Any) -> No
     """It stands for the first branch of a union."""
     raw = default_bytes(field_of(kind, default=value))
     assert raw is not None
-    assert read_back(kind, raw) == (value.encode("latin-1") if "\u0001" in str(value) else value)
+    expected = {"n": 1, "t": []} if value == {"n": 1} else value
+    assert read_back(kind, raw) == (value.encode("latin-1") if "\u0001" in str(value) else expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("string", None),
+        ("boolean", 0),
+        ("boolean", None),
+        ("int", 2**31),
+        ("int", 1.0),
+        ("int", True),
+        ("long", "5"),
+        ("double", "1.5"),
+        ("double", None),
+        ("float", 1e300),
+        ("double", 2**53 + 1),
+        ("bytes", "浙"),
+        ("bytes", None),
+        ({"type": "fixed", "name": "F", "size": 2}, "a"),
+        (ENUM, "GREEN"),
+        (ENUM, None),
+        (logical("timestamp-millis", "long"), None),
+        (["null", "string"], "x"),
+        (["null", "int"], 4),
+        (["int", "string", "null"], "x"),
+        ({"type": "array", "items": "int"}, {}),
+        ({"type": "array", "items": "int"}, ["x"]),
+        ({"type": "map", "values": "int"}, []),
+        (INNER, {}),
+        (INNER, {"n": 1, "other": 2}),
+        ("string", "\ud800"),
+    ],
+)
+def test_a_default_that_is_no_value_of_its_type_is_none(kind: Any, value: Any) -> None:
+    """Nothing is made of it that nobody wrote, and nothing crashes."""
+    assert default_bytes(field_of(kind, default=value)) is None
+
+
+def test_a_default_that_asks_for_more_than_the_bound_is_none() -> None:
+    """A few bytes of a schema can name millions of values."""
+    twice = [{"type": "array", "items": "int"}, {"type": "array", "items": {"type": "array", "items": "int"}}]
+    assert default_bytes(field_of(twice[0], default=[0] * (VALUES_MAX - 1))) is not None
+    assert default_bytes(field_of(twice[0], default=[0] * VALUES_MAX)) is None
+    assert default_bytes(field_of(twice[1], default=[[0] * 1_000] * 100)) is None
 
 
 def test_a_field_without_a_default_has_none() -> None:
@@ -230,11 +306,10 @@ def test_no_text_raises_anything_but_unfit(text: str, kind: str) -> None:
         bytes_of(known.get(kind, kind), text)
 
 
-def test_nested_types_are_filled_by_null_or_not_at_all() -> None:
-    """A file of columns has no lists: such a field needs a default of null."""
+def test_nested_types_are_filled_by_their_default_or_not_at_all() -> None:
+    """A file of columns has no lists."""
     kinds: list[Any] = [{"type": "array", "items": "int"}, {"type": "map", "values": "int"}, ["int", "string"]]
     for kind in kinds:
         assert converter(field_of(kind), null_values=frozenset()) is None
-        assert default_bytes(field_of(kind, default=[])) is None
     assert default_bytes(field_of(["null", kinds[0]], default=None)) == b"\x00"
     assert default_bytes(field_of(["null", "int", "string"], default=None)) == b"\x00"
