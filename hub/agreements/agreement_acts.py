@@ -86,7 +86,8 @@ class AgreementActs:
         started = time.monotonic()
         with w.desk.acting(_unnamed(Step.SIGN, agreement_id), actor=actor, dry_run=dry_run) as opened, w.slow_lock:
             with writing(w.desk.engine) as connection:
-                draft = w.shelf.require(connection, agreement_id)[-1]
+                versions = w.shelf.require(connection, agreement_id)
+                draft = versions[-1]
                 opened.act = _act(Step.SIGN, draft.terms, before=_hash(draft), after=_hash(draft, State.ACTIVE))
                 next_state(draft.state, Step.SIGN, agreement_id=agreement_id)
                 partitions = self._require_signable(connection, draft)
@@ -97,6 +98,8 @@ class AgreementActs:
                 w.names, consumer=draft.terms.consumer, agreement=agreement_id, partitions=partitions, replication=w.replication
             )
             w.admin.create_topics([topic])
+            if not any(row.live for row in versions):
+                w.gate.touch(topic.name, partitions=partitions, names=w.names)
             change = self._activate(opened, draft, started)
             w.desk.done(opened)
             return change

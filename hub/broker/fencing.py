@@ -54,6 +54,13 @@ class LaneGate:
         ids = [names.transactional_id(lane) for lane in lanes]
         self._call(fence(self._client, self._coordinators, transactional_ids=ids, group=names.exchange_group, timeout_ms=self._timeout_ms))
 
+    def touch(self, topic: str, *, partitions: int, names: Names) -> None:
+        """Let the broker do for a new topic what it does at the first transaction: a marker in each partition, and no record.
+
+        It opens files and maps indexes then, which a withdrawal would wait for that comes right behind a first delivery.
+        """
+        self._call(self._touch(topic, partitions, names))
+
     def append(self, topic: str, partition: int, data: bytes) -> int:
         """Append one record batch outside any transaction; returns its first offset."""
         return self._call(append(self._client, topic=topic, partition=partition, data=data))
@@ -62,6 +69,19 @@ class LaneGate:
         """Close the client and end the thread."""
         self._call(self._client.close())
         self._stop_loop()
+
+    async def _touch(self, topic: str, partitions: int, names: Names) -> None:
+        transaction = Transaction(
+            self._client,
+            self._coordinators,
+            transactional_id=names.touching_id,
+            group=names.exchange_group,
+            timeout_ms=self._timeout_ms,
+        )
+        await transaction.initialise()
+        await transaction.join({topic: range(partitions)})
+        await transaction.end(commit=False)
+        await transaction.initialise()  # answers once the markers stand
 
     async def _open(self, positions: Mapping[TopicPartition, Position], *, names: Names) -> None:
         await asyncio.gather(*(self._commit(lane, position, names) for lane, position in positions.items()))

@@ -181,6 +181,48 @@ class TxnOffsetCommit(Request):
         ]
 
 
+class AddedAnswer(NamedTuple):
+    """Answer to AddPartitionsToTxn: the first code that is not 0, 0 where every partition joined."""
+
+    error_code: int
+
+    @classmethod
+    def read(cls, frame: memoryview) -> Self:
+        """Read a body."""
+        topics, at = read_length(frame, 4)
+        codes: list[int] = []
+        for _ in range(topics):
+            _, at = read_text(frame, at)
+            partitions, at = read_length(frame, at)
+            for _ in range(partitions):
+                codes.append(_ANSWER_CODE.unpack_from(frame, at)[1])
+                at = after_tags(frame, at + _ANSWER_CODE.size)
+            at = after_tags(frame, at)
+        return cls(next((code for code in codes if code), 0))
+
+
+class AddPartitionsToTxn(Request):
+    """Let partitions join the transaction before anything is written to them; version 3 is the newest that clients may send."""
+
+    API_KEY = 24
+    API_VERSION = 3
+    RESPONSE_TYPE = AddedAnswer
+
+    def __init__(self, *, transactional_id: str, producer_id: int, producer_epoch: int, topics: Mapping[str, Sequence[int]]) -> None:
+        """Add the partitions of each topic."""
+        self.transactional_id = transactional_id
+        self.producer_id = producer_id
+        self.producer_epoch = producer_epoch
+        self.topics = topics
+
+    def parts(self) -> list[Data]:
+        """Return the body."""
+        out = [name(self.transactional_id), _PRODUCER.pack(self.producer_id, self.producer_epoch), varint(len(self.topics) + 1)]
+        for topic, partitions in self.topics.items():
+            out += (name(topic), varint(len(partitions) + 1), struct.pack(f">{len(partitions)}i", *partitions), NO_TAGS)
+        return [b"".join((*out, NO_TAGS))]
+
+
 class Appended(NamedTuple):
     """What a broker answered for one batch."""
 

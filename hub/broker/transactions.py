@@ -24,7 +24,7 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from hub.broker.batches import stamp
-from hub.broker.protocol import EndTxn, InitProducerId, Produce, ProduceAnswer, TxnOffsetCommit
+from hub.broker.protocol import AddPartitionsToTxn, EndTxn, InitProducerId, Produce, ProduceAnswer, TxnOffsetCommit
 from hub.broker.requests import (
     BUSY,
     COORDINATOR,
@@ -164,6 +164,11 @@ class Transaction:
             append_ms = max(append_ms, await self._send([(o.topic, o.partition, self._stamp(o)) for o in wave]))
             rest = later
         return append_ms
+
+    async def join(self, topics: Mapping[str, Sequence[int]]) -> None:
+        """Let partitions join before anything is written to them, so that the end of the transaction leaves a marker in each."""
+        request = AddPartitionsToTxn(transactional_id=self._id, producer_id=self._producer_id, producer_epoch=self._epoch, topics=topics)
+        await self._coordinate(CoordinationType.TRANSACTION, self._id, request, deadline=self._deadline())
 
     async def end(self, *, commit: bool) -> None:
         """Commit or abort; the id is ready for the next transaction afterwards."""

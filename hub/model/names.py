@@ -111,6 +111,11 @@ class Names(msgspec.Struct, frozen=True):
         tail = "" if pass_id == LIVE else f"-{pass_id}"
         return f"{self.scope}-exchange-{lane.topic}-{lane.partition}{tail}"
 
+    @property
+    def touching_id(self) -> str:
+        """The transactional id under which new share topics are first written to, without a record."""
+        return f"{self.scope}-serve-touch"
+
     def connector_group(self, *, connector: str, source_partition: str) -> str:
         """Return the group under which a source connector's position stands."""
         return f"{self.scope}-connect-{connector}-{source_partition}"

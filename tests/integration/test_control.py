@@ -144,7 +144,7 @@ def test_a_suspension_answers_where_the_older_plan_ended(hall: Hall) -> None:
     change = hall.hub.control.agreements.suspend(agreement_id, actor=hall.hub.officer)
     assert change.plan_offset == plan_end
     assert [answer.source_offset for answer in change.partitions] == [70, 40]
-    assert [answer.share_end_offset for answer in change.partitions] == [0, 0]
+    assert [answer.share_end_offset for answer in change.partitions] == [1, 1]  # behind the marker of the signing
     assert hall.body("agreement/parking-vehicles").state is State.SUSPENDED
 
 
@@ -168,6 +168,14 @@ def test_a_deleted_share_topic_does_not_keep_a_right_alive(hall: Hall) -> None:
     hall.hub.admin.delete_topics([hall.names.share(consumer="parking-office", agreement=agreement_id)])
     change = hall.hub.control.agreements.suspend(agreement_id, actor=hall.hub.officer)
     assert [answer.share_end_offset for answer in change.partitions] == [None, None]
+
+
+def test_a_share_topic_has_met_a_transaction_before_its_first_delivery(hall: Hall) -> None:
+    """The broker's first work for a topic is paid at signing: a withdrawal behind the first delivery must not wait for it."""
+    hall.open_dataset()
+    topic = hall.names.share(consumer="parking-office", agreement=hall.sign())
+    shares = [TopicPartition(topic, lane.partition) for lane in lanes(hall)]
+    assert hall.hub.admin.end_offsets(shares) == dict.fromkeys(shares, 1)  # a marker, which no reader is handed
 
 
 def test_suspensions_that_arrive_together_all_answer(hall: Hall) -> None:

@@ -68,6 +68,9 @@ class NoKafka:
     def fence(self, _lanes: Any, *, names: Names) -> None:
         """Fence lanes."""
 
+    def touch(self, _topic: str, *, partitions: int, names: Names) -> None:
+        """Meet a topic."""
+
 
 class EmptyLog:
     """A hub.plan that holds nothing."""

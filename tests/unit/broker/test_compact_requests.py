@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.broker.compact import after_tags, read_length, read_text, read_varint, text, varint
-from hub.broker.protocol import EndTxn, InitProducerId, OffsetAnswer, Produce, ProduceAnswer, ProducerAnswer, TxnOffsetCommit
+from hub.broker.protocol import (
+    AddedAnswer,
+    AddPartitionsToTxn,
+    EndTxn,
+    InitProducerId,
+    OffsetAnswer,
+    Produce,
+    ProduceAnswer,
+    ProducerAnswer,
+    TxnOffsetCommit,
+)
 
 TEXT = CompactString("utf-8")
 TAGS = ("tags", TaggedFields)
@@ -111,6 +121,23 @@ def test_txn_offset_commit(asked: dict[str, Any]) -> None:
     head = [asked[name] for name in ("transactional_id", "group", "producer_id", "producer_epoch", "generation", "member")]
     topics = [(asked["topic"], [(asked["partition"], asked["offset"], -1, asked["metadata"], {})], {})]
     assert _joined(TxnOffsetCommit(**asked)) == COMMIT.encode((*head, None, topics, {}))
+
+
+@given(WORDS, LONGS, SHORTS, st.dictionaries(WORDS, st.lists(INTS, max_size=3), max_size=3))
+def test_add_partitions_to_txn(name: str, producer_id: int, epoch: int, topics: dict[str, list[int]]) -> None:
+    """Version 3, of one transaction; the answer's first code that is not 0 is the answer's."""
+    listed = CompactArray(("name", TEXT), ("partitions", CompactArray(Int32)), TAGS)
+    schema = Schema(("transactional_id", TEXT), ("producer_id", Int64), ("epoch", Int16), ("topics", listed), TAGS)
+    found = _joined(AddPartitionsToTxn(transactional_id=name, producer_id=producer_id, producer_epoch=epoch, topics=topics))
+    rows = [(topic, partitions, {}) for topic, partitions in topics.items()]
+    assert found == schema.encode((name, producer_id, epoch, rows, {}))
+
+
+@given(SHORTS, SHORTS)
+def test_the_answer_of_add_partitions_to_txn_is_its_first_refusal(one: int, other: int) -> None:
+    """A partition that joined says nothing of the next."""
+    frame = COMMIT_ANSWER.encode((5, [("a", [(0, 0, {}), (1, one, {})], {}), ("b", [(0, other, {})], {})], {}))
+    assert AddedAnswer.read(memoryview(frame)) == (one or other,)
 
 
 @given(LONGS, SHORTS, SHORTS)
