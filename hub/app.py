@@ -30,7 +30,7 @@ from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.status import LaneStatus, lane_statuses
 from hub.ledger.collector import Collector
-from hub.ledger.rating import Terms
+from hub.ledger.signed_terms import SignedTerms, read_signed_terms
 from hub.ledger.tariffs import released_tariffs
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
@@ -165,10 +165,11 @@ class Hub:
         book.compile()
         return {topic: book.plan(topic) for topic in book.topics}
 
-    def terms(self) -> Terms:
-        """Return every version of every agreement, as the ledger rates by them."""
+    def signed_terms(self) -> SignedTerms:
+        """Return every signed version of every agreement, as the ledger rates by them, and where SQL is not what was signed."""
+        trust = load_trust_keys(self.settings.keys_folder)
         with reading(self.engine) as connection:
-            return {(row.terms.id, row.terms.version): row.terms for row in self.shelf.all(connection)}
+            return read_signed_terms(connection, scope=self.names.scope, trust=trust)
 
     def collector(self) -> Collector:
         """Return a new ledger collector."""

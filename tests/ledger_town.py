@@ -16,6 +16,7 @@ from hub.broker.topics import share_topic, usage_topic
 from hub.ledger.check import Report, check
 from hub.ledger.collector import Collected, Collector
 from hub.ledger.rating import Terms
+from hub.ledger.signed_terms import SignedTerms
 from hub.model.agreement import Agreement, Grant
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
@@ -92,7 +93,8 @@ class LedgerTown:
     def check(self, *, deadline_s: float = 30) -> Report:
         """Check the ledger."""
         terms: Terms = self.terms
-        return check(self.bootstrap, names=self.names, engine=self.engine, terms=terms, deadline_s=deadline_s)
+        signed = SignedTerms(terms, ())
+        return check(self.bootstrap, names=self.names, engine=self.engine, signed=signed, deadline_s=deadline_s)
 
     def sums(self) -> dict[str, int]:
         """Return delivered records and steps over all rows of the ledger, and how many chains are held."""

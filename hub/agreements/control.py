@@ -5,8 +5,10 @@ its append and its fences.
 """
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Engine
 
@@ -30,6 +32,10 @@ from hub.model.pseudonym import check_value
 from hub.model.records import PlanEntry
 from hub.store.acts import Act, Actor
 from hub.store.engine import reading, writing
+
+log = structlog.get_logger()
+MISSING_TOLD_MAX: Final = 20
+"""Lost versions that an act names; it counts them all."""
 
 
 class ControlPlane:
@@ -96,8 +102,9 @@ class ControlPlane:
                 return
             opened = OpenAct(Act(verb="adopt.plan", object_type="plan", object_id=w.names.plan), actor)
             with writing(w.desk.engine) as connection:
-                Adoption(w, connection, correlation_id=opened.correlation_id, at_ms=now_ms()).take(entries)
-                w.desk.done_within(connection, opened, reason=lost)
+                adoption = Adoption(w, connection, correlation_id=opened.correlation_id, at_ms=now_ms())
+                adoption.take(entries)
+                w.desk.done_within(connection, opened, reason=_told(lost, adoption.missing_versions()))
 
         return keeper.adopt(take)
 
@@ -129,3 +136,14 @@ class ControlPlane:
                         opened.staged = True
                     w.publisher.append(staged)
                 w.desk.done(opened)
+
+
+def _told(lost: str | None, missing: Sequence[str]) -> str | None:
+    """Return what an adoption could not bring back, for its act and the log."""
+    shown = ", ".join(missing[:MISSING_TOLD_MAX])
+    more = f" and {len(missing) - MISSING_TOLD_MAX} more" if len(missing) > MISSING_TOLD_MAX else ""
+    versions = f"signed terms that hub.plan does not hold any more: {shown}{more}" if missing else None
+    told = "; ".join(part for part in (lost, versions) if part is not None)
+    if told:
+        log.warning("adopted_with_losses", reason=told)
+    return told or None

@@ -128,6 +128,12 @@ class Publisher:
         row = connection.execute(wanted.order_by(plan_entries.c.revision.desc()).limit(1)).first()
         return _staged(row) if row is not None else None
 
+    def revisions(self, connection: Connection, kind: Kind) -> set[tuple[str, int]]:
+        """Return every revision of every object of a kind."""
+        wanted = sa.select(plan_entries.c.object_id, plan_entries.c.revision)
+        rows = connection.execute(wanted.where(plan_entries.c.scope == self._scope, plan_entries.c.kind == str(kind)))
+        return {(row.object_id, row.revision) for row in rows}
+
     def body_of(self, connection: Connection, kind: Kind, object_id: str) -> Body | None:
         """Return the newest body of one object, None where nothing was ever said about it."""
         found = self.newest_of(connection, kind, object_id)

@@ -85,12 +85,20 @@ class PlanKeeper:
         log.info("plan_read", records=len(reads), count=len(stale))
 
     def adopt(self, take: Callable[[list[tuple[LogEntry, PlanEntry]]], None]) -> int:
-        """Give every entry that is newer than SQL to ``take``, which puts it there; return how many objects they are about."""
+        """Give what SQL lacks to ``take``, which puts it there: entries newer than its own, and earlier ones of agreements.
+
+        Returns how many objects they are about.
+        """
         with self._desk.write_lock:
             reads = [self._read(at) for at in self._log.read_all()]
-            ahead = [(read.at, read.entry) for read in self._ahead(reads, self._newest()) if read.entry is not None]
-            take(ahead)
-            return len({at.key for at, _ in ahead})
+            ahead = self._ahead(reads, self._newest())
+            with reading(self._desk.engine) as connection:
+                known = self._publisher.revisions(connection, Kind.AGREEMENT)
+            newer = {read.at.offset for read in ahead}
+            earlier = [read for read in reads if read.code is None and read.at.offset not in newer and _is_unknown(read, known)]
+            lacking = [(read.at, read.entry) for read in (*earlier, *ahead) if read.entry is not None]
+            take(lacking)
+            return len({at.key for at, _ in lacking})
 
     def watch(self, stop: threading.Event) -> None:
         """Follow hub.plan until ``stop`` is set; every trouble is logged and met with another repair."""
@@ -222,6 +230,11 @@ def _is_ahead(read: Read, mine: Staged | None) -> bool:
     if read.entry is None:
         return False
     return mine is None or read.entry.revision > mine.revision or (read.entry.revision == mine.revision and read.at.value != mine.value)
+
+
+def _is_unknown(read: Read, known: Collection[tuple[str, int]]) -> bool:
+    entry = read.entry
+    return entry is not None and entry.kind == Kind.AGREEMENT and (entry.object_id, entry.revision) not in known
 
 
 def _groups(entries: Sequence[Staged]) -> Iterable[list[Staged]]:

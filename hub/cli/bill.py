@@ -33,7 +33,8 @@ def preview_command(
     """
     month = Period.parse(period)
     with Hub(session(ctx).settings) as hub:
-        found = preview(hub.engine, scope=hub.names.scope, consumer=consumer, period=month, terms=hub.terms(), tariffs=released_tariffs())
+        terms, tariffs = hub.signed_terms().require_sound(), released_tariffs()
+        found = preview(hub.engine, scope=hub.names.scope, consumer=consumer, period=month, terms=terms, tariffs=tariffs)
     if as_json:
         emit(found, as_json=True)
     else:

@@ -58,7 +58,7 @@ def check_command(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """
     settings = session(ctx).settings
     with Hub(settings) as hub:
-        report = check(settings.bootstrap, names=hub.names, engine=hub.engine, terms=hub.terms())
+        report = check(settings.bootstrap, names=hub.names, engine=hub.engine, signed=hub.signed_terms())
     if as_json:
         emit(report, as_json=True)
     else:

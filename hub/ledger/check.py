@@ -1,5 +1,6 @@
 """``ledger check``: three counts that know nothing of each other have to agree.
 
+0. *Signed*: agreements in SQL against the signed entries, see ``signed_terms``; everything below is by what was signed.
 1. *Metered*: hub.usage is read from its beginning by the rule of ``chain``: hashes, offsets without gaps, step numbers, sums.
 2. *Posted*: the ledger in SQL, against what hub.usage gives up to the usage offsets where the ledger stands.
 3. *Delivered*: committed records of the share topics, counted from batch headers, against what was metered as delivered.
@@ -14,6 +15,8 @@ from sqlalchemy import Engine
 
 from hub.ledger.deliveries import Deliveries, Metered, Unverifiable
 from hub.ledger.rating import Terms
+from hub.ledger.signed_terms import BETWEEN as SIGNED
+from hub.ledger.signed_terms import SignedTerms
 from hub.ledger.usage_log import UsageLog
 from hub.ledger.walk import Books, Difference, Walk, read_books
 from hub.model.errors import HubError
@@ -54,14 +57,16 @@ class Report(msgspec.Struct, frozen=True):
         """Error code of the worst difference, None where there is none."""
         if self.sound:
             return None
-        return "HUB-LEDGER-001" if any(found.between == "chain" for found in self.differences) else "HUB-LEDGER-002"
+        between = {found.between for found in self.differences}
+        return "HUB-LEDGER-001" if "chain" in between else "HUB-LEDGER-008" if SIGNED in between else "HUB-LEDGER-002"
 
 
-def check(bootstrap: str, *, names: Names, engine: Engine, terms: Terms, deadline_s: float = DEADLINE_S) -> Report:
+def check(bootstrap: str, *, names: Names, engine: Engine, signed: SignedTerms, deadline_s: float = DEADLINE_S) -> Report:
     """Compare usage steps, ledger and deliveries as they are now; progress goes to stderr.
 
     HUB-LEDGER-007 when a topic cannot be read to its end, HUB-LEDGER-006 when hub.usage is not the log that the ledger read.
     """
+    terms = signed.terms
     books = read_books(engine, scope=names.scope)
     walk = Walk(scope=names.scope, ledger_read_to=books.read_to)
     deliveries = Deliveries(engine=engine, names=names, terms=terms)
@@ -70,7 +75,7 @@ def check(bootstrap: str, *, names: Names, engine: Engine, terms: Terms, deadlin
     except HubError as error:
         if error.code != NO_TOPIC or books.read_to:
             raise
-        return _report(walk, books, deliveries, {}, [])
+        return _report(walk, books, deliveries, {}, list(signed.differences))
     with usage:
         if books.usage_topic_ids - {usage.topic_id}:
             raise HubError("HUB-LEDGER-006", "hub.usage was deleted and made again", "restore the broker's data")
@@ -80,7 +85,8 @@ def check(bootstrap: str, *, names: Names, engine: Engine, terms: Terms, deadlin
         with progress("counting deliveries", total=sum(before.values())) as shown:
             deliveries.count(bootstrap, before, deadline_s=deadline_s, tell=shown.update)
         metered = _read_on(usage, walk, deliveries, before, deadline_s=deadline_s)
-        differences = [*walk.broken_chains(), *walk.differs_from(books), *_nameless(walk, terms), *deliveries.differences(metered)]
+        differences = [*signed.differences, *walk.broken_chains(), *walk.differs_from(books), *_nameless(walk, terms)]
+        differences += deliveries.differences(metered)
         return _report(walk, books, deliveries, usage.positions, differences)
 
 

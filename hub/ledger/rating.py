@@ -141,8 +141,8 @@ def terms_of(terms: Terms, key: HourKey) -> Agreement:
     if found is None:
         raise HubError(
             "HUB-AGREE-002",
-            f"usage was metered under agreement `{key.agreement_id}` version {key.agreement_version}, whose terms are not here",
-            "restore the database of the hub that signed it",
+            f"usage was metered under agreement `{key.agreement_id}` version {key.agreement_version}, whose signed terms are not here",
+            "restore the database of the hub that signed it; `cityhub serve --adopt-plan` brings back what hub.plan still holds",
         )
     return found
 

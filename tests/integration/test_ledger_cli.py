@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from ledger_town import AGREEMENT, LedgerTown
+from signed_agreements import officer_key, sign_into
 from sqlalchemy import update
 
 from hub.agreements.file import parse_agreement
-from hub.agreements.shelf import Shelf
 from hub.broker.admin import Admin
 from hub.cli import run
 from hub.model.names import Names
@@ -39,8 +39,8 @@ PERIOD = (datetime.now(UTC) + timedelta(hours=8)).strftime("%Y-%m")
 def ledger(names: Names, admin: Admin, tmp_path: Path) -> Iterator[LedgerTown]:
     """Give a ledger with one agreement and two steps of 1,000 records each."""
     town = LedgerTown(names=names, admin=admin, folder=tmp_path)
-    with town.engine.begin() as connection:
-        Shelf(scope=names.scope).put_draft(connection, parse_agreement(FILE, file="airline-delays.yaml"), at_ms=0)
+    terms = parse_agreement(FILE, file="airline-delays.yaml").agreement
+    sign_into(town.engine, terms, scope=names.scope, key=officer_key(tmp_path))
     lane = town.lane()
     lane.step(1000, filtered=5)
     lane.step(1000)

@@ -11,6 +11,7 @@ from hub.ledger.collector import Collector
 from hub.ledger.periods import Period
 from hub.ledger.preview import preview
 from hub.ledger.show import Use, show_use
+from hub.ledger.signed_terms import SignedTerms
 from hub.ledger.tariffs import released_tariffs
 from hub.model.agreement import Condition
 from hub.store.engine import open_engine
@@ -46,13 +47,13 @@ def test_what_workers_deliver_is_what_the_ledger_bills(town: Town, engine: Engin
         worker = town.start_worker()
         if part < 1:
             town.wait_done(topic)
-            reports.append(check(town.admin.bootstrap, names=town.names, engine=engine, terms=known))
+            reports.append(check(town.admin.bootstrap, names=town.names, engine=engine, signed=SignedTerms(known, ())))
             worker.kill()
             worker.wait()
     town.wait_done(topic)
     collected = collector.collect_once()
 
-    last = check(town.admin.bootstrap, names=town.names, engine=engine, terms=known)
+    last = check(town.admin.bootstrap, names=town.names, engine=engine, signed=SignedTerms(known, ()))
 
     assert [report.differences for report in reports] == [()]
     assert (last.differences, last.metered, last.posted, last.delivered) == ((), 5334, 5334, 5334)

@@ -8,6 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from hall import AGREEMENT, DATASET, VEHICLE, Hall, hall_settings, until
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as KafkaPartition
+from sqlalchemy import select
 
 from hub.agreements.publisher import Publisher
 from hub.broker.embedded import EmbeddedBroker
@@ -18,6 +21,7 @@ from hub.model.records import decode_plan_entry, encode_plan_entry
 from hub.observe import metrics
 from hub.settings import Settings
 from hub.store.keys import create_keys
+from hub.store.tables import acts, agreements, plan_entries
 
 pytestmark = pytest.mark.broker
 KEY = "agreement/parking-vehicles"
@@ -196,6 +200,78 @@ def test_a_lost_database_is_made_again_from_hub_plan(settings: Settings) -> None
         assert (row.entry.dataset, row.published, row.entry.title) == (DATASET, True, "(lost with the database)")
         change = again.hub.control.agreements.suspend("parking-vehicles", actor=again.hub.officer)
         assert (change.state, len(change.partitions)) == (State.SUSPENDED, 2)
+    finally:
+        again.close()
+
+
+def test_every_signed_version_comes_back_from_hub_plan(settings: Settings) -> None:
+    """Use under an earlier version is billed by that version, also after the database was lost altogether."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.sign()
+    first.sign(AGREEMENT.replace("tariff:", "version: 2\ntariff:").replace("keep_last: 4", "keep_last: 2"))
+    first.hub.control.agreements.suspend("parking-vehicles", actor=first.hub.officer)
+    before = first.hub.signed_terms()
+    first.close()
+    for file in settings.state.glob("hub.sqlite3*"):
+        file.unlink()
+
+    again = Hall(settings, watch=False, adopt_plan=True)
+
+    try:
+        found = again.hub.signed_terms()
+        assert (before.differences, found.differences) == ((), ())
+        assert found.terms == before.terms
+        rows = again.hub.control.agreements.versions("parking-vehicles")
+        assert [(row.terms.version, row.state) for row in rows] == [(1, State.ENDED), (2, State.SUSPENDED)]
+    finally:
+        again.close()
+
+
+def test_versions_that_an_earlier_adoption_left_out_are_brought_back(settings: Settings) -> None:
+    """They stand in hub.plan and not in the database; what the newest says stays as it is."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.sign()
+    first.sign(AGREEMENT.replace("tariff:", "version: 2\ntariff:"))
+    with first.hub.engine.begin() as connection:
+        connection.execute(agreements.delete().where(agreements.c.version == 1))
+        connection.execute(plan_entries.delete().where(plan_entries.c.kind == "agreement", plan_entries.c.revision == 1))
+    first.close()
+
+    again = Hall(settings, watch=False, adopt_plan=True)
+
+    try:
+        rows = again.hub.control.agreements.versions("parking-vehicles")
+        assert [(row.terms.version, row.state) for row in rows] == [(1, State.ENDED), (2, State.ACTIVE)]
+        assert again.hub.signed_terms().differences == ()
+    finally:
+        again.close()
+
+
+def test_versions_that_compaction_took_are_named_in_the_act_of_adoption(settings: Settings) -> None:
+    """Nobody can bring them back, so nobody shall think that they are there."""
+    first = Hall(settings, watch=False)
+    first.open_dataset()
+    first.sign()
+    first.sign(AGREEMENT.replace("tariff:", "version: 2\ntariff:"))
+    plan, end = first.names.plan, first.log()[-1].offset + 1
+    first.hub.admin.alter_topic_config(plan, {"cleanup.policy": "compact,delete"})
+    client = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    client.delete_records({KafkaPartition(plan, 0): end})
+    client.close()
+    first.hub.admin.alter_topic_config(plan, {"cleanup.policy": "compact"})
+    first.close()
+    Hall(settings, watch=False).close()  # appends the newest of every object again: what compaction would have left
+    for file in settings.state.glob("hub.sqlite3*"):
+        file.unlink()
+
+    again = Hall(settings, watch=False, adopt_plan=True)
+
+    try:
+        with again.hub.engine.begin() as connection:
+            told = connection.scalars(select(acts.c.reason).where(acts.c.act == "adopt.plan", acts.c.outcome == "done")).one()
+        assert "does not hold any more: parking-vehicles version 1" in told
     finally:
         again.close()
 

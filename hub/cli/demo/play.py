@@ -210,7 +210,7 @@ def ledger_rows(hub: Hub) -> dict[str, dict[str, Any]]:
 
 def bills(hub: Hub, agreements: Sequence[Agreement], *, months: Sequence[str]) -> tuple[BillLine, ...]:
     """Return the bill lines of every consumer for each of ``months``."""
-    terms, tariffs = hub.terms(), released_tariffs()
+    terms, tariffs = hub.signed_terms().require_sound(), released_tariffs()
     found: list[BillLine] = []
     for consumer in sorted({one.consumer for one in agreements}):
         for month in months:
