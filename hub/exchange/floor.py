@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -38,12 +38,23 @@ STOP_LANES_WITHIN_S: Final = 2.0
 """On a revocation; aiokafka sends no heartbeat meanwhile."""
 END_LANES_WITHIN_S: Final = 8.0
 """On the end of the worker."""
+END_WITHIN_S: Final = 14.0
+"""From the order to the end of the worker's process; what lanes leave open times out at the broker."""
+CLOSE_WITHIN_S: Final = 1.0
+"""For each connection that is closed: a broker that is gone answers no farewell."""
 LOOK_EVERY_S: Final = 1.0
 KERNEL_THREADS_MAX: Final = 4
 REFERENCE_SWITCH_S: Final = 0.0005
 """The reference holds the interpreter while it decides: other threads ask for it so often. The native kernel lets go of it."""
 
 log = structlog.get_logger()
+
+
+async def within(ending: Awaitable[Any], *, seconds: float) -> None:
+    """Wait for what ends, for ``seconds`` at most: what does not end by then is left to the end of the process."""
+    _, late = await asyncio.wait([asyncio.ensure_future(ending)], timeout=seconds)
+    for task in late:
+        task.cancel()
 
 
 class FaustFlow:
@@ -179,11 +190,11 @@ class Floor:
         await self._end(list(self._lanes), within_s=END_LANES_WITHIN_S)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await within(asyncio.gather(*self._tasks, return_exceptions=True), seconds=CLOSE_WITHIN_S)
         if self._intake is not None:
-            await self._intake.stop()
+            await within(self._intake.stop(), seconds=CLOSE_WITHIN_S)
         if self._client is not None:
-            await self._client.close()
+            await within(self._client.close(), seconds=CLOSE_WITHIN_S)
         self._kernels.shutdown(wait=False)
 
     def readiness(self) -> dict[str, Callable[[], str | None]]:
@@ -226,7 +237,7 @@ class Floor:
             _, late = await asyncio.wait(tasks, timeout=within_s)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await within(asyncio.gather(*late, return_exceptions=True), seconds=CLOSE_WITHIN_S)
         for partition in ending:
             self.observer.lane_ended(partition)
 

@@ -7,6 +7,8 @@ interfaces), and it declares no topic.
 
 import asyncio
 import gc
+import os
+import threading
 from typing import Any, Final, NoReturn
 
 import faust
@@ -14,13 +16,15 @@ import mode.loop
 import structlog
 
 from hub.broker.security import context, secure
-from hub.exchange.floor import Floor
+from hub.exchange.floor import END_WITHIN_S, Floor, within
 from hub.exchange.transport import ChunkSchema
+from hub.model.errors import ExitCode
 from hub.observe.health import HealthServer
 from hub.settings import Settings, load_settings
 
 REQUEST_TIMEOUT_S: Final = 15.0
 SUBSCRIBE_AGAIN_S: Final = 1.0
+STOP_CONSUMER_WITHIN_S: Final = 2.0
 GARBAGE_YOUNG: Final = 20_000
 """Objects between two looks of the collector; Python looks every 700."""
 log = structlog.get_logger()
@@ -44,11 +48,27 @@ class ExchangeApp(faust.App):
 
     async def on_stop(self) -> None:
         """End every lane at a step's border, then stop: Faust would leave transactions open."""
-        await self._stop_consumer()
+        await within(self._stop_consumer(), seconds=STOP_CONSUMER_WITHIN_S)
         await self.exchange.close()
         if self.health is not None:
             self.health.close()
         await super().on_stop()
+
+
+class Worker(faust.Worker):
+    """Faust's worker, which ends whatever it waits for: aiokafka and Faust look for a broker that is gone for ever."""
+
+    async def stop(self) -> None:
+        """Stop in order; after ``END_WITHIN_S`` the process ends as it stands, and transactions that are open time out at the broker."""
+        watchdog = threading.Timer(END_WITHIN_S, _end_now)
+        watchdog.daemon = True
+        watchdog.start()
+        await super().stop()
+
+
+def _end_now() -> None:
+    log.warning("the broker does not let this worker go: it ends as it stands")
+    os._exit(ExitCode.DEPENDENCY)
 
 
 def settle() -> None:
@@ -115,7 +135,7 @@ async def serve_new_datasets(app: ExchangeApp) -> None:
 def execute() -> NoReturn:
     """Run the worker on uvloop until SIGTERM or SIGINT; exits 0 with no transaction open."""
     mode.loop.use("uvloop")
-    worker = faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker = Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None  # it writes escape codes for a terminal between the lines of the log
     worker.execute_from_commandline()
     raise SystemExit(0)
