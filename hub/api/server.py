@@ -14,16 +14,19 @@ from typing import Final
 
 import structlog
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from hub.agreements.control import ControlPlane
 from hub.api.connections import BACKLOG, bounded_protocol, raise_descriptors
+from hub.api.dependencies import Dependencies
 from hub.api.faces import build_app
 from hub.api.lock import ServeLock
 from hub.app import Hub
 from hub.ledger.collector import Collector
-from hub.model.errors import ExitCode, HubError
+from hub.model.errors import ExitCode, HubError, of_system
 from hub.observe.health import Check
 from hub.settings import Settings
+from hub.store.engine import refused_by_store
 
 log = structlog.get_logger()
 LOCK_EVERY_S: Final = 0.5
@@ -53,6 +56,7 @@ class Serve:
         """Bind the port; HUB-BROKER-004 when it is taken, HUB-CONF-001 when it would be open to others."""
         self.hub = Hub(settings)
         self._adopt_plan = adopt_plan
+        self._dependencies = Dependencies(settings, self.hub.engine)
         self.state = STANDBY
         self.trouble: str | None = None
         self._fatal: HubError | None = None
@@ -68,12 +72,20 @@ class Serve:
         if self.state != LEADING:
             fix = "ask the serve that leads, or wait: this one takes over when the lock is free and hub.plan was read"
             raise HubError("HUB-SERVE-002", f"this serve is {self.state}: no change is made here", fix)
+        self._dependencies.file.require()
         return self.hub.control
 
     @property
     def checks(self) -> Mapping[str, Check]:
-        """What /readyz asks: leading, the store, the state of hub.plan, the collector."""
-        return {"role": self._check_role, "plan": self._check_plan, "collector": self._check_collector, "acts": self._check_acts}
+        """What /readyz asks: leading, the store, the broker, the state of hub.plan, the collector, the acts."""
+        return {
+            "role": self._check_role,
+            "store": self._dependencies.check_store,
+            "broker": self._dependencies.check_broker,
+            "plan": self._check_plan,
+            "collector": self._check_collector,
+            "acts": self._check_acts,
+        }
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Begin the end."""
@@ -88,6 +100,7 @@ class Serve:
     def run(self) -> None:
         """Serve until stopped."""
         raise_descriptors()
+        self._dependencies.watch(self._stop)
         server = uvicorn.Server(
             uvicorn.Config(
                 build_app(self),
@@ -103,7 +116,6 @@ class Serve:
                 h11_max_incomplete_event_size=64 * 1024,
             )
         )
-        _ = self.hub.engine
         threads = [
             threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[self._socket])), name="http"),
             threading.Thread(target=self._lead, name="lead"),
@@ -137,6 +149,14 @@ class Serve:
         except HubError as error:
             log.exception("serve_failed")
             self._fatal = error
+            self._stop.set()
+        except OSError as error:
+            log.exception("serve_failed")
+            self._fatal = of_system(error, doing="take the lock of the state folder", path=str(self.hub.settings.state.absolute()))
+            self._stop.set()
+        except SQLAlchemyError as error:
+            log.exception("serve_failed")
+            self._fatal = refused_by_store(error)
             self._stop.set()
         except Exception as error:  # a thread that dies silently would leave a serve that can do nothing
             log.exception("serve_failed")

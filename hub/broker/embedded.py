@@ -157,6 +157,11 @@ class EmbeddedBroker:
         return self._java.pid if self._java is not None and self._java.is_running else None
 
     @property
+    def exit_status(self) -> int | None:
+        """Exit status of Java once it has ended, negative for a signal; None while it runs, or where it never did."""
+        return None if self._java is None else self._java.wait(within_s=0)
+
+    @property
     def log(self) -> Path:
         """The broker's own log."""
         return self.folder / LOG_NAME

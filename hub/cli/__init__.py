@@ -24,7 +24,7 @@ from typer.exceptions import TyperException
 
 from hub import __version__
 from hub.cli.output import Session, error_lines, error_value, language, say
-from hub.model.errors import CODES, ExitCode, HubError
+from hub.model.errors import CODES, ExitCode, HubError, of_system
 
 
 class Noun(NamedTuple):
@@ -133,7 +133,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence: a code and a place to look, never a trace with values
-        return _report(_unexpected(error, _flag(arguments, "--state")), lang=lang, as_json=as_json)
+        return _report(_coded(error, arguments), lang=lang, as_json=as_json)
     return answer if isinstance(answer, int) and not isinstance(answer, bool) else ExitCode.OK
 
 
@@ -157,6 +157,26 @@ def _usage(error: TyperException) -> HubError:
     path = ctx.command_path if ctx is not None else "cityhub"
     message = error.format_message().rstrip(".")
     return HubError("HUB-CLI-001", message[:1].lower() + message[1:], f"`{path} --help` shows what it takes")
+
+
+def _coded(error: Exception, arguments: Sequence[str]) -> HubError:
+    """Return what the system or the database refused under its code, anything else as unexpected."""
+    databases = sys.modules.get("sqlalchemy.exc")  # where it was not imported, it raised nothing
+    if databases is not None and isinstance(error, databases.SQLAlchemyError):
+        from hub.store.engine import refused_by_store  # noqa: PLC0415 - SQL, which only its failure has to pay for
+
+        return refused_by_store(error)
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+        return _refused_by_system(error, arguments)
+    return _unexpected(error, _flag(arguments, "--state"))
+
+
+def _refused_by_system(error: OSError, arguments: Sequence[str]) -> HubError:
+    """Return what the operating system refused; the state folder is named where it happened there, any other file may be a value."""
+    home = Path(_flag(arguments, "--state") or os.environ.get("CITYHUB_STATE", ".cityhub")).absolute()
+    file = Path(os.fsdecode(error.filename)).absolute() if isinstance(error.filename, str | bytes | os.PathLike) else None
+    ours = file is not None and (file == home or home in file.parents)
+    return of_system(error, doing="use the state folder" if ours else "use a file", path=str(file) if ours else "")
 
 
 def _unexpected(error: Exception, state: str | None) -> HubError:

@@ -88,8 +88,21 @@ def readiness(url: str) -> str | None:
 
 
 def hub_command(*words: str) -> list[str]:
-    """Return the command that runs ``cityhub`` with ``words`` under this very Python."""
-    return [sys.executable, "-m", "hub.cli", *words]
+    """Return the command that runs ``cityhub`` with ``words`` under this very Python.
+
+    ``-P``: a folder ``hub/`` or ``avro_schemas/`` where the command is given must not stand in front of the product's own.
+    """
+    return [sys.executable, "-P", "-m", "hub.cli", *words]
+
+
+def ending(status: int) -> str:
+    """Say how a process ended: Python tells a signal as its negative number."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"was killed by signal {-status}"
 
 
 class Child:
@@ -103,7 +116,7 @@ class Child:
         log: Path,
         environment: Mapping[str, str],
         ready_url: str,
-        grace_s: float = 15.0,
+        grace_s: float = 20.0,
     ) -> None:
         """Start nothing yet. ``ready_url`` answers 200 once the child is ready."""
         self.name = name
@@ -114,6 +127,7 @@ class Child:
         self._grace_s = grace_s
         self._process: subprocess.Popen[bytes] | None = None
         self._mark: Mark | None = None
+        self._wanted = False
 
     @property
     def mark(self) -> Mark | None:
@@ -121,7 +135,8 @@ class Child:
         return self._mark
 
     def start(self) -> None:
-        """Start the child; its output is appended to its log."""
+        """Start the child; its output is appended to its log. OSError: it could not be started, and counts as one that has died."""
+        self._wanted = True
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.bound_log()
         with self.log.open("ab") as out:
@@ -142,18 +157,21 @@ class Child:
         reason = readiness(self._ready_url)
         while reason is not None:
             if (status := self.exit_status()) is not None:
-                raise self._failed(f"`{self.name}` ended with exit status {status} while starting")
+                raise self._failed(f"`{self.name}` {ending(status)} while starting")
             if time.monotonic() > deadline:
                 raise self._failed(f"`{self.name}` was not ready within {timeout_s:.0f} s: {reason}")
             time.sleep(POLL_S)
             reason = readiness(self._ready_url)
 
     def exit_status(self) -> int | None:
-        """Return the exit status of a child that has ended, None while it runs."""
-        return None if self._process is None else self._process.poll()
+        """Return the exit status of a child that has ended, or 1 of one that could not be started; None while it runs."""
+        if self._process is None:
+            return 1 if self._wanted else None
+        return self._process.poll()
 
     def stop(self) -> None:
         """End the child and collect it; idempotent."""
+        self._wanted = False
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -166,10 +184,17 @@ class Child:
         self._process = self._mark = None
 
     def bound_log(self) -> None:
-        """Move the log aside when it has grown beyond its bound. The child writes on in the emptied file."""
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
-            shutil.copyfile(self.log, self.log.with_name(self.log.name + ".1"))
-            os.truncate(self.log, 0)
+        """Move the log aside when it has grown beyond its bound. The child writes on in the emptied file.
+
+        Where there is no room for the copy the log stays: then it cannot grow either.
+        """
+        aside = self.log.with_name(self.log.name + ".1")
+        try:
+            if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
+                shutil.copyfile(self.log, aside)
+                os.truncate(self.log, 0)
+        except OSError:
+            aside.unlink(missing_ok=True)
 
     def _failed(self, message: str) -> HubError:
         return HubError("HUB-UP-002", f"{message}{tail_of(self.log)}", f"`{self.log}` has the rest; `cityhub doctor` looks for causes")

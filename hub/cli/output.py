@@ -5,6 +5,7 @@ ends in one ``emit`` or ``table``. It raises ``HubError`` for whatever a person 
 with the code of its family.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -106,8 +107,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, 
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something that is no data: on stderr."""
-    _write(sys.stderr, text)
+    """Tell the person at the terminal something that is no data: on stderr. Nobody to tell, or no room for it, is no failure."""
+    with contextlib.suppress(OSError):
+        _write(sys.stderr, text)
 
 
 def error_value(error: HubError, *, lang: str) -> dict[str, Any]:

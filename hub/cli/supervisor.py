@@ -9,10 +9,10 @@ from types import FrameType
 from typing import Final, Protocol
 
 from hub.broker.embedded import EmbeddedBroker
-from hub.cli.children import READY_TIMEOUT_S, Child, Mark, hub_command, mark_of
+from hub.cli.children import READY_TIMEOUT_S, Child, Mark, ending, hub_command, mark_of
 from hub.cli.output import Session, say
 from hub.cli.running import Running, log_folder, write_running
-from hub.model.errors import HubError
+from hub.model.errors import HubError, of_system
 from hub.settings import Settings
 
 BACKOFF_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -120,8 +120,10 @@ class BrokerPart:
         """Return at once."""
 
     def exit_status(self) -> int | None:
-        """Return 1 once it has died, None while it runs or is not wanted."""
-        return 1 if self._wanted and self.mark is None else None
+        """Return its exit status once it has died, 1 where it could not be started; None while it runs or is not wanted."""
+        if not self._wanted or self._broker.pid is not None:
+            return None
+        return self._broker.exit_status or 1
 
     def stop(self) -> None:
         """Stop it cleanly; idempotent."""
@@ -157,6 +159,7 @@ class Watch:
         self._state = found.settings.state
         self._orders = orders
         self._parts: Sequence[Part] = parts_of(found)
+        self._noted = True
         self._lives = {part.name: Lives(part.name, now_s=time.monotonic()) for part in self._parts}
 
     def start(self) -> None:
@@ -175,6 +178,8 @@ class Watch:
                 if self._lives[part.name].is_due(part.exit_status(), now_s=time.monotonic()):
                     self._start_again(part)
                 part.bound_log()
+            if not self._noted:
+                self._note("ready")
 
     def stop(self) -> None:
         """Stop the parts in reverse order and forget them. Idempotent."""
@@ -187,23 +192,39 @@ class Watch:
             with self._orders.undisturbed():
                 part.start()
                 self._note("starting")
-        else:
+            return
+        try:
             part.start()
+        finally:
             self._note("starting")
 
     def _start_again(self, part: Part) -> None:
+        """Try to start a dead part; one that does not start stays dead, and its turn comes again."""
         part.stop()
         try:
             self._start(part)
         except HubError as error:
             say(f"{part.name} does not start: {error}")
+        except OSError as error:
+            say(f"{part.name} does not start: {of_system(error, doing='start it')}")
         self._note("ready")
 
     def _note(self, status: str) -> None:
+        """Write who runs. On a full disk nothing is written, and `up` goes on: the next change is noted again."""
         own = mark_of(os.getpid())
-        if own is not None:
-            marks = {part.name: part.mark for part in self._parts}
-            write_running(self._state, Running(own, status, {name: mark for name, mark in marks.items() if mark is not None}))
+        if own is None:
+            return
+        marks = {part.name: part.mark for part in self._parts}
+        self._noted = self._write(Running(own, status, {name: mark for name, mark in marks.items() if mark is not None}))
+
+    def _write(self, running: Running) -> bool:
+        try:
+            write_running(self._state, running)
+        except OSError as error:
+            if self._noted:
+                say(f"who runs is not noted: {of_system(error, doing='write up.json')}")
+            return False
+        return True
 
 
 class Lives:
@@ -226,7 +247,7 @@ class Lives:
             wait_s = BACKOFF_S[min(self._deaths, len(BACKOFF_S) - 1)]
             self._deaths += 1
             self._again_at = now_s + wait_s
-            say(f"{self._name} ended with exit status {status}; starting it again{f' in {wait_s:.0f} s' if wait_s else ''}")
+            say(f"{self._name} {ending(status)}; starting it again{f' in {wait_s:.0f} s' if wait_s else ''}")
         if now_s < self._again_at:
             return False
         self._again_at, self._alive_since = None, now_s

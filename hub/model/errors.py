@@ -5,6 +5,7 @@ English and Chinese, is ``CODES``: a test holds that every code raised in the so
 Never put a field value into a message: names, classes and counts only.
 """
 
+import errno
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
@@ -61,6 +62,10 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-BROKER-008": Code(_F, 409, "topic exists with other settings", "主题已存在且配置不同"),
     "HUB-BROKER-009": Code(_F, 404, "topic does not exist", "主题不存在"),
     "HUB-BROKER-010": Code(_P, 503, "broker refused a request", "消息代理拒绝请求"),
+    # files and the machine
+    "HUB-FILE-001": Code(_P, 503, "no room is left on the disk", "磁盘已无空间"),
+    "HUB-FILE-002": Code(_P, 503, "files may not be read or written", "文件不可读写"),
+    "HUB-FILE-003": Code(_P, 503, "the system refused", "系统拒绝操作"),
     # store and serve
     "HUB-STORE-001": Code(_P, 503, "database does not answer", "数据库无响应"),
     "HUB-STORE-002": Code(_I, 500, "database was written by a newer hub", "数据库版本高于程序"),
@@ -174,3 +179,29 @@ class Problem(msgspec.Struct, frozen=True):
     """Path of the field, as ``rows.all[0].eq``."""
     message: str
     fix: str
+
+
+def of_system(error: OSError, *, doing: str, path: str = "") -> HubError:
+    """Return the coded error for what the operating system refused while ``doing`` something.
+
+    ``path`` is named where it is ours, as the state folder is; the file of ``error`` itself may be somebody's, and its name a value.
+    """
+    where = f" `{path}`" if path else ""
+    code, why, fix = _OF_SYSTEM.get(error.errno or 0, ("HUB-FILE-003", "", "look at the machine's limits and its log"))
+    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return HubError(code, f"cannot {doing}{where}: {why or name}", fix)
+
+
+_NO_ROOM: Final = ("HUB-FILE-001", "no space is left on the device", "make room there: what waits goes on by itself")
+_NO_RIGHT: Final = ("HUB-FILE-002", "permission denied", "give the user of this process the right to write there, or set `--state`")
+_OF_SYSTEM: Final = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: ("HUB-FILE-001", "the quota is used up", "make room there: what waits goes on by itself"),
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: ("HUB-FILE-002", "the file system is read-only", "mount it for writing, or set `--state` to another folder"),
+    errno.ENOTDIR: ("HUB-FILE-002", "a file stands where a folder must be", "move it away, or set `--state` to another folder"),
+    errno.EISDIR: ("HUB-FILE-002", "a folder stands where a file must be", "move it away"),
+    errno.EMFILE: ("HUB-FILE-003", "too many open files", "raise `ulimit -n`"),
+    errno.ENFILE: ("HUB-FILE-003", "the machine has too many open files", "raise `fs.file-max`"),
+}

@@ -11,6 +11,8 @@ import msgspec
 from hub.model.errors import HubError
 
 LIVE = "live"
+PARTITION_DIGITS_MAX = 9
+"""More are no partition of any topic, and more than a database column holds."""
 _SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 _SCOPE = re.compile(r"[0-9]{6,12}\Z")
 
@@ -29,7 +31,7 @@ class TopicPartition(NamedTuple):
     def parse(cls, text: str) -> "TopicPartition":
         """Read ``topic-partition``; HUB-NAME-003 when it is none."""
         topic, dash, number = text.rpartition("-")
-        if not dash or not topic or not number.isdigit():
+        if not dash or not topic or not (number.isascii() and number.isdigit() and len(number) <= PARTITION_DIGITS_MAX):
             raise HubError("HUB-NAME-003", f"`{text}` is no partition of a topic", "write it as `dept.transport.flights-2`")
         return cls(topic, int(number))
 

@@ -9,6 +9,7 @@ one kind of message at most ``REPEATS_MAX`` times in ``REPEATS_WINDOW_S``.
 ``log = structlog.get_logger()`` in a module, ``configure_logs(process="worker")`` once in a process.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -59,7 +60,7 @@ _LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio", "uvicorn",
 
 def configure_logs(*, process: str, level: str = "INFO", stream: TextIO | None = None) -> None:
     """Send the logs of this process, and the warnings of the libraries, to ``stream`` (stderr)."""
-    out = stream or sys.stderr
+    out: TextIO = _Lossy(stream or sys.stderr)  # type: ignore[assignment]  # what a log needs of a text stream
     render: Processor = (
         structlog.dev.ConsoleRenderer(pad_event_to=36) if out.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -71,6 +72,28 @@ def configure_logs(*, process: str, level: str = "INFO", stream: TextIO | None =
         cache_logger_on_first_use=False,
     )
     _route_libraries(out, shared, render)
+
+
+class _Lossy:
+    """A stream that loses what cannot be written: a full disk under the logs must not stop what is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or not."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Tell whether a person reads."""
+        return self._stream.isatty()
 
 
 def _strict() -> bool:

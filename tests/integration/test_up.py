@@ -152,7 +152,7 @@ def test_a_part_that_dies_is_started_again(up: House) -> None:
     until(lambda: "worker" in up.children and up.children["worker"] != before["worker"])
     until(lambda: readiness(f"http://127.0.0.1:{up.ports[3]}/readyz") is None)
     assert {name: up.children[name] for name in ("broker", "serve")} == {name: before[name] for name in ("broker", "serve")}
-    assert "worker ended with exit status -9; starting it again" in (up.state / "logs" / "up.log").read_text(encoding="utf-8")
+    assert "worker was killed by signal 9 (SIGKILL); starting it again" in (up.state / "logs" / "up.log").read_text(encoding="utf-8")
 
 
 def test_down_stops_everything_and_again_is_no_error(up: House) -> None:

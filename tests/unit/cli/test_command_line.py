@@ -1,5 +1,6 @@
 """The command line: exit codes, errors for people and for programs, and nouns that keep one shape."""
 
+import errno
 import inspect
 import json
 import os
@@ -14,7 +15,7 @@ import typer
 
 from hub.cli import NOUNS, Noun, load_noun, run
 from hub.cli.output import Session, emit, error_lines, language, table
-from hub.model.errors import HubError, Problem
+from hub.model.errors import HubError, Problem, of_system
 
 
 def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -106,17 +107,42 @@ def test_an_unexpected_failure_leaves_frames_in_a_file_and_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The text of an exception may hold a value of a record: it is neither shown nor kept."""
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("CITYHUB_CONFIG", str(tmp_path / "home"))
+
+    def broken(_ctx: object) -> None:
+        message = "浙A12345"
+        raise KeyError(message)
+
+    load_noun("doctor")
+    monkeypatch.setattr("hub.cli.doctor.session", broken)
     assert run(["--state", str(tmp_path / "s"), "doctor"]) == 1
     said = capsys.readouterr().err
     assert "HUB-CLI-002" in said
-    assert "IsADirectoryError" in said
+    assert "KeyError" in said
     (trace,) = (tmp_path / "s" / "traces").iterdir()
     kept = trace.read_text(encoding="utf-8")
     assert str(trace) in said
-    assert "settings.py" in kept
-    assert "home" not in kept
+    assert "doctor.py" in kept
+    assert "浙A12345" not in said + kept
+
+
+def test_what_the_system_refuses_has_a_code_and_names_the_state_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file where the state folder should be: no trace, no type of Python's, a way out."""
+    (tmp_path / "s").write_text("", encoding="utf-8")
+    assert run(["--state", str(tmp_path / "s" / "inner"), "up"]) == 4
+    said = capsys.readouterr().err
+    assert "HUB-FILE-002" in said
+    assert f"cannot use the state folder `{tmp_path / 's' / 'inner'}`: a file stands where a folder must be" in said
+    assert "unexpected" not in said
+
+
+def test_every_kind_of_refusal_by_the_system_has_words_and_a_fix() -> None:
+    """What is not known by its number is still coded; no file but ours is named."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EIO, errno.ELOOP):
+        found = of_system(OSError(number, "words", "王小明.csv"), doing="write")
+        assert found.code.startswith("HUB-FILE-"), number
+        assert found.fix, number
+        assert "王小明" not in str(found), number
+    assert of_system(OSError(errno.ENOSPC, ""), doing="write").code == "HUB-FILE-001"
 
 
 def test_ctrl_c_exits_130(tmp_path: Path) -> None:
