@@ -121,10 +121,14 @@ class ExchangeSettings(_Section):
     heartbeat_interval_s: float = 1.0
     plan_fresh_s: float = 10.0
     """A step commits only when hub.plan's leader answered at most this long ago."""
-    undeliverable_retry_s: float = 30.0
+    undeliverable_wait_s: float = Field(default=600.0, ge=0, le=86_400)
+    """How long a lane waits for a share partition that is gone, before its records are denied and the others go on."""
+    undeliverable_retry_s: float = Field(default=30.0, gt=0, le=3_600)
+    """How often a share partition whose records are denied is tried again."""
     metrics_port: int = 18081
     """Port of the worker's /livez, /readyz and /metrics on 127.0.0.1; 0: a free one, printed at start."""
-    output_batch_bytes_max: int = 900_000
+    output_batch_bytes_max: int = Field(default=900_000, ge=1_000, le=900_000)
+    """Above 900,000 a batch may be larger than what a topic takes."""
     record_bytes_max: int = 900_000
     output_codec: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
     """How share topics' batches are compressed; ``source``: as the source's are."""

@@ -29,11 +29,12 @@ from hub.broker.protocol import (
     TxnOffsetCommit,
 )
 from hub.broker.requests import Coordinators
-from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
+from hub.exchange.context import BrokerClock, LaneContext
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
 from hub.exchange.pace import Budget
 from hub.exchange.plan import Plan
+from hub.exchange.undeliverable import Undeliverables
 from hub.exchange.verdict import Chunk
 from hub.model.names import Names, TopicPartition
 from hub.model.records import decode_usage_step
@@ -63,6 +64,8 @@ class TinyKafka:
         self.asked: list[str] = []
         self.refusing: dict[str, int] = {}
         """Code that a topic answers every append with."""
+        self.widths: dict[str, int] = {}
+        """Bytes of the largest batch that a topic takes, where it is narrower than a lane's."""
         self.answers: dict[str, list[Any]] = {}
         """What the next requests of a kind come to instead: a code, ``NO_ANSWER``, or a call."""
         self._open: list[tuple[str, int, bytes]] = []
@@ -124,9 +127,11 @@ class TinyKafka:
         rows: list[Appended] = []
         for topic, batches in request.topics.items():
             found = code or self.refusing.get(topic, 0 if topic in self.topics else UNKNOWN_TOPIC)
-            if found == 0:
-                self._open += [(topic, partition, bytes(data)) for partition, data in batches]
-            rows += [Appended(topic, partition, found, 0, self.append_ms) for partition, _ in batches]
+            for partition, data in batches:
+                told = found or (10 if len(data) > self.widths.get(topic, 1 << 30) else 0)
+                if told == 0:
+                    self._open.append((topic, partition, bytes(data)))
+                rows.append(Appended(topic, partition, told, 0, self.append_ms))
         return ProduceAnswer(tuple(rows))
 
     def _EndTxn(self, request: EndTxn, code: int) -> Any:  # noqa: N802 - named for the request
@@ -209,8 +214,8 @@ class TinyIntake:
 class LaneRig:
     """A lane, and what it stands on."""
 
-    def __init__(self, plan: Plan, *, append_ms: int, at: int = 100) -> None:
-        """Open the lane at ``at``."""
+    def __init__(self, plan: Plan, *, append_ms: int, at: int = 100, wait_s: float = 0.0) -> None:
+        """Open the lane at ``at``; it waits ``wait_s`` for share partitions that are gone."""
         share_topics = [agreement.share_topic for agreement in plan.agreements]
         names = [LANE.topic, plan.quarantine_topic, NAMES.usage, *share_topics]
         self.kafka = TinyKafka(append_ms=append_ms, topics={name: TOPIC_ID if name == LANE.topic else uuid.uuid4() for name in names})
@@ -228,7 +233,7 @@ class LaneRig:
             coordinators=Coordinators(client),
             intake=self.intake,  # type: ignore[arg-type]
             clock=BrokerClock(),
-            undeliverables=Undeliverables(client=client, observer=observer),
+            undeliverables=Undeliverables(client=client, told=observer, wait_s=wait_s),
             flow=self.flow,
             observer=observer,
             kernels=ThreadPoolExecutor(1),

@@ -6,8 +6,8 @@ Theory of operation (KIP-890, KIP-447; measured in the studies behind the design
   a fence: on 51 the owner may still go on.
 * ``commit_offset`` goes first and alone: it meets the markers of the last transaction (51, 19) with 200 bytes.
 * ``produce`` sends every batch of the step, in one request per broker where no partition has two, and returns the latest append
-  time. A batch that can be stamped in place is never copied. Retries keep their sequence numbers. A topic that is gone or refuses is
-  definite and named; everything else that is not understood means that the transaction is lost: initialise again and read the position.
+  time. A batch that can be stamped in place is never copied. Retries keep their sequence numbers. A partition that is gone or refuses
+  is named with its code; everything else that is not understood means that the transaction is lost: initialise again, read the position.
 * ``end`` bumps the epoch (EndTxn v5), so that a late request of this transaction can never reach the next.
 
 Every retry loop ends before the transaction times out at the broker. Never ``end`` after ``Fenced``.
@@ -42,8 +42,13 @@ from hub.model.names import TopicPartition
 
 FENCED: Final = frozenset({22, 25, 27, 47, 48, 49, 82, 90})
 """Illegal generation, unknown member, rebalance, invalid epoch, invalid state, invalid id mapping, fenced instance or producer."""
-REFUSED: Final = frozenset({10, 17, 18, 29, 44, 87})
-"""Too large, invalid topic, list too large, not authorised, policy, invalid record: definite for that topic."""
+TOO_LARGE: Final = frozenset({10, 18})
+"""Record or list of records too large: the partition takes smaller batches."""
+MAY_PASS: Final = frozenset({19, 20, 29})
+"""Too few replicas in sync, not authorised: an operator, or time, mends them, and no record is to blame."""
+REFUSED: Final = frozenset({17, 44, 87})
+"""Invalid topic, policy, invalid record: definite for that topic as it is set."""
+_DEFINITE: Final = TOO_LARGE | REFUSED | (MAY_PASS - BUSY)
 RETRY_SHARE: Final = 0.5
 """Of the transaction time-out: with one request's time-out behind it, every retry ends before the transaction does."""
 
@@ -77,13 +82,32 @@ class Fenced(Exception):  # noqa: N818 - a state, as Kafka names it
         """True when the group refused: this worker may not own the partition any more."""
 
 
-class Undeliverable(Exception):  # noqa: N818 - a state
-    """Topics that are gone or refuse: definite, the others must not wait for them."""
+class Refusal(NamedTuple):
+    """Why a partition does not take a batch, and how large that batch was."""
 
-    def __init__(self, topics: Mapping[str, int]) -> None:
-        """Keep topic and Kafka's error code."""
-        super().__init__(dict(topics))
-        self.topics = topics
+    code: int
+    """Kafka's; 3 where the partition is not there."""
+    size: int = 0
+    records: int = 0
+
+
+class Undeliverable(Exception):  # noqa: N818 - a state
+    """Partitions that are gone or refuse, by place: the others must not be taken for the same."""
+
+    def __init__(self, refusals: Mapping[tuple[str, int], Refusal]) -> None:
+        """Keep place and refusal."""
+        super().__init__({place: refusal.code for place, refusal in refusals.items()})
+        self.refusals = refusals
+
+    def of(self, outputs: Sequence[Output]) -> "Undeliverable":
+        """Return the same with the sizes of the batches that were sent."""
+        sent = {(output.topic, output.partition): output for output in outputs}
+        return Undeliverable(
+            {
+                place: Refusal(refusal.code, len(sent[place].data), sent[place].records) if place in sent else refusal
+                for place, refusal in self.refusals.items()
+            }
+        )
 
 
 class Lines(NamedTuple):
@@ -161,7 +185,10 @@ class Transaction:
                 place = (output.topic, output.partition)
                 (later if place in seen else wave).append(output)
                 seen.add(place)
-            append_ms = max(append_ms, await self._send([(o.topic, o.partition, self._stamp(o)) for o in wave]))
+            try:
+                append_ms = max(append_ms, await self._send([(o.topic, o.partition, self._stamp(o)) for o in wave]))
+            except Undeliverable as refused:
+                raise refused.of(wave) from None
             rest = later
         return append_ms
 
@@ -227,6 +254,8 @@ class Transaction:
             gone = await absent(self._client, unknown) if unknown and time.monotonic() > unknown_until else frozenset()
             _raise_definite(codes, gone=gone)
             if time.monotonic() > deadline:
+                if set(codes.values()) <= MAY_PASS:
+                    raise Undeliverable({place: Refusal(code) for place, code in codes.items()})
                 message = f"produce answered {sorted(set(codes.values()))} for too long"
                 raise Lost(message)
             if any(code in STALE for code in codes.values()):
@@ -260,11 +289,11 @@ class Transaction:
 
 
 def _raise_definite(codes: Mapping[tuple[str, int], int], *, gone: Collection[tuple[str, int]]) -> None:
-    """Raise for codes that no retry mends: Fenced, Undeliverable topics, Lost for what is not understood."""
+    """Raise for codes that no retry mends: Fenced, Undeliverable partitions, Lost for what is not understood."""
     found = set(codes.values())
     if found & FENCED:
         raise Fenced("Produce", min(found & FENCED))
-    definite = {place[0]: code for place, code in codes.items() if code in REFUSED or place in gone}
+    definite = {place: Refusal(code) for place, code in codes.items() if code in _DEFINITE or place in gone}
     if definite:
         raise Undeliverable(definite)
     strange = found - STALE - BUSY - COORDINATOR

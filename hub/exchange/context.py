@@ -3,19 +3,19 @@
 import time
 import uuid
 import zlib
-from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Protocol
 
 import msgspec
 from aiokafka.client import AIOKafkaClient
 
-from hub.broker.requests import Coordinators, Lost, topic_ids
+from hub.broker.requests import Coordinators, topic_ids
 from hub.broker.transactions import Lines
 from hub.exchange.intake import Intake
 from hub.exchange.observer import Observer
 from hub.exchange.pace import Budget
 from hub.exchange.plan import Plan
+from hub.exchange.undeliverable import Undeliverables
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.settings import ExchangeSettings
@@ -53,40 +53,6 @@ class BrokerClock:
     def now_ms(self) -> int:
         """Return broker time in milliseconds, never ahead of it; 0 before the first answer."""
         return 0 if self._append_ms == 0 else self._append_ms + int((time.monotonic() - self._seen_at) * 1000)
-
-
-class Undeliverables:
-    """Share topics that are gone or refuse; their agreements are denied until a probe finds them again."""
-
-    def __init__(self, *, client: AIOKafkaClient, observer: Observer) -> None:
-        """None at first."""
-        self._client = client
-        self._observer = observer
-        self._topics: dict[str, int] = {}
-
-    def mark(self, topics: Mapping[str, int]) -> None:
-        """Set topics aside, with Kafka's code."""
-        self._topics.update(topics)
-        for topic, code in topics.items():
-            self._observer.undeliverable(topic, code=code)
-
-    def of(self, plan: Plan) -> frozenset[str]:
-        """Return ids of the plan's agreements that cannot be delivered to."""
-        if not self._topics:
-            return frozenset()
-        return frozenset(agreement.id for agreement in plan.agreements if agreement.share_topic in self._topics)
-
-    async def probe(self) -> None:
-        """Try again: topics that exist are taken back; the next step shows whether they accept."""
-        if not self._topics:
-            return
-        try:
-            found = await topic_ids(self._client, self._topics)
-        except Lost:
-            return
-        for topic in found:
-            self._topics.pop(topic, None)
-            self._observer.deliverable(topic)
 
 
 class LaneContext(msgspec.Struct, frozen=True):

@@ -20,13 +20,14 @@ from faust.types import TP
 
 from hub.broker.requests import Coordinators, open_client
 from hub.exchange import kernel
-from hub.exchange.context import BrokerClock, LaneContext, Undeliverables
+from hub.exchange.context import BrokerClock, LaneContext
 from hub.exchange.intake import Intake
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
 from hub.exchange.pace import Budget
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.transport.reception import Reception
+from hub.exchange.undeliverable import Undeliverables
 from hub.exchange.verdict import Chunk
 from hub.model.entry import LEVEL
 from hub.model.errors import HubError
@@ -43,6 +44,8 @@ END_WITHIN_S: Final = 14.0
 CLOSE_WITHIN_S: Final = 1.0
 """For each connection that is closed: a broker that is gone answers no farewell."""
 LOOK_EVERY_S: Final = 1.0
+SHARES_TOLD_MAX: Final = 300
+"""Characters of share partitions that /readyz names."""
 KERNEL_THREADS_MAX: Final = 4
 REFERENCE_SWITCH_S: Final = 0.0005
 """The reference holds the interpreter while it decides: other threads ask for it so often. The native kernel lets go of it."""
@@ -153,7 +156,7 @@ class Floor:
             coordinators=Coordinators(client),
             intake=intake,
             clock=BrokerClock(),
-            undeliverables=Undeliverables(client=client, observer=self.observer),
+            undeliverables=Undeliverables(client=client, told=self.observer, wait_s=self.settings.undeliverable_wait_s),
             flow=self._flow,
             observer=self.observer,
             kernels=self._kernels,
@@ -205,6 +208,7 @@ class Floor:
             "agreements": self._agreement_check,
             "keys": self._key_check,
             "lanes": self._lane_check,
+            "shares": self._share_check,
         }
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -315,6 +319,10 @@ class Floor:
     def _lane_check(self) -> str | None:
         faults = self.observer.faults
         return None if not faults else f"{len(faults)} lanes stand still: {', '.join(sorted(set(faults.values())))}"
+
+    def _share_check(self) -> str | None:
+        denied = self._context.undeliverables.denied if self._context is not None else {}
+        return f"{len(denied)} share partitions take nothing: {', '.join(sorted(map(str, denied)))[:SHARES_TOLD_MAX]}" if denied else None
 
 
 def _told(fault: HubError) -> str:

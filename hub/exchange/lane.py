@@ -34,9 +34,8 @@ from hub.observe.failpoints import afailpoint
 RERUNS_MAX: Final = 8
 RESTART_PAUSE_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)
 LOOK_AGAIN_S: Final = 1.0
-RETRY_EVERY_S: Final = 10.0
-RETRIED: Final = frozenset({"HUB-LANE-008", "HUB-BROKER-001", "HUB-BROKER-010"})
-"""Faults that may mend without an act: tried again every ``RETRY_EVERY_S``."""
+RETRIED_EVERY_S: Final = {"HUB-LANE-008": 5.0, "HUB-LANE-013": 5.0, "HUB-LANE-014": 2.0, "HUB-BROKER-001": 10.0, "HUB-BROKER-010": 10.0}
+"""Faults that may mend without an act of a person, and how often they are tried again."""
 
 
 class Decision(NamedTuple):
@@ -155,16 +154,18 @@ class Lane:
         return step.position
 
     async def _carry(self, position: Position, taken: Taken, *, held: Held) -> tuple[Step, Plan]:
-        """Decide, write and commit what was drained; again where the broker's clock, or a topic, does not agree."""
+        """Decide, write and commit what was drained; again where the broker's clock, or a share partition, does not agree."""
         now_ms = self._context.clock.now_ms()
         for _ in range(RERUNS_MAX):
             decision = await self._decide(position, taken, now_ms=now_ms)
             part, rest = taken.cut(decision.verdict.next_offset)
-            step = step_of(self.partition, position, part, plan=decision.plan, verdict=decision.verdict, context=self._context)
+            verdict = self._context.undeliverables.fit(decision.verdict, plan=decision.plan, partition=self.partition.partition)
+            step = step_of(self.partition, position, part, plan=decision.plan, verdict=verdict, context=self._context)
             held.needs(step.size)
             append_ms = await self._write(step)
             if append_ms is not None and self._holds(decision, append_ms):
                 await self._commit()
+                self._context.undeliverables.delivered(step.outputs)
                 if rest:
                     self._inbox.give_back(rest)
                     await self._at("lane.given_back")
@@ -177,7 +178,7 @@ class Lane:
         """Run the kernel off the event loop; unknown schema ids make it read hub.plan to its end and ask again."""
         plan = await self._fresh_plan(position)
         source = Source(self.partition, position.topic_id, taken.first_offset + taken.lost)
-        moment = Moment(now_ms, self._context.undeliverables.of(plan))
+        moment = Moment(now_ms, self._context.undeliverables.of(plan, self.partition.partition))
         try:
             loop = asyncio.get_running_loop()
             verdict, seconds = await loop.run_in_executor(self._context.kernels, _timed, plan, taken.chunks, source, moment)
@@ -213,7 +214,7 @@ class Lane:
         return plan
 
     async def _write(self, step: Step) -> int | None:
-        """Send position, then everything else; returns the latest append time, None where a topic had to be set aside."""
+        """Send position, then everything else; returns the latest append time, None where a share partition takes it otherwise only."""
         generation, member = self._membership
         self._open = True
         await self._transaction.commit_offset(
@@ -223,14 +224,15 @@ class Lane:
         try:
             append_ms = await self._transaction.produce(step.outputs)
         except Undeliverable as gone:
-            vital = step.vital_topics & gone.topics.keys()
+            vital = {place: refusal for place, refusal in gone.refusals.items() if place[0] in step.vital_topics}
             if vital:
+                topic, partition = min(vital)
                 raise HubError(
                     "HUB-LANE-008",
-                    f"`{min(vital)}` is gone or refuses ({gone.topics[min(vital)]})",
-                    "create it again: `cityhub serve` does",
+                    f"`{topic}-{partition}` is gone or refuses (Kafka's code {vital[topic, partition].code})",
+                    "run `cityhub serve`: the one that leads makes it again within seconds, and the lane goes on by itself",
                 ) from gone
-            self._context.undeliverables.mark(gone.topics)
+            self._context.undeliverables.meet(gone.refusals)
             return None
         if append_ms < 0:
             fix = "set `message.timestamp.type=LogAppendTime` on it: `cityhub serve` names every topic that is set otherwise"
@@ -274,10 +276,10 @@ class Lane:
         with contextlib.suppress(Fenced):
             await self._abort()
         seen = await self._signs()
-        until = time.monotonic() + RETRY_EVERY_S
+        until = time.monotonic() + RETRIED_EVERY_S.get(fault.code, float("inf"))
         while not self._stopping.is_set():
             await self._wait(LOOK_AGAIN_S)
-            if await self._signs() != seen or (fault.code in RETRIED and time.monotonic() > until):
+            if await self._signs() != seen or time.monotonic() > until:
                 return
 
     async def _signs(self) -> tuple[object, ...]:

@@ -1,8 +1,9 @@
 """The observer of the lanes: counts, times and says what happened. The lane computes; nothing here decides."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 from prometheus_client import Counter as PromCounter
@@ -15,10 +16,12 @@ from hub.exchange.plan import Plan
 from hub.model.entry import LEVEL
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
-from hub.model.usage import Position, UsageStep
+from hub.model.reasons import DeniedBy
+from hub.model.usage import Position, UsageEntry, UsageStep
 from hub.observe import metrics
 
 log = structlog.get_logger()
+DENIED_TOLD_EVERY_S: Final = 10.0
 
 
 class OfTopic(NamedTuple):
@@ -42,6 +45,9 @@ class Observer:
         self._topics: dict[str, OfTopic] = {}
         self._records: dict[tuple[str, str], PromCounter] = {}
         self._lags: dict[TopicPartition, int] = {}
+        self._undeliverable: set[TopicPartition] = set()
+        self._denied_since: dict[tuple[TopicPartition, str], tuple[float, int, int]] = {}
+        """By lane and agreement: when it was told last, and what was denied since."""
         metrics.KERNEL_INFO.labels(kernel=kernel.name()).set(1)
         metrics.PLAN_LEVEL.set(LEVEL)
 
@@ -62,7 +68,10 @@ class Observer:
         outcome = "fenced" if isinstance(why, Fenced) else "failed"
         metrics.STEPS.labels(topic=partition.topic, outcome=outcome).inc()
         reason = str(why) if isinstance(why, Fenced | Lost) else type(why).__name__  # the texts of others may hold values
-        log.warning("lane starts anew", lane=str(partition), reason=reason)
+        if isinstance(why, Fenced) and not why.by_group:
+            log.info("lane was fenced: it goes on under what holds now", lane=str(partition), reason=reason)
+        else:
+            log.warning("lane starts anew", lane=str(partition), reason=reason)
 
     def lane_stopped(self, partition: TopicPartition, fault: HubError) -> None:
         """Raise the alarm: a partition stands still until a person acts."""
@@ -100,6 +109,8 @@ class Observer:
                     self._records_of(entry.agreement_id, disposition).inc(count)
             if entry.denied_by is not None:
                 metrics.DENIED.labels(agreement=entry.agreement_id, reason=entry.denied_by).inc(entry.denied)
+                if entry.denied_by == DeniedBy.UNDELIVERABLE:
+                    self._denied_undeliverable(usage, entry)
         metrics.DELIVERIES_BYTES.inc(sum(entry.bytes_delivered for entry in usage.entries))
 
     def _of_topic(self, topic: str) -> OfTopic:
@@ -138,15 +149,44 @@ class Observer:
         metrics.LOST.inc(count)
         log.error("retention took offsets before they were read", lane=str(partition), lost=count)
 
-    def undeliverable(self, topic: str, *, code: int) -> None:
-        """Raise the alarm: a share topic is gone or refuses; its agreement is denied."""
-        metrics.UNDELIVERABLE.labels(agreement=topic.rpartition(".")[2]).set(1)
-        log.error("share topic is gone or refuses", topic=topic, agreement=topic.rpartition(".")[2], kafka_error=code)
+    def undeliverable(self, place: TopicPartition, *, code: int) -> None:
+        """Raise the alarm: a share partition is gone, refuses or is too narrow for a record, and was waited for long enough."""
+        self._undeliverable.add(place)
+        self._show_undeliverable(place.topic)
+        fix = "make or widen it: `cityhub serve` does; what was denied is shown by `cityhub exchange status`"
+        log.error("share partition takes nothing", topic=place.topic, partition=place.partition, kafka_error=code, fix=fix)
 
-    def deliverable(self, topic: str) -> None:
-        """Note that a share topic is there again."""
-        metrics.UNDELIVERABLE.labels(agreement=topic.rpartition(".")[2]).set(0)
-        log.info("share topic is there again", topic=topic)
+    def deliverable(self, place: TopicPartition) -> None:
+        """Note that a share partition is there, and that its records are delivered again where it takes them."""
+        self._undeliverable.discard(place)
+        self._show_undeliverable(place.topic)
+        log.info("share partition is there again", topic=place.topic, partition=place.partition)
+
+    def narrowed(self, place: TopicPartition, *, bytes_max: int) -> None:
+        """Note that a share partition takes smaller batches only."""
+        log.warning("share partition is too narrow", topic=place.topic, partition=place.partition, bytes=bytes_max)
+
+    def _show_undeliverable(self, topic: str) -> None:
+        count = sum(place.topic == topic for place in self._undeliverable)
+        metrics.UNDELIVERABLE.labels(agreement=topic.rpartition(".")[2]).set(count)
+
+    def _denied_undeliverable(self, usage: UsageStep, entry: UsageEntry) -> None:
+        """Raise the alarm for records that a consumer will not get, with their offsets: at once, then every few seconds."""
+        metrics.UNDELIVERED.labels(agreement=entry.agreement_id).inc(entry.denied)
+        lane = TopicPartition(usage.source_topic, usage.source_partition)
+        told_at, first, count = self._denied_since.get((lane, entry.agreement_id), (0.0, usage.first_offset, 0))
+        count += entry.denied
+        if time.monotonic() - told_at > DENIED_TOLD_EVERY_S:
+            log.error(
+                "records denied, since their share partition takes nothing",
+                lane=str(lane),
+                agreement=entry.agreement_id,
+                first_offset=first,
+                next_offset=usage.next_offset,
+                count=count,
+            )
+            told_at, first, count = time.monotonic(), usage.next_offset, 0
+        self._denied_since[lane, entry.agreement_id] = (told_at, first, count)
 
     def plan_alarm(self, error: HubError) -> None:
         """Raise the alarm: an entry of hub.plan was refused, or a plan does not compile."""

@@ -121,6 +121,8 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-LANE-010": Code(_F, 404, "partition is not part of the exchange", "分区不属于交换"),
     "HUB-LANE-011": Code(_I, 500, "step could not be decided", "步骤无法决策"),
     "HUB-LANE-012": Code(_I, 409, "partition lies beyond those of its dataset", "分区超出数据集的分区数"),
+    "HUB-LANE-013": Code(_P, 503, "share partition refuses for now", "共享分区暂时拒绝写入"),
+    "HUB-LANE-014": Code(_P, 503, "share partition cannot be delivered to", "无法向共享分区交付"),
     # ledger
     "HUB-LEDGER-001": Code(_I, 500, "chain of usage steps is broken", "计量链断裂"),
     "HUB-LEDGER-002": Code(_I, 500, "ledger differs from the deliveries", "账本与交付不一致"),

@@ -162,7 +162,18 @@ AGREEMENTS_REFUSED: Final = _gauge(
 )
 PLAN_LEVEL: Final = _gauge("cityhub_plan_level", "Newest level of entries of hub.plan that this worker reads.", "worker")
 PLAN_AGE_SECONDS: Final = _gauge("cityhub_plan_age_seconds", "Time since hub.plan was last known to be read to its end.", "worker")
-UNDELIVERABLE: Final = _gauges("cityhub_undeliverable", "1 while an agreement's share topic is gone or refuses.", "worker", agreement=OPEN)
+UNDELIVERABLE: Final = _gauges(
+    "cityhub_undeliverable",
+    "Share partitions of an agreement that are gone, refuse or are too narrow, so that records are denied. Above 0: act.",
+    "worker",
+    agreement=OPEN,
+)
+UNDELIVERED: Final = _counters(
+    "cityhub_undelivered_total",
+    "Records denied because their share partition took nothing for too long. Above 0: act.",
+    "worker",
+    agreement=OPEN,
+)
 KERNEL_INFO: Final = _gauges("cityhub_kernel_info", "The kernel that runs plans; always 1.", "worker", kernel=KERNELS)
 CONSUMER_LAG_RECORDS: Final = _gauges(
     "cityhub_consumer_lag_records", "Offsets between a lane's position and the end of its log.", "worker", topic=OPEN, partition=OPEN

@@ -138,7 +138,7 @@ def test_a_deleted_share_topic_stops_only_its_agreement(town: Town) -> None:
     topic = town.publish("transport/flights")
     town.agree(terms("gone"))
     town.agree(terms("well"))
-    with town.worker(CITYHUB_EXCHANGE__UNDELIVERABLE_RETRY_S="2"):
+    with town.worker(CITYHUB_EXCHANGE__UNDELIVERABLE_RETRY_S="2", CITYHUB_EXCHANGE__UNDELIVERABLE_WAIT_S="0"):
         town.produce(topic, [(0, None, encode(schema_id, FLIGHT, flight(1)))])
         town.wait_done(topic)
         town.admin.delete_topics([town.agreements["gone"].share_topic])
@@ -146,7 +146,7 @@ def test_a_deleted_share_topic_stops_only_its_agreement(town: Town) -> None:
         town.wait_done(topic)
         assert _counts(town, "gone")["denied"] == 1
         town.agree(terms("gone", version=2))
-        wait_until(lambda: "share topic is there again" in town.log(), within_s=20)
+        wait_until(lambda: "share partition is there again" in town.log(), within_s=20)
         town.produce(topic, [(0, None, encode(schema_id, FLIGHT, flight(3)))])
         town.wait_done(topic)
 

@@ -14,7 +14,7 @@ from hub.model.errors import CODES, ExitCode
 from hub.model.lifecycle import TRANSITIONS, State
 
 ROOT = Path(__file__).parents[2]
-README_LINES_MAX = 200
+README_LINES_MAX = 240
 SUITABLE_FOR_CONNECTORS = ("hub.model", "hub.broker", "hub.observe")
 
 
@@ -88,7 +88,7 @@ def test_the_lock_holds_every_dependency_that_the_project_declares() -> None:
 
 
 def test_the_readmes_are_short_and_say_what_is_not_protected() -> None:
-    """At most 200 lines, every exit code, and no silence about what is missing."""
+    """At most 240 lines, every exit code, and no silence about what is missing."""
     for name, words in (("README.md", "Not protected yet"), ("README.zh-CN.md", "尚未保护")):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert len(text.splitlines()) <= README_LINES_MAX, name

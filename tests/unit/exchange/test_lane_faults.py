@@ -12,10 +12,15 @@ import structlog
 from kernel_kit import LANE, NOW, TOPIC_ID, batch_at, chunk_of, plan_of, terms, vehicle
 from lane_rig import NAMES, NO_ANSWER, LaneRig
 
+from hub.broker.batches import read_records
+from hub.broker.transactions import Refusal
 from hub.exchange import kernel
+from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
 from hub.exchange.plan import Plan
 from hub.exchange.verdict import Chunk, Moment, Source, Verdict
+from hub.model.names import TopicPartition
+from hub.settings import ExchangeSettings
 
 SHARE = "share.parking-office.parking"
 STRANGE = 42
@@ -238,17 +243,135 @@ def test_nothing_commits_while_the_leader_of_hub_plan_does_not_answer() -> None:
     assert rig.kafka.delivered(SHARE) == 3
 
 
-@pytest.mark.parametrize("code", [10, 29, 44, 87])
-def test_a_share_topic_that_refuses_is_denied_and_holds_nobody(code: int) -> None:
-    """Too large, not authorised, against a policy, invalid: none of these passes by itself."""
-    rig = LaneRig(plan_of(terms("parking", "plate"), terms("tolls", "plate")), append_ms=NOW)
-    rig.kafka.refusing["share.parking-office.tolls"] = code
+TOLLS = "share.parking-office.tolls"
+
+
+def _two(*, wait_s: float = 0.0) -> LaneRig:
+    return LaneRig(plan_of(terms("parking", "plate"), terms("tolls", "plate")), append_ms=NOW, wait_s=wait_s)
+
+
+@pytest.mark.parametrize("code", [17, 44, 87])
+def test_a_share_partition_that_refuses_for_longer_than_the_wait_is_denied_and_holds_nobody(code: int) -> None:
+    """Invalid topic, against a policy, invalid record: as the topic is set, none of these passes by itself."""
+    rig = _two()
+    rig.kafka.refusing[TOLLS] = code
     rig.give_when_sought(_chunk())
     asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
     parking, tolls = rig.kafka.usage()[0].entries
     assert (parking.delivered, parking.denied) == (3, 0)
     assert (tolls.delivered, tolls.denied, tolls.denied_by) == (0, 3, "undeliverable")
-    assert rig.kafka.delivered("share.parking-office.tolls") == 0
+    assert rig.kafka.delivered(TOLLS) == 0
+
+
+@pytest.mark.parametrize("code", [17, 44, 87])
+def test_within_the_wait_nothing_is_denied_and_the_lane_says_what_it_waits_for(code: int) -> None:
+    """Serve mends a topic within seconds: a record that was denied meanwhile would be lost to its consumer for good."""
+    rig = _two(wait_s=60)
+    rig.kafka.refusing[TOLLS] = code
+    rig.give_when_sought(_chunk())
+
+    async def refused_then_mended() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: rig.lane.fault is not None)
+        assert rig.lane.fault is not None
+        assert rig.lane.fault.code == "HUB-LANE-014"
+        assert rig.kafka.committed == []
+        del rig.kafka.refusing[TOLLS]
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.lane.stop()
+        await running
+
+    asyncio.run(refused_then_mended())
+    assert [entry.delivered for entry in rig.kafka.usage()[0].entries] == [3, 3]
+
+
+@pytest.mark.parametrize("code", [19, 20, 29])
+def test_a_refusal_that_may_pass_is_never_final(code: int) -> None:
+    """A wrong ACL for a minute, or a replica that is away, must not cost a record: the lane waits, however long."""
+    rig = _two()
+    context = msgspec.structs.replace(rig.context, settings=ExchangeSettings(step_ms=1, transaction_timeout_ms=200))
+    rig.lane = Lane(LANE, context=context)
+    rig.kafka.refusing[TOLLS] = code
+    rig.give_when_sought(_chunk())
+
+    async def refused_then_mended() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: rig.lane.fault is not None)
+        assert rig.lane.fault is not None
+        assert rig.lane.fault.code == "HUB-LANE-013"
+        assert rig.kafka.committed == []
+        del rig.kafka.refusing[TOLLS]
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.lane.stop()
+        await running
+
+    asyncio.run(refused_then_mended())
+    assert [(entry.delivered, entry.denied) for entry in rig.kafka.usage()[0].entries] == [(3, 0), (3, 0)]
+
+
+@pytest.mark.parametrize("width", [200, 500, 5_000])
+def test_a_share_topic_that_takes_small_batches_only_gets_every_record_in_small_batches(width: int) -> None:
+    """Down to records alone; the other agreements keep their batches."""
+    rig = _two()
+    rig.kafka.widths[TOLLS] = width
+    rig.give_when_sought(_chunk(300))
+    asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    assert [(entry.delivered, entry.denied) for entry in rig.kafka.usage()[0].entries] == [(300, 0), (300, 0)]
+    assert rig.kafka.delivered(TOLLS) == rig.kafka.delivered(SHARE) == 300
+    sizes = [len(data) for topic, _, data in rig.kafka.committed if topic == TOLLS]
+    assert max(sizes) <= width
+    assert sum(topic == SHARE for topic, *_ in rig.kafka.committed) == 1
+
+
+def test_only_the_record_that_fits_in_no_batch_is_denied() -> None:
+    """Its neighbours are the consumer's; the count says that one is missing, and the step still conserves every offset."""
+    rig = _two()
+    rig.kafka.widths[TOLLS] = 400
+    rows: list[tuple[bytes | None, bytes | None]] = [(None, vehicle()), (None, vehicle(plate="X" * 600)), (None, vehicle())]
+    rig.give_when_sought(chunk_of(batch_at(100, rows), first_offset=100, next_offset=103))
+    asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    parking, tolls = rig.kafka.usage()[0].entries
+    assert (parking.delivered, parking.denied) == (3, 0)
+    assert (tolls.delivered, tolls.denied, tolls.denied_by) == (2, 1, "undeliverable")
+    assert rig.kafka.delivered(TOLLS) == 2
+    values = [row.value or b"" for topic, _, data in rig.kafka.committed if topic == TOLLS for row in read_records(data)]
+    assert tolls.bytes_delivered == sum(map(len, values))
+
+
+def test_a_record_that_fits_in_no_batch_is_waited_for_first() -> None:
+    """Serve sets the topic's bound back within seconds: then it is delivered like any other."""
+    rig = _two(wait_s=60)
+    rig.kafka.widths[TOLLS] = 400
+    rows: list[tuple[bytes | None, bytes | None]] = [(None, vehicle()), (None, vehicle(plate="X" * 600))]
+    rig.give_when_sought(chunk_of(batch_at(100, rows), first_offset=100, next_offset=102))
+
+    async def narrow_then_mended() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: rig.lane.fault is not None)
+        assert rig.lane.fault is not None
+        assert rig.lane.fault.code == "HUB-LANE-014"
+        rig.kafka.widths.clear()
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.lane.stop()
+        await running
+
+    asyncio.run(narrow_then_mended())
+    assert [(entry.delivered, entry.denied) for entry in rig.kafka.usage()[0].entries] == [(2, 0), (2, 0)]
+
+
+def test_after_the_wait_the_next_steps_do_not_wait_again_until_the_partition_takes_records() -> None:
+    """One consumer's lost topic holds the others once, not at every step."""
+    rig = _two()
+    place = TopicPartition(TOLLS, LANE.partition)
+    rig.kafka.refusing[TOLLS] = 87
+    rig.give_when_sought(_chunk())
+    asyncio.run(_run(rig, lambda: bool(rig.kafka.usage())))
+    assert dict(rig.context.undeliverables.denied) == {place: 87}
+    asyncio.run(rig.context.undeliverables.probe())
+    assert rig.context.undeliverables.of(rig.intake.now, LANE.partition) == frozenset()
+    rig.context.undeliverables.meet({place: Refusal(87)})
+    assert rig.context.undeliverables.of(rig.intake.now, LANE.partition) == {"tolls"}
+    assert rig.context.undeliverables.of(rig.intake.now, LANE.partition + 1) == frozenset()
 
 
 @pytest.mark.parametrize("topic", [NAMES.usage, "quarantine.vehicle-registry.vehicles"])
