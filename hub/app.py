@@ -207,6 +207,8 @@ class Hub:
             self.control.adopt_plan(keeper, actor=self.officer, lost=lost)
             if lost is not None:
                 self.anchor.renew()
+        with writing(self.engine) as connection:
+            self.registry.note_forms(connection)
         keeper.repair()
         if self.control.desk.closed is None:
             self.control.publish_keys(load_master_keys(folder), actor=self.officer)

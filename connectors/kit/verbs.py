@@ -11,6 +11,7 @@ from connectors.kit.contract import Definition, Discovery, Finding, Previewed, S
 from connectors.kit.definition import source_type
 from hub.model.errors import HubError
 from hub.model.framing import HEADER_BYTES
+from hub.model.normal_form import normal_form
 from hub.model.source_schema import SourceSchema
 
 
@@ -59,7 +60,7 @@ def finding(check: str, error: HubError) -> Finding:
 
 def decoded(value: bytes, schema: SourceSchema) -> dict[str, Any]:
     """Read a record back as any consumer would, with an Avro library that did not write it."""
-    found = fastavro.schemaless_reader(io.BytesIO(value[HEADER_BYTES:]), fastavro.parse_schema(dict(schema.declared)), None)
+    found = fastavro.schemaless_reader(io.BytesIO(value[HEADER_BYTES:]), fastavro.parse_schema(normal_form(schema.declared)), None)
     if not isinstance(found, dict):
         raise TypeError("a record is read back as fields")
     return {name: item if item is None or isinstance(item, bool | int | float | str) else str(item) for name, item in found.items()}

@@ -20,7 +20,7 @@ from hub.model.dataset import DatasetEntry
 from hub.model.entry import AgreementBody, DatasetBody, Kind, SchemaBody, decode_body
 from hub.model.lifecycle import State
 from hub.model.records import PlanEntry, decode_plan_entry
-from hub.store.tables import agreements, plan_entries, schemas, subject_versions
+from hub.store.tables import agreements, plan_entries, schema_forms, schemas, subject_versions
 
 LOST = "(lost with the database)"
 
@@ -97,6 +97,8 @@ class Adoption:
         if self._connection.scalar(sa.select(schemas.c.schema_id).where(*where)) is None:
             self._connection.execute(schemas.insert().values(scope=self._scope, schema_id=body.schema_id, **row))
         else:
+            form = (schema_forms.c.scope == self._scope, schema_forms.c.schema_id == body.schema_id)
+            self._connection.execute(schema_forms.delete().where(*form))
             self._connection.execute(schemas.update().where(*where).values(**row))
 
     def _dataset(self, body: DatasetBody) -> None:

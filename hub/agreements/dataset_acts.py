@@ -16,8 +16,8 @@ from hub.agreements.wiring import Wiring
 from hub.broker.topics import dept_topic, quarantine_topic
 from hub.catalogue.datasets import CatalogueRow, shipped_schema
 from hub.catalogue.entry_file import parse_dataset_entry
-from hub.catalogue.gate import check_schema
-from hub.catalogue.registry import Registered, fingerprint
+from hub.catalogue.gate import Earlier, check_schema
+from hub.catalogue.registry import Registered
 from hub.model.dataset import DatasetEntry
 from hub.model.entry import DatasetBody, Kind, SchemaBody
 from hub.model.errors import HubError
@@ -68,7 +68,8 @@ class DatasetActs:
                 subject = w.names.dept_subject(entry.dataset)
                 known = w.registry.versions(connection, subject)
                 if not known and schema_text is not None:
-                    w.registry.register(connection, subject=subject, schema=schema_text, at_ms=now_ms())
+                    wording = w.registry.first_wording(connection, schema_text)
+                    w.registry.register(connection, subject=subject, schema=wording, at_ms=now_ms())
                     outcome = "changed" if outcome == "exists" else outcome
                 if outcome != "exists":
                     w.desk.done_within(connection, opened)
@@ -110,9 +111,9 @@ class DatasetActs:
         """Hold that the dataset has, or now gets, a schema that passes the gate; a further version is registered by itself."""
         subject = self._w.names.dept_subject(entry.dataset)
         known = self._w.registry.versions(connection, subject)
-        if schema is not None:
-            check_schema(schema, where=entry.schema)
-            if known and self._w.registry.find(connection, subject=subject, mark=fingerprint(schema)) is None:
+        if schema is not None and self._w.registry.find(connection, subject=subject, schema=schema) is None:
+            check_schema(schema, where=entry.schema, earlier=Earlier.of([version.schema for version in known]))
+            if known:
                 fix = f"`cityhub schema register {entry.dataset} FILE`, then apply the entry"
                 raise HubError("HUB-DATASET-004", f"schema `{entry.schema}` is not a registered version of `{subject}`", fix)
         elif not known:

@@ -14,7 +14,7 @@ from hub.agreements.publisher import Draft
 from hub.agreements.shelf import AgreementRow
 from hub.agreements.wiring import Wiring
 from hub.catalogue.datasets import CatalogueRow
-from hub.catalogue.gate import check_schema
+from hub.catalogue.gate import Earlier, check_schema
 from hub.catalogue.registry import Registered, fingerprint
 from hub.model.entry import Kind
 from hub.model.errors import HubError, Problem
@@ -41,12 +41,13 @@ class SchemaActs:
             with writing(w.desk.engine) as connection:
                 row = self._dataset_of(connection, subject)
                 opened.act = msgspec.structs.replace(act, object_id=subject)
-                check_schema(schema, where=subject)
-                opened.act = msgspec.structs.replace(act, object_id=subject, after_hash=fingerprint(schema))
-                known = w.registry.find(connection, subject=subject, mark=fingerprint(schema))
+                known = w.registry.find(connection, subject=subject, schema=schema)
                 if known is not None:
                     self._require_told(connection, row, known)
                     return known
+                earlier = Earlier.of([version.schema for version in w.registry.versions(connection, subject)])
+                check_schema(schema, where=subject, earlier=earlier)
+                opened.act = msgspec.structs.replace(act, object_id=subject, after_hash=fingerprint(schema))
                 w.registry.require_compatible(connection, subject=subject, schema=schema)
                 version = len(w.registry.versions(connection, subject)) + 1
                 live = w.shelf.live_on(connection, row.entry.dataset)
@@ -57,7 +58,8 @@ class SchemaActs:
         w = self._w
         with w.desk.changing():
             with writing(w.desk.engine) as connection:
-                registered = w.registry.register(connection, subject=subject, schema=schema, at_ms=now_ms())
+                wording = w.registry.first_wording(connection, schema)
+                registered = w.registry.register(connection, subject=subject, schema=wording, at_ms=now_ms())
                 if not row.published:
                     w.desk.done_within(connection, opened)
                     return registered

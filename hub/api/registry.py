@@ -16,8 +16,8 @@ from hub.api.bodies import Body, answer, decode
 from hub.api.house import House
 from hub.api.problems import REGISTRY_JSON, confluent_error
 from hub.catalogue.compatibility import LEVEL
-from hub.catalogue.gate import check_schema
-from hub.catalogue.registry import Registered, fingerprint
+from hub.catalogue.gate import Earlier, check_schema
+from hub.catalogue.registry import Registered
 from hub.model.errors import HubError
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
 from hub.store.engine import reading
@@ -98,12 +98,11 @@ def _writing(router: APIRouter, house: House) -> None:
     def lookup(subject: str, body: Body) -> Response:
         """Return the version of a subject that is the schema sent."""
         schema = _schema(body)
-        check_schema(schema, where=subject)
-        with reading(hub.engine) as connection:
-            found = hub.registry.find(connection, subject=subject, mark=fingerprint(schema))
-            known = found is not None or bool(hub.registry.versions(connection, subject))
+        found = _known(house, subject, schema)
         if found is not None:
             return _json(_wire(found))
+        check_schema(schema, where=subject)
+        known = bool(_versions(house, subject))
         return confluent_error(*(_NO_SCHEMA if known else _NO_SUBJECT))
 
     @router.post("/compatibility/subjects/{subject}/versions/{version}")
@@ -113,7 +112,7 @@ def _writing(router: APIRouter, house: House) -> None:
         found = _version(house, subject, version)
         if not isinstance(found, Registered):
             return found
-        check_schema(schema, where=subject)
+        check_schema(schema, where=subject, earlier=Earlier.of([version.schema for version in _versions(house, subject)]))
         try:
             with reading(hub.engine) as connection:
                 hub.registry.require_compatible(connection, subject=subject, schema=schema)
@@ -205,12 +204,8 @@ def _version(house: House, subject: str, version: str) -> Registered | Response:
 
 def _known(house: House, subject: str, schema: str) -> Registered | None:
     """Return the version that a schema already is: producers that start ask this way, also of a serve that stands by."""
-    try:
-        mark = fingerprint(schema)
-    except (ValueError, RecursionError):
-        return None
     with reading(house.hub.engine) as connection:
-        return house.hub.registry.find(connection, subject=subject, mark=mark)
+        return house.hub.registry.find(connection, subject=subject, schema=schema)
 
 
 def _text(house: House, schema_id: int) -> str | None:

@@ -12,6 +12,7 @@ import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
 from hub.model.field_types import FieldType
+from hub.model.normal_form import normal_form
 from hub.model.source_schema import read_schema
 
 LEVEL: Final = "FULL_TRANSITIVE"
@@ -26,9 +27,9 @@ def incompatibilities(candidate: str, earlier: Mapping[int, str]) -> tuple[str, 
 
 
 def _differences(candidate: str, earlier: Mapping[int, str]) -> Iterator[str]:
-    new = json.loads(candidate)
+    new = normal_form(json.loads(candidate))  # since the checker does not read every spelling
     for version, text in sorted(earlier.items()):
-        old = json.loads(text)
+        old = normal_form(json.loads(text))
         if any(_between(*_without_equal_fields(new, old), version)):
             yield from _between(new, old, version)
 
@@ -77,13 +78,16 @@ def _is_plain(kind: Any) -> bool:
         return all(_is_plain(branch) for branch in kind)
     if isinstance(kind, dict):
         inner = [kind[key] for key in ("items", "values") if key in kind]
-        return kind["type"] in _CONTAINERS | _PLAIN and all(_is_plain(part) for part in inner)
+        return isinstance(kind["type"], str) and kind["type"] in _CONTAINERS | _PLAIN and all(_is_plain(part) for part in inner)
     return kind in _PLAIN
 
 
 def _parsed(schema: Any) -> Any:
-    """Parse for the checker, without logical types: it does not look at them, and the library warns of those it does not know."""
-    return avro.schema.parse(json.dumps(_plain(schema)))
+    """Parse for the checker, without logical types: it does not look at them, and the library warns of those it does not know.
+
+    Names were judged at the gate; those of versions that are older than its rule stay.
+    """
+    return avro.schema.parse(json.dumps(_plain(schema)), validate_names=False)
 
 
 def _plain(node: Any) -> Any:

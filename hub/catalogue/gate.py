@@ -6,58 +6,102 @@ refused here too, with its path, rather than at the first record.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import fastavro
+import msgspec
 import rfc8785
 from fastavro.schema import SchemaParseException, UnknownType
 
-from hub.model.dataset import GRADES
+from hub.catalogue.annotations import annotation_faults, kinds_in
+from hub.catalogue.schema_names import NAME, Fault, join, name_faults, names_in
+from hub.model.defaults import unfit_default
 from hub.model.errors import HubError, Problem
-from hub.model.names import is_slug
+from hub.model.field_types import PRIMITIVES
+from hub.model.normal_form import normal_form
+from hub.model.source_schema import declared_fields
 from hub.model.terms import unsupported_schema
 
 SCHEMA_BYTES_MAX: Final = 64 * 1024
 DEPTH_MAX: Final = 32
 FIELDS_MAX: Final = 1_000
 DECIMAL_PRECISION_MAX: Final = 38
-ROLES: Final = ("subject", "region", "event_time", "source_id")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+FAULTS_TOLD_MAX: Final = 200
+"""Faults of one schema that are told with their places; all are counted."""
 _NAMED: Final = ("record", "error", "enum", "fixed")
 
 
-def check_schema(text: str, *, where: str) -> Mapping[str, Any]:
-    """Return the schema's JSON; HUB-SCHEMA-001 when it is no Avro record, HUB-SCHEMA-002 lists what the gate refuses."""
+class Earlier(msgspec.Struct, frozen=True):
+    """Names and identifier kinds of versions that were registered before their rules were held: a later version may keep them."""
+
+    names: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Earlier":
+        """Return what the schemas ``texts`` hold."""
+        read = [json.loads(text) for text in texts]
+        return cls(frozenset().union(*map(names_in, read)), frozenset().union(*map(kinds_in, read)))
+
+
+def check_schema(text: str, *, where: str, earlier: Earlier | None = None) -> Mapping[str, Any]:
+    """Return the schema's JSON; every fault at once, under HUB-SCHEMA-001 when it is no valid Avro record, else HUB-SCHEMA-002.
+
+    What ``earlier`` versions of a subject hold by names and identifier kinds is allowed to a further one.
+    """
     raw = _load(text)
-    _refuse("HUB-SCHEMA-001", where, _shape_faults(raw, "", 0))
-    try:
-        fastavro.parse_schema(json.loads(text))
-    except (SchemaParseException, UnknownType, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise HubError(
-            "HUB-SCHEMA-001", f"schema of `{where}` is not valid Avro: {_words(error)}", "see the Avro 1.12 specification"
-        ) from error
-    try:
-        rfc8785.dumps(raw)
-    except rfc8785.CanonicalizationError as error:
-        fix = "keep whole numbers within 2^53; write larger defaults of a field as text"
-        raise HubError("HUB-SCHEMA-002", f"schema of `{where}` holds a number that canonical JSON cannot hold", fix) from error
-    faults = [*_Widths(raw).faults(), *_properties(raw)]
-    _refuse("HUB-SCHEMA-002", where, iter(faults))
-    carried = ((path, message, "write it in another way: see README, schemas") for path, message in unsupported_schema(raw))
-    _refuse("HUB-SCHEMA-002", where, carried)
+    known = earlier or Earlier()
+    shape = [*_shape_faults(raw, "", 0)]
+    invalid = [*shape, *name_faults(raw, known=known.names), *(() if shape else _default_faults(raw))]
+    refused = [*annotation_faults(raw, known_kinds=known.kinds), *(() if shape else _Widths(raw).faults())]
+    if not shape:
+        told = [path for path, *_ in (*invalid, *refused)]
+        refused += (fault for fault in _unread(raw) if not any(path.startswith(fault[0]) for path in told))
+    _refuse("HUB-SCHEMA-001" if invalid else "HUB-SCHEMA-002", where, [*invalid, *refused])
+    _require_canonical(raw, where)
+    _require_parsed(raw, where)
     return raw
 
 
-Fault = tuple[str, str, str]
+def _require_canonical(raw: Mapping[str, Any], where: str) -> None:
+    try:
+        rfc8785.dumps(raw)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        fix = "keep whole numbers within 2^53 and text free of lone surrogates; leave larger defaults out"
+        raise HubError("HUB-SCHEMA-002", f"schema of `{where}` holds what canonical JSON cannot hold", fix) from error
 
 
-def _refuse(code: str, where: str, faults: Iterator[Fault]) -> None:
-    problems = tuple(Problem(where, path, message, fix) for path, message, fix in faults)
+def _require_parsed(raw: Mapping[str, Any], where: str) -> None:
+    """Ask a parser that connectors use, which must find nothing that the rules here have not told with its place."""
+    try:
+        fastavro.parse_schema(normal_form(raw))
+    except (SchemaParseException, UnknownType, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise HubError("HUB-SCHEMA-001", f"schema of `{where}` is not valid Avro", "see the Avro 1.12 specification") from error
+
+
+def _unread(raw: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what the exchange cannot carry."""
+    for path, message in unsupported_schema(raw):
+        yield path, message, "write it in another way: see README, schemas"
+
+
+def _default_faults(raw: Mapping[str, Any]) -> Iterator[Fault]:
+    for path, field in declared_fields(raw):
+        unfit = unfit_default(field.declared["default"], field.type) if "default" in field.declared else None
+        if unfit is not None:
+            yield f"{path}.default{unfit.place}", f"the default of field `{field.name}` {unfit.message}", unfit.fix
+
+
+def _refuse(code: str, where: str, faults: list[Fault]) -> None:
+    told: dict[str, Problem] = {}
+    for path, message, fix in faults:
+        told.setdefault(path, Problem(where, path, message, fix))
+    problems = tuple(told.values())
     if problems:
         noun = "fault" if len(problems) == 1 else "faults"
-        raise HubError(code, f"schema of `{where}` has {len(problems)} {noun}", "mend each of them", problems=problems)
+        message = f"schema of `{where}` has {len(problems)} {noun}"
+        raise HubError(code, message, "mend each of them", problems=problems[:FAULTS_TOLD_MAX])
 
 
 def _load(text: str) -> dict[str, Any]:
@@ -99,12 +143,12 @@ def _shape_faults(node: Any, path: str, depth: int) -> Iterator[Fault]:
         return
     kind = node.get("type")
     if isinstance(kind, dict | list):
-        yield from _shape_faults(kind, _join(path, "type"), depth + 1)
+        yield from _shape_faults(kind, join(path, "type"), depth + 1)
     elif kind in {"record", "error"}:
         yield from _record_shape(node, path, depth)
     elif kind in {"array", "map"}:
         inner = "items" if kind == "array" else "values"
-        yield from _shape_faults(node.get(inner), _join(path, inner), depth + 1)
+        yield from _shape_faults(node.get(inner), join(path, inner), depth + 1)
     elif not isinstance(kind, str):
         yield path, "has no type", "add `type`"
 
@@ -112,19 +156,19 @@ def _shape_faults(node: Any, path: str, depth: int) -> Iterator[Fault]:
 def _record_shape(node: Mapping[str, Any], path: str, depth: int) -> Iterator[Fault]:
     fields = node.get("fields")
     if not isinstance(fields, list) or not fields or len(fields) > FIELDS_MAX:
-        yield _join(path, "fields"), "is no list of fields", f"declare 1 to {FIELDS_MAX} fields"
+        yield join(path, "fields"), "is no list of fields", f"declare 1 to {FIELDS_MAX} fields"
         return
     names: set[str] = set()
     for number, field in enumerate(fields):
-        here = _join(path, f"fields[{number}]")
+        here = join(path, f"fields[{number}]")
         name = field.get("name") if isinstance(field, dict) else None
-        if not isinstance(name, str) or _NAME.match(name) is None:
+        if not isinstance(name, str) or NAME.match(name) is None:
             yield here, "is no field with an Avro name", "write `name` of letters, digits and underscores, and `type`"
             continue
         if name in names:
             yield here, f"field `{name}` stands twice", "keep one of the two"
         names.add(name)
-        yield from _shape_faults(field.get("type"), _join(here, "type"), depth + 1)
+        yield from _shape_faults(field.get("type"), join(here, "type"), depth + 1)
 
 
 class _Widths:
@@ -150,7 +194,7 @@ class _Widths:
             return self._named(node, path, space)
         kind = node["type"]
         if isinstance(kind, dict | list):
-            return self._is_zero(kind, _join(path, "type"), space)
+            return self._is_zero(kind, join(path, "type"), space)
         if kind in {"array", "map"}:
             self._container(node, kind, path, space)
             return False
@@ -160,21 +204,21 @@ class _Widths:
         return self._definition(node, kind, path, space)
 
     def _named(self, name: str, path: str, space: str | None) -> bool:
+        if name in PRIMITIVES:
+            return name == "null"
         for full in (_full(name, space), name):
             if full in self.open:
                 self.found.append((path, f"type `{name}` contains itself", "flatten it: a record must have a bounded depth"))
                 return False
             if full in self.zero_width:
                 return self.zero_width[full]
-        return name == "null"
+        return False
 
     def _container(self, node: Mapping[str, Any], kind: str, path: str, space: str | None) -> None:
         inner = "items" if kind == "array" else "values"
-        zero = self._is_zero(node[inner], _join(path, inner), space)
+        zero = self._is_zero(node[inner], join(path, inner), space)
         if zero and kind == "array":
-            self.found.append(
-                (_join(path, inner), "items take no bytes", "give them a type with a value: five bytes could claim a billion")
-            )
+            self.found.append((join(path, inner), "items take no bytes", "give them a type with a value: five bytes could claim a billion"))
 
     def _definition(self, node: Mapping[str, Any], kind: str, path: str, space: str | None) -> bool:
         full = _full(str(node.get("name", "")), str(node["namespace"]) if node.get("namespace") is not None else space)
@@ -185,7 +229,7 @@ class _Widths:
             inner = full.rpartition(".")[0] or None
             self.open.append(full)
             widths = [
-                self._is_zero(field["type"], _join(path, f"fields[{number}].type"), inner) for number, field in enumerate(node["fields"])
+                self._is_zero(field["type"], join(path, f"fields[{number}].type"), inner) for number, field in enumerate(node["fields"])
             ]
             self.open.pop()
             zero = all(widths)
@@ -202,63 +246,5 @@ class _Widths:
             self.found.append((path, "is a decimal without bounds", fix))
 
 
-def _properties(root: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield faults of the field properties of SHAPES at any depth, and titles that two fields of the whole share."""
-    for path, field in _fields(root, ""):
-        for key, (fits, fix) in _PROPERTIES.items():
-            if key in field and not fits(field[key]):
-                yield f"{path}.{key}", f"`{key}` of field `{field['name']}` is not valid", fix
-    titles: dict[str, str] = {}
-    for number, field in enumerate(root["fields"]):
-        path, name = f"fields[{number}]", field["name"]
-        title = field.get("title")
-        if isinstance(title, str) and title in titles:
-            yield f"{path}.title", f"fields `{titles[title]}` and `{name}` have one title", "titles are column names: give each its own"
-        elif isinstance(title, str):
-            titles[title] = name
-
-
-def _fields(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield every field that is declared in a type, with its place."""
-    if isinstance(node, list):
-        for number, branch in enumerate(node):
-            yield from _fields(branch, f"{path}[{number}]")
-    elif isinstance(node, dict):
-        for number, field in enumerate(node.get("fields", ())):
-            here = _join(path, f"fields[{number}]")
-            yield here, field
-            yield from _fields(field["type"], _join(here, "type"))
-        for key in ("type", "items", "values"):
-            yield from _fields(node.get(key), _join(path, key))
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value.strip() != ""
-
-
-_PROPERTIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "grade": (lambda value: value in GRADES, f"write one of {', '.join(GRADES)}"),
-    "identifier": (lambda value: isinstance(value, str) and is_slug(value), "write a kind such as `plate` or `resident-id`"),
-    "role": (lambda value: value in ROLES, f"write one of {', '.join(ROLES)}"),
-    "personal": (_is_flag, "write true or false, without quotes"),
-    "sensitive": (_is_flag, "write true or false, without quotes"),
-    "title": (_is_text, "write some text or leave it out"),
-    "standard_ref": (_is_text, "write the standard, or `local`"),
-}
-
-
 def _full(name: str, space: str | None) -> str:
     return name if "." in name or not space else f"{space}.{name}"
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
-def _words(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{text[:1].lower()}{text[1:200]}" if isinstance(error, SchemaParseException | UnknownType) else "a part has the wrong shape"

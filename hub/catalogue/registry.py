@@ -1,13 +1,15 @@
 """The schema registry: schemas by id, and the versions of each subject. SQL only; publishing is the agreements' room.
 
-An id names a text for ever: the same schema under several subjects has one id, as Confluent's registry does it. Sameness is that
-of the canonical JSON (RFC 8785) of the whole schema: field properties (grade, identifier) count, white space and order of keys
-do not. Ids count from 1, and after a restore from above the largest that hub.plan has ever carried.
+An id names a text for ever: the same schema under several subjects has one id, as Confluent's registry does it. A schema is known
+under any spelling (``hub.model.normal_form``): field properties (grade, identifier) count, white space, order of keys and ways of
+writing types and names do not. It is found by its text first (canonical JSON, RFC 8785), then by its form; of several ids with one
+form, given out before forms were known, the oldest answers. What is stored keeps its words. Output schemas are the hub's own texts
+and go by text alone. Ids count from 1, and after a restore from above the largest that hub.plan has ever carried.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +20,8 @@ from sqlalchemy import Connection
 from hub.catalogue.compatibility import incompatibilities
 from hub.model.errors import HubError, Problem
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
-from hub.store.tables import schemas, subject_versions
+from hub.model.normal_form import normal_form
+from hub.store.tables import schema_forms, schemas, subject_versions
 
 VERSIONS_MAX: Final = 1_000
 """Versions of one subject."""
@@ -49,8 +52,11 @@ class Registry:
             self._floor = max(self._floor, schema_id)
 
     def register(self, connection: Connection, *, subject: str, schema: str, at_ms: int) -> Registered:
-        """Return the version of ``subject`` that is ``schema``, made now where there is none. Compatibility is asked before."""
-        found = self.find(connection, subject=subject, mark=fingerprint(schema))
+        """Return the version of ``subject`` whose text is ``schema``, made now where there is none.
+
+        Asked before: compatibility, and of a department's schema ``first_wording``.
+        """
+        found = self._by_text(connection, subject, fingerprint(schema))
         if found is not None:
             return found
         schema_id = self._id_of(connection, schema)
@@ -61,8 +67,39 @@ class Registry:
         connection.execute(subject_versions.insert().values(**row))
         return Registered(subject, version, schema_id, schema, new=True)
 
-    def find(self, connection: Connection, *, subject: str, mark: str) -> Registered | None:
-        """Return the version of ``subject`` whose schema has the fingerprint ``mark``, None where there is none."""
+    def find(self, connection: Connection, *, subject: str, schema: str) -> Registered | None:
+        """Return the version of ``subject`` that is ``schema`` in any spelling, None where there is none or it is no JSON."""
+        mark = _readable(fingerprint, schema)
+        found = self._by_text(connection, subject, mark) if mark is not None else None
+        form = _readable(form_mark, schema) if found is None else None
+        if form is None:
+            return found
+        same = sa.and_(schema_forms.c.scope == schemas.c.scope, schema_forms.c.schema_id == schemas.c.schema_id)
+        wanted = self._joined().join(schema_forms, same).where(subject_versions.c.subject == subject, schema_forms.c.form == form)
+        row = connection.execute(wanted.order_by(subject_versions.c.version).limit(1)).first()
+        return _registered(row) if row is not None else None
+
+    def first_wording(self, connection: Connection, schema: str) -> str:
+        """Return the text under which ``schema`` has an id, the oldest of several; itself where it has none."""
+        same = sa.and_(schema_forms.c.scope == schemas.c.scope, schema_forms.c.schema_id == schemas.c.schema_id)
+        known = sa.select(schemas.c.fingerprint, schemas.c.text).join(schema_forms, same).where(schemas.c.scope == self.scope)
+        found = connection.execute(known.where(schema_forms.c.form == form_mark(schema)).order_by(schemas.c.schema_id)).all()
+        mark = fingerprint(schema)
+        return schema if not found or any(row.fingerprint == mark for row in found) else str(found[0].text)
+
+    def note_forms(self, connection: Connection) -> int:
+        """Note the form of each schema whose form is not known yet; returns how many there were."""
+        same = sa.and_(schema_forms.c.scope == schemas.c.scope, schema_forms.c.schema_id == schemas.c.schema_id)
+        missing = sa.select(schemas.c.schema_id, schemas.c.text).outerjoin(schema_forms, same)
+        rows = connection.execute(missing.where(schemas.c.scope == self.scope, schema_forms.c.schema_id.is_(None))).all()
+        for row in rows:
+            self._note_form(connection, row.schema_id, row.text)
+        return len(rows)
+
+    def _note_form(self, connection: Connection, schema_id: int, schema: str) -> None:
+        connection.execute(schema_forms.insert().values(scope=self.scope, schema_id=schema_id, form=form_mark(schema)))
+
+    def _by_text(self, connection: Connection, subject: str, mark: str) -> Registered | None:
         wanted = self._joined().where(subject_versions.c.subject == subject, schemas.c.fingerprint == mark)
         row = connection.execute(wanted).first()
         return _registered(row) if row is not None else None
@@ -106,6 +143,7 @@ class Registry:
         largest = connection.scalar(sa.select(sa.func.max(schemas.c.schema_id)).where(schemas.c.scope == self.scope)) or 0
         schema_id = max(int(largest), self._floor) + 1
         connection.execute(schemas.insert().values(scope=self.scope, schema_id=schema_id, fingerprint=mark, text=schema))
+        self._note_form(connection, schema_id, schema)
         return schema_id
 
     def _last_version(self, connection: Connection, subject: str) -> int:
@@ -123,6 +161,18 @@ class Registry:
 def fingerprint(schema: str) -> str:
     """Return the SHA-256 of a schema's canonical JSON."""
     return hashlib.sha256(rfc8785.dumps(json.loads(schema))).hexdigest()
+
+
+def form_mark(schema: str) -> str:
+    """Return the SHA-256 of a schema's normal form, the same for every spelling of it."""
+    return hashlib.sha256(rfc8785.dumps(normal_form(json.loads(schema)))).hexdigest()
+
+
+def _readable(mark: Callable[[str], str], schema: str) -> str | None:
+    try:
+        return mark(schema)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _registered(row: Any) -> Registered:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from hub.model.agreement import Agreement, Constant
 from hub.model.errors import HubError
-from hub.model.field_types import FieldType, SourceField, SourceSchema, parts_of
+from hub.model.field_types import PRIMITIVES, FieldType, SourceField, SourceSchema, parts_of
 from hub.model.granted import Each, Granted, Leaf, Members, granted_of
 from hub.model.names import share_namespace
 from hub.model.operands import JSON_INTEGER_MAX
@@ -109,7 +109,8 @@ class _Writer:
         source_name = str(kind.full_name)
         known = self._names.get((source_name, form))
         if known is not None:
-            return known.removeprefix(f"{space}.") if known.rpartition(".")[0] == space else known
+            around, _, short = known.rpartition(".")
+            return short if around == space and short not in PRIMITIVES else known
         full = self._name_for(source_name)
         self._names[source_name, form] = full
         namespace, _, name = full.rpartition(".")

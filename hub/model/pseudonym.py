@@ -171,3 +171,5 @@ _NORMAL_FORMS: Final[Mapping[str, Callable[[str], str]]] = {
     "credit-code": _credit_code,
     "name": _name,
 }
+KINDS: Final = tuple(_NORMAL_FORMS)
+"""Identifier kinds that have a normal form; ``hub.model.identifiers`` says which others there may be."""

@@ -26,7 +26,7 @@ from hub.model.field_types import (
     parts_of,
 )
 
-__all__ = ["DECIMAL_BYTES_MAX", "FieldType", "SourceField", "SourceSchema", "read_schema", "unsupported_schema"]
+__all__ = ["DECIMAL_BYTES_MAX", "FieldType", "SourceField", "SourceSchema", "declared_fields", "read_schema", "unsupported_schema"]
 
 DEPTH_MAX: Final = 32
 TYPES_MAX: Final = 10_000
@@ -63,6 +63,13 @@ def unsupported_schema(schema: object) -> tuple[tuple[str, str], ...]:
     return tuple(found.faults)
 
 
+def declared_fields(schema: object) -> tuple[tuple[str, SourceField], ...]:
+    """Return every field that ``schema`` declares, at any depth, with its place in the JSON; what has faults is left out."""
+    found = _Reader()
+    found.read(_loaded(schema))
+    return tuple(found.declared)
+
+
 def _loaded(schema: object) -> object:
     if not isinstance(schema, str):
         return schema
@@ -77,6 +84,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.faults: list[tuple[str, str]] = []
+        self.declared: list[tuple[str, SourceField]] = []
         self._named: dict[str, FieldType] = {}
         self._open: set[str] = set()
         self._measures: dict[str, _Measure] = {}
@@ -126,7 +134,8 @@ class _Reader:
                 identifier = None
             kind = self._type(field.get("type"), f"{path}.type", space, depth + 1)
             if kind is not None:
-                yield SourceField(name=field["name"], type=kind, identifier=identifier, declared=field)
+                self.declared.append((path, SourceField(name=field["name"], type=kind, identifier=identifier, declared=field)))
+                yield self.declared[-1][1]
 
     def _type(self, node: object, path: str, space: str | None, depth: int) -> FieldType | None:
         if depth > DEPTH_MAX:

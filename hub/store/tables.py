@@ -99,6 +99,19 @@ schemas = sa.Table(
     info={"retention_class": "accounting_30y"},
 )
 
+schema_forms = sa.Table(
+    "schema_forms",
+    METADATA,
+    sa.Column("scope", sa.String(12), primary_key=True),
+    sa.Column("schema_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("form", sa.String(64), nullable=False),
+    sa.ForeignKeyConstraint(["scope", "schema_id"], ["schemas.scope", "schemas.schema_id"], name="schema_forms_schema"),
+    sa.Index("schema_forms_by_form", "scope", "form"),
+    info={"retention_class": "accounting_30y"},
+)
+"""``form``: the SHA-256 of the schema's normal form, the same for every spelling of one schema. Made anew from ``schemas`` where a row
+is missing, as in databases that are older than this table."""
+
 subject_versions = sa.Table(
     "subject_versions",
     METADATA,

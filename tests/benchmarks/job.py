@@ -52,13 +52,13 @@ SCHEMA: Final[Mapping[str, Any]] = {
     "doc": "One passage of one person's vehicle at one sensor.",
     "fields": [
         {"name": "event_id", "type": "string"},
-        {"name": "citizen_id", "type": "string", "grade": "L3", "personal": True, "identifier": "citizen"},
+        {"name": "citizen_id", "type": "string", "grade": "L3", "personal": True, "identifier": "x-citizen"},
         {"name": "full_name", "type": "string", "grade": "L3", "personal": True},
         {"name": "email", "type": ["null", "string"], "default": None, "grade": "L3", "personal": True},
         {"name": "phone", "type": ["null", "string"], "default": None, "grade": "L3", "personal": True, "identifier": "phone"},
         {"name": "age", "type": "int", "grade": "L2"},
         {"name": "district", "type": "string"},
-        {"name": "sensor_id", "type": "string", "identifier": "sensor"},
+        {"name": "sensor_id", "type": "string", "identifier": "x-sensor"},
         {"name": "vehicle", "type": {"type": "enum", "name": "Vehicle", "symbols": list(VEHICLES)}},
         {"name": "plate", "type": ["null", "string"], "default": None, "grade": "L3", "identifier": "plate"},
         {"name": "speed_kmh", "type": ["null", "double"], "default": None},
@@ -81,7 +81,7 @@ SCHEMA: Final[Mapping[str, Any]] = {
 FIELDS_OF_THE_JOB: Final = ("citizen_id", "full_name", "age", "district", "vehicle", "speed_kmh", "observed_at")
 """What the job looks at: the narrowest record that it can be done on."""
 GRANTED: Final = ("citizen_id", "full_name", "district", "vehicle", "speed_kmh", "observed_at")
-KEY_IDENTIFIER: Final = "sensor"
+KEY_IDENTIFIER: Final = "x-sensor"
 
 
 class Row(Protocol):

@@ -138,6 +138,30 @@ def test_refused_schemas_are_answered_in_their_form(running: Running) -> None:
     assert error_of(post(running, "/subjects/unknown-value", VEHICLE)) == (404, 40401)
 
 
+def test_a_schema_in_other_words_is_the_one_that_is_known(running: Running) -> None:
+    """What Avro's parser for Java prints of a steward's file, looked up and registered: one id and one version, normalised or not."""
+    subject = running.subject
+    name = f"{VEHICLE['namespace']}.{VEHICLE['name']}"
+    fields = [{**field, "type": {"type": field["type"]}, "order": "ascending"} for field in VEHICLE["fields"]]
+    words = {"fields": fields, "name": name, "type": "record"}
+    before = running.client.get(f"/subjects/{subject}/versions").json()
+    assert post(running, f"/subjects/{subject}", words).json()["id"] == 1
+    assert post(running, f"/subjects/{subject}?normalize=true", words).json()["schema"] == json.dumps(VEHICLE)
+    assert post(running, f"/subjects/{subject}/versions", words).json() == {"id": 1}
+    dry = running.client.post("/v1/schemas?dry_run=true", json={"dataset": DATASET, "schema": json.dumps(words)}).json()
+    assert (dry["schema_id"], dry["new"]) == (1, False)
+    assert running.client.get(f"/subjects/{subject}/versions").json() == before
+
+
+def test_a_name_that_avro_forbids_is_refused_and_never_a_fault_of_the_server(running: Running) -> None:
+    """Once in, it stood in the way of every later version."""
+    path = f"/subjects/{running.subject}/versions"
+    enum = {"name": "kind", "type": {"type": "enum", "name": "类别", "symbols": ["A"]}, "default": "A"}
+    for schema in ({**VEHICLE, "name": "车辆"}, {**VEHICLE, "namespace": "部门"}, {**VEHICLE, "fields": [*VEHICLE["fields"], enum]}):
+        for door in (path, f"/subjects/{running.subject}", f"/compatibility{path}/latest"):
+            assert error_of(post(running, door, schema)) == (422, 42201)
+
+
 def test_compatibility_can_be_asked_before_registering(running: Running) -> None:
     """FULL_TRANSITIVE, for every subject."""
     path = f"/compatibility/subjects/{running.subject}/versions/latest"

@@ -92,3 +92,16 @@ def test_fields_that_are_equal_change_no_answer(name: str, monkeypatch: pytest.M
     monkeypatch.setattr("hub.catalogue.compatibility._without_equal_fields", lambda one, other: (one, other))
     assert found == {text: incompatibilities(text, {1: other}) for text, other in ((new, old), (old, new))}
     assert any(found.values()) == (name in {"an alias of the wrong type", "no default"})
+
+
+def test_one_schema_in_other_words_is_compatible_with_itself() -> None:
+    """Types and references written as objects, and names that were registered before Avro's rule was held."""
+    kind = {"type": "enum", "name": "类别", "symbols": ["A"]}
+    old = record({"name": "a", "type": "string"}, {"name": "b", "type": kind}, {"name": "c", "type": "类别", "default": "A"})
+    new = record(
+        {"name": "a", "type": {"type": {"type": "string"}, "about": "a"}},
+        {"name": "b", "type": kind},
+        {"name": "c", "type": {"type": "类别"}},
+    )
+    assert incompatibilities(new, {1: old}) == ()
+    assert incompatibilities(record({"name": "a", "type": {"type": "int"}}), {1: record(A)})

@@ -115,3 +115,20 @@ def test_a_granted_field_that_the_schema_lacks_is_refused() -> None:
         derive("colour")
 
     assert refused.value.code == "HUB-AGREE-005"
+
+
+def test_a_type_named_like_a_primitive_is_named_in_full_wherever_it_is_used_again() -> None:
+    """Its short name would mean the primitive."""
+    schema = {
+        "type": "record",
+        "name": "R",
+        "namespace": "dept.reg",
+        "fields": [
+            {"name": "a", "type": {"type": "array", "items": {"type": "enum", "name": "dept.reg.string", "symbols": ["x"]}}},
+            {"name": "b", "type": {"type": "dept.reg.string"}},
+            {"name": "o", "type": {"type": "record", "name": "O", "fields": [{"name": "c", "type": "dept.reg.string"}]}},
+        ],
+    }
+    first, second, third = derive("a", "b", "o.c", schema=schema)["fields"]
+    assert first["type"]["items"]["name"] == "string"
+    assert (second["type"], third["type"]["fields"][0]["type"]) == ("dept.reg.string", "dept.reg.string")
