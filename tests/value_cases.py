@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from hub.model.agreement import Bucket, Condition, Grant, Prefix, Scalar, Truncate
-from hub.model.field_types import FieldType, SourceField, SourceSchema
+from hub.model.field_types import PER_SECOND, FieldType, SourceField, SourceSchema
 from hub.model.granted import Leaf
 from hub.model.operands import UnfitOperand, operand
+from hub.model.shanghai import STANDARD_FROM, SUMMERS
 from hub.model.terms import _operands
 from hub.model.transforms import UNITS, in_units, unfit
 
@@ -189,7 +190,8 @@ def _one(kind: FieldType, rng: random.Random, near: list[Any]) -> bytes:
     if kind.logical == "decimal":
         return _decimal(kind, rng, near)
     if kind.base in INT_BITS:
-        return varint(_whole(INT_BITS[kind.base], rng, near))
+        old = str(kind.logical).startswith("timestamp") and rng.randrange(2)
+        return varint(_instant(str(kind.logical), rng) if old else _whole(INT_BITS[kind.base], rng, near))
     if kind.base in {"float", "double"}:
         return _floating(kind, rng, near)
     if kind.base == "enum":
@@ -212,6 +214,14 @@ def _whole(bits: int, rng: random.Random, near: list[Any]) -> int:
     return min(max(found, least), most)
 
 
+def _instant(logical: str, rng: random.Random) -> int:
+    """Return a timestamp near to where Shanghai's clock was set, or anywhere before it was set for the last time."""
+    per_second = PER_SECOND[logical.rpartition("-")[2]]
+    change = rng.choice([STANDARD_FROM, *(instant for summer in SUMMERS for instant in summer)])
+    second = change + rng.randint(-90_000, 90_000) if rng.randrange(2) else rng.randint(-3_000_000_000, 700_000_000)
+    return second * per_second + rng.choice((0, 0, 1, -1, rng.randrange(per_second)))
+
+
 def _decimal(kind: FieldType, rng: random.Random, near: list[Any]) -> bytes:
     size = kind.size or rng.randint(1, 32)
     units = _whole(8 * size, rng, near)
@@ -224,9 +234,11 @@ def _decimal(kind: FieldType, rng: random.Random, near: list[Any]) -> bytes:
 
 def _floating(kind: FieldType, rng: random.Random, near: list[Any]) -> bytes:
     pattern, size = ("<f", 4) if kind.base == "float" else ("<d", 8)
-    way = rng.randrange(4)
+    way = rng.randrange(6)
     if way == 0:
         return rng.randbytes(size)
+    if way > 3:
+        return struct.pack(pattern, _as_written(rng, digits=7 if size == 4 else 16))
     number = rng.choice(near) if near and way == 1 else rng.choice((*NUMBERS, math.inf, -math.inf, math.nan))
     number = number * rng.choice((1, 1, -1, 2, 3, 0.5)) if way < 3 else rng.uniform(-100, 100)
     number = math.nextafter(number, rng.choice((math.inf, -math.inf))) if rng.randrange(3) == 0 else number
@@ -234,6 +246,17 @@ def _floating(kind: FieldType, rng: random.Random, near: list[Any]) -> bytes:
         return struct.pack(pattern, number)
     except OverflowError:
         return struct.pack(pattern, math.copysign(math.inf, number))
+
+
+def _as_written(rng: random.Random, *, digits: int) -> float:
+    """Return a number of some decimals, or one that lies as near to one decimal as to another, or a power of two."""
+    way = rng.randrange(4)
+    if way == 0:
+        return float(2 ** rng.randint(-100, 100) * rng.choice((1, -1)))
+    if way == 1:
+        return rng.choice((1, -1)) * (2 ** (49 if digits > 7 else 21) + rng.randrange(1 << 12) / 4)
+    units = rng.randrange(10 ** rng.randint(1, digits))
+    return float(f"{rng.choice(('', '-'))}{units}e{-rng.randint(0, digits)}")
 
 
 def _text(rng: random.Random, near: list[Any]) -> str:

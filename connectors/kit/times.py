@@ -1,18 +1,18 @@
 """Days and times as text, to Avro's integers. A time without a zone is Asia/Shanghai, unless the field holds local time.
 
 Shanghai is read with its history (summer time from 1986 to 1991), so that old registers keep their instants; a time that a
-clock showed twice is the first of the two. Source: ISO 8601; Apache Avro 1.12 specification, logical types.
+clock showed twice is the first of the two. The kernels cut times by the same clock: ``hub.model.shanghai``.
+Source: ISO 8601; Apache Avro 1.12 specification, logical types.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from connectors.kit.faults import RowFault, Unfit
+from hub.model.shanghai import instant_of
 
-SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _MOMENT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.([0-9]{1,9}))?(Z|[-+][0-9]{2}:[0-9]{2})?\Z")
 _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?\Z")
@@ -47,9 +47,9 @@ def _moment(digits: int, *, local: bool) -> Callable[[str], int]:
             moment = datetime.fromisoformat(f"{day}T{clock}{zone or ''}")
         except ValueError:
             raise Unfit(RowFault.NOT_TIME) from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC if local else SHANGHAI)
-        seconds = (moment - _EPOCH) // _SECOND
+        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // _SECOND
+        if moment.tzinfo is None and not local:
+            seconds = instant_of(seconds)
         found = int(seconds * 10**digits + _fraction(fraction, digits))
         if not -_LONG <= found < _LONG:
             raise Unfit(RowFault.OUT_OF_RANGE)

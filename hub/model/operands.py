@@ -2,8 +2,8 @@
 
 Fields compare by their declared type: numbers as numbers, text and enums as text by code point, dates and times as the
 integers that Avro stores, decimals as exact numbers. Rules may write dates and times as ISO 8601 text, down to the nanosecond; text
-without an offset is time in Asia/Shanghai, a bare date 00:00 there. Integers beyond 2^53 are written as text, since canonical JSON
-has no others.
+without an offset is time on Shanghai's clock, with its history, a bare date 00:00 there. Integers beyond 2^53 are written as text, since
+canonical JSON has no others.
 """
 
 import datetime as dt
@@ -13,14 +13,13 @@ import struct
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Final, TypeAlias
-from zoneinfo import ZoneInfo
 
 from hub.model.agreement import Scalar
 from hub.model.field_types import PER_SECOND, FieldType
+from hub.model.shanghai import instant_of
 
 Operand: TypeAlias = str | int | float | bool | Fraction
 
-TIME_ZONE: Final = "Asia/Shanghai"
 JSON_INTEGER_MAX: Final = 2**53 - 1
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}\Z")
 _DECIMAL: Final = re.compile(r"[-+]?[0-9]{1,76}(\.[0-9]{1,76})?\Z")
@@ -108,15 +107,16 @@ def _time(value: Scalar, kind: FieldType) -> Operand:
     wanted = 'write a time of day as "08:30" or "08:30:00.250", or the raw integer'
     if isinstance(value, str) and _TIME.match(value):
         moment, nanos = _moment(f"1970-01-01T{value}")
-        return _units(moment - _EPOCH, nanos, kind)
+        return _units((moment - _EPOCH) // _SECOND, nanos, kind)
     return _raw(value, wanted)
 
 
 def _timestamp(value: Scalar, kind: FieldType) -> Operand:
     if isinstance(value, str) and _STAMP.match(value):
         moment, nanos = _moment(value)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(TIME_ZONE))
-        return _units(aware - _EPOCH.replace(tzinfo=dt.UTC), nanos, kind)
+        if moment.tzinfo is not None:
+            return _units((moment - _EPOCH.replace(tzinfo=dt.UTC)) // _SECOND, nanos, kind)
+        return _units(instant_of((moment - _EPOCH) // _SECOND), nanos, kind)
     return _raw(value, 'write a time as "2026-11-24T08:30:00+08:00" (without offset: Asia/Shanghai), or the raw integer')
 
 
@@ -126,7 +126,7 @@ def _local_timestamp(value: Scalar, kind: FieldType) -> Operand:
         moment, nanos = _moment(value)
         if moment.tzinfo is not None:
             raise UnfitOperand(wanted)
-        return _units(moment - _EPOCH, nanos, kind)
+        return _units((moment - _EPOCH) // _SECOND, nanos, kind)
     return _raw(value, wanted)
 
 
@@ -139,13 +139,13 @@ def _moment(text: str) -> tuple[dt.datetime, int]:
         raise UnfitOperand("write a date and time that the calendar has") from None
 
 
-def _units(since_epoch: dt.timedelta, nanos: int, kind: FieldType) -> int:
-    """Return a time in units of the field; ``since_epoch`` is whole seconds."""
+def _units(seconds: int, nanos: int, kind: FieldType) -> int:
+    """Return a time in units of the field; ``seconds`` since 1970-01-01, or since midnight."""
     unit = str(kind.logical).rpartition("-")[2]
     found, finer = divmod(nanos, _NANOS // PER_SECOND[unit])
     if finer:
         raise UnfitOperand(f"the field holds {unit.removesuffix('s')}seconds: write no finer time")
-    return since_epoch // _SECOND * PER_SECOND[unit] + found
+    return seconds * PER_SECOND[unit] + found
 
 
 def _raw(value: Scalar, wanted: str) -> int:

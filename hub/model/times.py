@@ -1,6 +1,7 @@
 """Times of agreement files: written in Asia/Shanghai, kept in UTC milliseconds.
 
-China has had one offset and no summer time since 1991, and terms lie after that: a fixed +08:00 needs no zone database.
+China has had one offset and no summer time since 1991, and terms lie after that (earlier ones are refused): a fixed +08:00 is right.
+Times of records, which may be of any year, are ``hub.model.shanghai``'s.
 """
 
 import re

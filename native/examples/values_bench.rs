@@ -148,19 +148,28 @@ fn changes() {
     change("prefix, 3-12 ASCII", prefix, &values(|numbers| phrase(numbers, 3, 12)));
     change("prefix, 8-30 ASCII", prefix, &values(|numbers| phrase(numbers, 8, 30)));
     change("prefix, 2-6 Chinese", prefix, &values(|numbers| chinese(numbers, 2, 6)));
-    change("timestamp-millis to day", r#"{"change":"floor","bits":64,"width":"86400000","zone":"28800000"}"#, &values(stamp));
-    change("timestamp-millis to hour", r#"{"change":"floor","bits":64,"width":"3600000","zone":"28800000"}"#, &values(stamp));
-    let month = r#"{"change":"calendar","bits":64,"months":1,"day":"86400000","zone":"28800000"}"#;
+    change("timestamp-millis to day", r#"{"change":"shanghai","per_second":"1000","unit":"day"}"#, &values(stamp));
+    change("timestamp-millis to hour", r#"{"change":"shanghai","per_second":"1000","unit":"hour"}"#, &values(stamp));
+    let month = r#"{"change":"shanghai","per_second":"1000","unit":"month"}"#;
     change("timestamp-millis to month", month, &values(stamp));
+    let births = values(|numbers| long(numbers.below(1_500_000_000_000) as i64 - 900_000_000_000));
+    change("timestamp-millis to month, 1941 to 1989", month, &births);
     let dates = values(|numbers| long(19_000 + numbers.below(2_000) as i64));
-    change("date to quarter", r#"{"change":"calendar","bits":32,"months":3,"day":"1","zone":"0"}"#, &dates);
+    change("date to quarter", r#"{"change":"calendar","bits":32,"months":3,"day":"1"}"#, &dates);
     let ints = values(|numbers| long(numbers.below(100_000) as i64 - 50_000));
-    change("int to step 100", r#"{"change":"floor","bits":32,"width":"100","zone":"0"}"#, &ints);
+    change("int to step 100", r#"{"change":"floor","bits":32,"width":"100"}"#, &ints);
     change("int to 3 edges", r#"{"change":"edges","edges":["0","18","60"],"labels":["a","b","c","d"]}"#, &ints);
     change("int to width 10", r#"{"change":"width","width":"10"}"#, &ints);
     let doubles = values(|numbers| (numbers.below(100_000) as f64 / 7.0).to_le_bytes().into());
-    change("double to step 2.5", r#"{"change":"floor_floating","narrow":false,"step":"4004000000000000"}"#, &doubles);
-    let half = r#"{"change":"width_floating","narrow":false,"width":"3fe0000000000000","units":"5","scale":1}"#;
+    change("double to step 2.5", r#"{"change":"floor_floating","narrow":false,"units":"25","scale":1}"#, &doubles);
+    let tenth = r#"{"change":"floor_floating","narrow":false,"units":"1","scale":1}"#;
+    change("double of 2 decimals to step 0.1", tenth, &values(|numbers| (numbers.below(10_000) as f64 / 100.0).to_le_bytes().into()));
+    change("double of any size to step 0.1", tenth, &values(|numbers| finite(numbers.next()).to_le_bytes().into()));
+    change("double about 1e17 to step 0.1", tenth, &values(|numbers| (numbers.below(1 << 60) as f64).to_le_bytes().into()));
+    let narrow = r#"{"change":"floor_floating","narrow":true,"units":"1","scale":1}"#;
+    change("float of 2 decimals to step 0.1", narrow, &values(|numbers| (numbers.below(10_000) as f32 / 100.0).to_le_bytes().into()));
+    change("float about 5e6 to step 0.1", narrow, &values(|numbers| (numbers.below(10_000_000) as f32).to_le_bytes().into()));
+    let half = r#"{"change":"width_floating","narrow":false,"units":"5","scale":1}"#;
     change("double to width 0.5", half, &doubles);
     let money = values(|numbers| {
         let mut out = vec![8];
@@ -170,6 +179,12 @@ fn changes() {
     change("decimal of 4 bytes to step", r#"{"change":"floor_decimal","size":0,"step":"100"}"#, &money);
     change("decimal of 4 bytes to width", r#"{"change":"width_decimal","fixed":false,"width":"1000","scale":2}"#, &money);
     change("enum", r#"{"change":"symbols","texts":["a","bb","ccc"]}"#, &values(|numbers| long(numbers.below(3) as i64)));
+}
+
+/// A double of any size.
+fn finite(bits: u64) -> f64 {
+    let found = f64::from_bits(bits);
+    if found.is_finite() { found } else { 1.0 }
 }
 
 fn change(name: &str, spec: &str, values: &[Vec<u8>]) {

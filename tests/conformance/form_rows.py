@@ -158,6 +158,26 @@ CHANGED: list[tuple[Any, Any, dict[str, Any], Any, Any]] = [
     ("double", NAN_WITH_BITS, grant("truncate", step=2), "double", NAN),
     ("float", -NAN, grant("truncate", step=2), "float", NAN),
     ("float", 2.75, grant("truncate", step=0.5), "float", 2.5),
+    # numbers are the decimals that were written, and so are steps
+    *(
+        (kind, number, grant("truncate", step=0.1), kind, number)
+        for kind in ("double", "float")
+        for number in (36.3, 36.9, 37.4, 0.3, -0.3)
+    ),
+    ("double", 36.55, grant("truncate", step=0.1), "double", 36.5),
+    ("float", 36.55, grant("truncate", step="0.1"), "float", 36.5),
+    ("double", -0.05, grant("truncate", step="0.1"), "double", -0.1),
+    ("double", 120.19, grant("truncate", step="0.01"), "double", 120.19),
+    ("double", 120.19, grant("truncate", step="0.25"), "double", 120.0),
+    ("double", 0.1 + 0.2, grant("truncate", step="0.1"), "double", 0.3),
+    ("double", 5e-324, grant("truncate", step="0.1"), "double", 0.0),
+    ("double", -5e-324, grant("truncate", step="0.1"), "double", -0.1),
+    ("double", 1e308, grant("truncate", step=0.1), "double", 1e308),
+    ("double", -1.7976931348623157e308, grant("truncate", step="9" + 75 * "0"), "double", -1.7976931348623157e308),
+    ("double", 123456789012345678.0, grant("truncate", step="0.001"), "double", 123456789012345680.0),
+    ("double", 1e23, grant("truncate", step="70000000000000000000000"), "double", 7e22),
+    # 9.8 as a float is another number than as a double, and both were written as 9.8
+    ("float", 9.8, grant("truncate", step="0.2"), "float", 9.8),
     (MONEY, money(1299), grant("truncate", step="0.50"), MONEY, money(1250)),
     (MONEY, money(-1), grant("truncate", step=1), MONEY, money(-100)),
     (MONEY, b"\x00\x00\x64", grant("truncate", step=1), MONEY, money(100)),
@@ -181,7 +201,32 @@ CHANGED: list[tuple[Any, Any, dict[str, Any], Any, Any]] = [
     (STAMP_MS, -1, grant("truncate", to="second"), STAMP_MS, -1_000),
     (STAMP_US, 3_599_999_999, grant("truncate", to="hour"), STAMP_US, 0),
     (STAMP_US, 20_781 * 86_400_000_000, grant("truncate", to="month"), STAMP_US, 20_758 * 86_400_000_000 - 28_800_000_000),
+    # 00:00 of 1988-06-01 in summer time (+09:00): that day, its month; the quarter began in standard time, as the year did
+    (STAMP_MS, 581_094_000_000, grant("truncate", to="day"), STAMP_MS, 581_094_000_000),
+    (STAMP_MS, 581_094_000_000, grant("truncate", to="month"), STAMP_MS, 581_094_000_000),
+    (STAMP_MS, 581_094_000_000, grant("truncate", to="quarter"), STAMP_MS, 575_827_200_000),
+    (STAMP_MS, 581_094_000_000, grant("truncate", to="year"), STAMP_MS, 567_964_800_000),
+    (STAMP_MS, 581_093_999_999, grant("truncate", to="month"), STAMP_MS, 578_415_600_000),
+    # 00:00 of 1985-06-03, before summer times came again; of 1990-09-15, its last day; of 1992-06-04, behind all
+    (STAMP_MS, 486_576_000_000, grant("truncate", to="month"), STAMP_MS, 486_403_200_000),
+    (STAMP_US, 653_324_400_000_000, grant("truncate", to="day"), STAMP_US, 653_324_400_000_000),
+    (STAMP_NS, 653_324_400_000_000_000, grant("truncate", to="month"), STAMP_NS, 652_114_800_000_000_000),
+    (STAMP_MS, 707_587_200_000, grant("truncate", to="month"), STAMP_MS, 707_328_000_000),
+    # 1986-09-14 had the hour from 01:00 twice: either is an hour of its own, of one day; 1988-04-17 had none from 02:00
+    (STAMP_MS, 527_013_000_000, grant("truncate", to="hour"), STAMP_MS, 527_011_200_000),
+    (STAMP_MS, 527_016_600_000, grant("truncate", to="hour"), STAMP_MS, 527_014_800_000),
+    (STAMP_MS, 527_016_600_000, grant("truncate", to="day"), STAMP_MS, 527_007_600_000),
+    (STAMP_MS, 577_216_800_001, grant("truncate", to="hour"), STAMP_MS, 577_216_800_000),
+    # June 1940 began at 01:00, when clocks showed 24:00 of the last of May; of 1940-06-14 20:00
+    (STAMP_MS, -932_472_000_000, grant("truncate", to="month"), STAMP_MS, -933_667_200_000),
+    # 1890-06-01 08:05:43 by mean time (+08:05:43): the second, minute, hour, day and year began 43 seconds before a minute in UTC
+    (STAMP_MS, -2_511_475_199_999, grant("truncate", to="second"), STAMP_MS, -2_511_475_200_000),
+    (STAMP_MS, -2_511_475_200_000, grant("truncate", to="minute"), STAMP_MS, -2_511_475_243_000),
+    (STAMP_MS, -2_511_475_200_000, grant("truncate", to="hour"), STAMP_MS, -2_511_475_543_000),
+    (STAMP_MS, -2_511_475_200_000, grant("truncate", to="day"), STAMP_MS, -2_511_504_343_000),
+    (STAMP_MS, -2_511_475_200_000, grant("truncate", to="year"), STAMP_MS, -2_524_550_743_000),
     (LOCAL_MS, 86_399_999, grant("truncate", to="day"), LOCAL_MS, 0),
+    (LOCAL_MS, 581_094_000_000, grant("truncate", to="day"), LOCAL_MS, 581_040_000_000),
     (LOCAL_US, -1, grant("truncate", to="day"), LOCAL_US, -86_400_000_000),
     *(
         (kind, BEGINS[where]["second"] * per_second + beyond, grant("truncate", to=unit), kind, second * per_second)
@@ -214,6 +259,15 @@ CHANGED: list[tuple[Any, Any, dict[str, Any], Any, Any]] = [
     ("double", INF, grant("bucket", edges=[0]), "string", ">=0"),
     ("double", -0.0, grant("bucket", edges=[0]), "string", ">=0"),
     ("double", 0.25, grant("bucket", width=0.1), "string", "[0.2,0.3)"),
+    ("double", 0.3, grant("bucket", width=0.1), "string", "[0.3,0.4)"),
+    ("double", -0.3, grant("bucket", width="0.1"), "string", "[-0.3,-0.2)"),
+    ("float", 36.3, grant("bucket", width="0.1"), "string", "[36.3,36.4)"),
+    # as near to .2 as to .3, and written with the even digit
+    ("double", 562949953421312.25, grant("bucket", width="0.1"), "string", "[562949953421312.2,562949953421312.3)"),
+    ("float", 2097152.25, grant("bucket", width="0.1"), "string", "[2097152.2,2097152.3)"),
+    ("double", 0.1, grant("bucket", edges=["0.10000000000000000001"]), "string", "<0.10000000000000000001"),
+    ("double", 0.1, grant("bucket", edges=["0.09999999999999999999"]), "string", ">=0.09999999999999999999"),
+    ("float", 0.1, grant("bucket", edges=["0.1000000001"]), "string", "<0.1000000001"),
     ("float", 0.1, grant("bucket", edges=[0.1]), "string", ">=0.1"),
     (MONEY, money(1299), grant("bucket", width="12.50"), "string", "[12.5,25)"),
     (MONEY, money(-1), grant("bucket", edges=["-0.01", "0"]), "string", "[-0.01,0)"),
@@ -228,7 +282,6 @@ FAILED: list[tuple[Any, Any, dict[str, Any], str]] = [
     ("double", NAN, grant("bucket", width=1), "transform_failed"),
     ("double", INF, grant("bucket", width=1), "transform_failed"),
     ("double", 1e300, grant("bucket", width=1), "transform_failed"),
-    ("double", 1e308, grant("truncate", step=0.1), "transform_failed"),
     ("float", -3.4e38, grant("truncate", step=1e38), "transform_failed"),
     ("int", -(2**31), grant("truncate", step=1000), "transform_failed"),
     ("long", -(2**63), grant("truncate", step=1000), "transform_failed"),

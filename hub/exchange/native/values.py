@@ -3,7 +3,8 @@
 A spec says which bytes are read and what they are held against, and leaves nothing to interpret: on whole numbers and decimals
 every order is a range with both ends in it (``gt 4.5`` begins at 5, ``gt`` of the highest long is empty), on enums and booleans
 a table of answers, labels stand ready as text. Numbers are text: longs in decimal, floating ones as the hex digits of their bits,
-decimals as those of 32 bytes, so that no reader of JSON rounds them.
+decimals as those of 32 bytes, so that no reader of JSON rounds them. Steps and widths of floating numbers are the decimals of the
+agreement, in units of their last digit.
 The meaning is ``hub.exchange.reference.authorise`` and ``transforms``; the Rust side is ``native/src/values``.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
+from hub.exchange.reference.decimals import lower_ends
 from hub.exchange.reference.transforms import mask_text
 from hub.model.agreement import Bucket, Condition, Prefix, Truncate
 from hub.model.field_types import DECIMAL_BYTES_MAX, PER_SECOND, FieldType
@@ -125,16 +127,16 @@ def _symbols(texts: Iterable[str]) -> Spec:
 
 
 def _step(found: Truncate, kind: FieldType) -> Spec:
-    step = in_units(found.step or 0, kind)
     if kind.base in {"float", "double"}:
-        return {"change": "floor_floating", "narrow": kind.base == "float", "step": _bits(float(step))}
+        return {"change": "floor_floating", "narrow": kind.base == "float"} | _decimal_fraction(exact(found.step or 0))
+    step = in_units(found.step or 0, kind)
     if kind.logical == "decimal":
         return {"change": "floor_decimal", "size": kind.size, "step": str(step)}
-    return _floor(int(step), 0, kind)
+    return _floor(int(step), kind)
 
 
-def _floor(width: int, zone: int, kind: FieldType) -> Spec:
-    return {"change": "floor", "bits": _bits_of(kind), "width": str(width), "zone": str(zone)}
+def _floor(width: int, kind: FieldType) -> Spec:
+    return {"change": "floor", "bits": _bits_of(kind), "width": str(width)}
 
 
 def _bits_of(kind: FieldType) -> int:
@@ -143,24 +145,26 @@ def _bits_of(kind: FieldType) -> int:
 
 _SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _MONTHS: Final[Mapping[str, int]] = {"month": 1, "quarter": 3, "year": 12}
-_SHANGHAI_SECONDS: Final = 8 * 3_600
 
 
 def _calendar(unit: str, kind: FieldType) -> Spec:
     logical = str(kind.logical)
     per_second = PER_SECOND.get(logical.rpartition("-")[2], 0)
-    zone = _SHANGHAI_SECONDS * per_second if logical.startswith("timestamp") else 0
+    if logical.startswith("timestamp"):
+        return {"change": "shanghai", "per_second": str(per_second), "unit": unit}
     if unit in _SECONDS:
-        return _floor(_SECONDS[unit] * per_second, zone, kind)
+        return _floor(_SECONDS[unit] * per_second, kind)
     day = _SECONDS["day"] * per_second if per_second else 1
-    return {"change": "calendar", "bits": _bits_of(kind), "months": _MONTHS[unit], "day": str(day), "zone": str(zone)}
+    return {"change": "calendar", "bits": _bits_of(kind), "months": _MONTHS[unit], "day": str(day)}
 
 
 def _edges(found: Bucket, kind: FieldType) -> Spec:
-    edges, labels = [in_units(edge, kind) for edge in found.edges], list(bucket_labels(found))
+    labels = list(bucket_labels(found))
     if kind.base in {"float", "double"}:
-        written = [_bits(float(edge)) for edge in edges]
-        return {"change": "edges_floating", "narrow": kind.base == "float", "edges": written, "labels": labels}
+        narrow = kind.base == "float"
+        ends = [_bits(edge) for edge in lower_ends([exact(edge) for edge in found.edges], narrow=narrow)]
+        return {"change": "edges_floating", "narrow": narrow, "edges": ends, "labels": labels}
+    edges = [in_units(edge, kind) for edge in found.edges]
     bits = _DECIMAL_BITS if kind.logical == "decimal" else _LONG_BITS
     whole = [int(edge) for edge in edges]
     below, above = sum(edge < -(1 << (bits - 1)) for edge in whole), sum(edge >= 1 << (bits - 1) for edge in whole)
@@ -173,21 +177,20 @@ def _edges(found: Bucket, kind: FieldType) -> Spec:
 def _width(found: Bucket, kind: FieldType) -> Spec:
     if found.width is None:
         raise AssertionError(found)
-    width = in_units(found.width, kind)
     if kind.base in {"float", "double"}:
-        units, scale = _decimal_fraction(exact(found.width))
-        return {"change": "width_floating", "narrow": kind.base == "float", "width": _bits(width), "units": str(units), "scale": scale}
+        return {"change": "width_floating", "narrow": kind.base == "float"} | _decimal_fraction(exact(found.width))
+    width = in_units(found.width, kind)
     if kind.logical == "decimal":
         return {"change": "width_decimal", "fixed": kind.base == "fixed", "width": str(width), "scale": kind.scale}
     return {"change": "width", "width": str(width)}
 
 
-def _decimal_fraction(number: Fraction) -> tuple[int, int]:
+def _decimal_fraction(number: Fraction) -> Spec:
     """Return a decimal fraction as units of its last digit, and that digit's place behind the point."""
     scale = 0
     while (number * 10**scale).denominator != 1:
         scale += 1
-    return int(number * 10**scale), scale
+    return {"units": str(int(number * 10**scale)), "scale": scale}
 
 
 def _bits(number: float) -> str:

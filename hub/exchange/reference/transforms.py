@@ -1,32 +1,34 @@
 """Transforms of one value: what each makes of a value that is not null, compiled once per grant and type.
 
-The same on every machine: integers round down (towards minus infinity), floating numbers by one IEEE 754 division and its floor (so
-that a number within the rounding of an edge may come to lie beyond it),
-dates and times by the proleptic Gregorian calendar on integers, timestamps in Asia/Shanghai at its fixed +08:00 (no zone database,
-whose versions differ). A value that has no such form, as NaN has no bucket, is refused for that agreement.
+The same on every machine: numbers round down (towards minus infinity), floating ones as the decimals that they were written as
+(``decimals``), dates and times by the proleptic Gregorian calendar on integers, timestamps by Shanghai's clock with its history
+(``hub.model.shanghai``, and no zone database, whose versions differ). Within the hour a timestamp keeps its offset, so that an hour that
+came twice stays two; a day, and what is longer, begins at its first instant, whichever offset was in force then.
+A value that has no such form, as NaN has no bucket, is refused for that agreement.
 """
 
 import bisect
 import math
-import struct
 from collections.abc import Callable
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from hub.exchange.reference.decimals import lower_ends, nearest, place_of
 from hub.exchange.reference.decode import Rejected
 from hub.model.agreement import Bucket, Grant, Prefix, Truncate
 from hub.model.field_types import DECIMAL_BYTES_MAX, PER_SECOND, FieldType
 from hub.model.reasons import Reject
+from hub.model.shanghai import instant_of, offset_at
 from hub.model.transforms import bucket_labels, exact, in_units, plain
 
 Change: TypeAlias = Callable[[Any], Any]
 """Makes the granted value of a source value. Raises Rejected."""
 
-EXACT_FLOAT_MAX: Final = 2**53
-"""Above it floating numbers are not whole any more: no bucket of a width is told apart."""
+PLACE_MAX: Final = 2**53
+"""In buckets from zero: beyond it floating numbers lie further apart than one, and no bucket of a width is told from the next."""
 LABELS_KEPT: Final = 1_024
 _DAY_SECONDS: Final = 86_400
-_SHANGHAI_SECONDS: Final = 8 * 3_600
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600}
 _MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 
@@ -52,40 +54,42 @@ def text_change(grant: Grant) -> Change:
 
 def truncation(found: Truncate, kind: FieldType) -> Change:
     """Return what ``truncate`` makes of numbers, dates and times."""
+    if found.step is not None and kind.base in {"float", "double"}:
+        return _stepped_float(exact(found.step), narrow=kind.base == "float")
     if found.step is not None:
-        step = in_units(found.step, kind)
-        return _stepped_float(float(step), narrow=kind.base == "float") if kind.base in {"float", "double"} else _stepped(int(step), kind)
+        return _stepped(int(in_units(found.step, kind)), kind)
     logical, unit = str(kind.logical), str(found.to)
     if logical == "date":
         return _within(lambda day: _first_day(day, _MONTHS[unit]), kind)
     per_second = PER_SECOND[logical.rpartition("-")[2]]
-    zone = _SHANGHAI_SECONDS * per_second if logical.startswith("timestamp") else 0
-    if unit in _MONTHS:
-        day = _DAY_SECONDS * per_second
-        return _within(lambda at: _first_day((at + zone) // day, _MONTHS[unit]) * day - zone, kind)
-    width = _SECONDS.get(unit, _DAY_SECONDS) * per_second
-    return _within(lambda at: (at + zone) // width * width - zone, kind)
+    begin = _begin_in_shanghai if logical.startswith("timestamp") else _begin
+    return _within(lambda at: begin(at // per_second, unit) * per_second, kind)
 
 
 def bucket(found: Bucket, kind: FieldType) -> Change:
     """Return the name of the interval that a number lies in; an edge belongs to the interval above it."""
+    floating, narrow = kind.base in {"float", "double"}, kind.base == "float"
     if found.width is None:
-        edges, labels = [in_units(edge, kind) for edge in found.edges], bucket_labels(found)
+        labels, shown_edges = bucket_labels(found), [exact(edge) for edge in found.edges]
+        edges = lower_ends(shown_edges, narrow=narrow) if floating else [in_units(edge, kind) for edge in found.edges]
         return lambda number: labels[bisect.bisect_right(edges, _no_nan(number))]
-    width, shown = in_units(found.width, kind), exact(found.width)
+    shown = exact(found.width)
 
     @lru_cache(maxsize=LABELS_KEPT)
     def label(place: int) -> str:
         return f"[{plain(place * shown)},{plain((place + 1) * shown)})"
 
-    return lambda number: label(number // width if isinstance(number, int) else _floor(number / width))
+    if floating:
+        return lambda number: label(_near_place(number, shown, narrow=narrow))
+    width = in_units(found.width, kind)
+    return lambda number: label(number // width)
 
 
 def _stepped(step: int, kind: FieldType) -> Change:
     return _within(lambda number: number // step * step, kind)
 
 
-def _stepped_float(step: float, *, narrow: bool) -> Change:
+def _stepped_float(step: Fraction, *, narrow: bool) -> Change:
     """Keep the infinities as they are; what leaves the range on its way down is refused; a zero is positive.
 
     NaN stays NaN without what its other bits may hold: nobody agreed to those, and not every Python keeps them.
@@ -94,25 +98,21 @@ def _stepped_float(step: float, *, narrow: bool) -> Change:
     def change(number: float) -> float:
         if not math.isfinite(number):
             return math.nan if math.isnan(number) else number
-        quotient = number / step
-        if not math.isfinite(quotient):
-            raise Rejected(Reject.TRANSFORM_FAILED)
-        found = float(math.floor(quotient)) * step
         try:
-            found = float(struct.unpack("<f", struct.pack("<f", found))[0]) if narrow else found
+            return nearest(place_of(number, step, narrow=narrow) * step, narrow=narrow)
         except OverflowError:
-            found = math.inf
-        if not math.isfinite(found):
-            raise Rejected(Reject.TRANSFORM_FAILED)
-        return found
+            raise Rejected(Reject.TRANSFORM_FAILED) from None
 
     return change
 
 
-def _floor(quotient: float) -> int:
-    if not abs(quotient) <= EXACT_FLOAT_MAX:
+def _near_place(number: float, width: Fraction, *, narrow: bool) -> int:
+    if not math.isfinite(number):
         raise Rejected(Reject.TRANSFORM_FAILED)
-    return math.floor(quotient)
+    place = place_of(number, width, narrow=narrow)
+    if abs(place) > PLACE_MAX:
+        raise Rejected(Reject.TRANSFORM_FAILED)
+    return place
 
 
 def _no_nan(number: float) -> float:
@@ -133,6 +133,20 @@ def _within(change: Callable[[int], int], kind: FieldType) -> Change:
         return found
 
     return held
+
+
+def _begin(second: int, unit: str) -> int:
+    """Return the first second of the unit that ``second`` lies in, on a clock that is never set."""
+    if unit in _SECONDS:
+        return second // _SECONDS[unit] * _SECONDS[unit]
+    day = second // _DAY_SECONDS
+    return (day if unit == "day" else _first_day(day, _MONTHS[unit])) * _DAY_SECONDS
+
+
+def _begin_in_shanghai(second: int, unit: str) -> int:
+    offset = offset_at(second)
+    begin = _begin(second + offset, unit)
+    return begin - offset if unit in _SECONDS else instant_of(begin)
 
 
 def _first_day(day: int, months: int) -> int:

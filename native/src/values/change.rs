@@ -1,7 +1,7 @@
 //! Changes: what a transform makes of one value.
 //!
-//! Whole numbers are rounded down (towards minus infinity), floating ones by one IEEE 754 division and its floor, dates and
-//! times by the calendar on whole numbers. Labels stand in the spec as text; only those of a width are made here. `keep`,
+//! Numbers are rounded down (towards minus infinity), floating ones as the decimals that they were written as (`steps`), dates and
+//! times by the calendar on whole numbers, timestamps by Shanghai's clock (`shanghai`). Labels stand in the spec as text; only those of a width are made here. `keep`,
 //! `nullify` and `constant` are copies and constants and need no value; pseudonyms have a module of their own. An enum is text
 //! by its symbol, so its changes are a table. In a general union each branch has a change of its own.
 
@@ -10,13 +10,15 @@ use serde::Deserialize;
 
 use super::calendar::Unit;
 use super::divisor::Divisor;
+use super::shanghai::Cut;
 use super::spec::{Bits, Long, SpecError};
-use super::wide::{self, Wide};
+use super::steps::{Place, Step};
+use super::wide::{self, Wide, floor_quotient};
 use super::{label, read, text, write};
 use crate::reject::Reject;
 
-/// Above it floating numbers are not whole any more: no bucket of a width is told apart.
-const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_992.0;
+/// In buckets from zero: beyond it floating numbers lie further apart than one, and no bucket of a width is told from the next.
+const PLACE_MAX: u64 = 1 << 53;
 const FLOAT_NAN: u32 = 0x7fc0_0000;
 const DOUBLE_NAN: u64 = 0x7ff8_0000_0000_0000;
 /// Digits of the longest number in a spec: 76 before the point and 76 behind.
@@ -33,12 +35,14 @@ pub enum ChangeSpec {
     Prefix { characters: u32 },
     /// Of an enum: the text by index.
     Symbols { texts: Vec<String> },
-    /// Of an int (`bits` 32) or long (64): down to a multiple of `width` that lies `zone` before one.
-    Floor { bits: u8, width: Long, zone: Long },
-    /// Of a date or time: the first day of a month (1), quarter (3) or year (12), in days of `day` units from `zone` before 1970.
-    Calendar { bits: u8, months: u8, day: Long, zone: Long },
-    /// Of a float (`narrow`) or double: down to a multiple of `step`.
-    FloorFloating { narrow: bool, step: Bits },
+    /// Of an int (`bits` 32) or long (64): down to a multiple of `width`.
+    Floor { bits: u8, width: Long },
+    /// Of a date or local time: the first day of a month (1), quarter (3) or year (12), in days of `day` units.
+    Calendar { bits: u8, months: u8, day: Long },
+    /// Of a timestamp: where a unit (`second` … `year`) begins on Shanghai's clock.
+    Shanghai { per_second: Long, unit: String },
+    /// Of a float (`narrow`) or double: down to a multiple of a step, which is `units` of the digit `scale` behind the point.
+    FloorFloating { narrow: bool, units: String, scale: usize },
     /// Of a decimal on a fixed of `size` bytes, or on bytes (0): down to a multiple of `step` units.
     FloorDecimal { size: usize, step: String },
     /// Of an int or long: the label of the interval between edges that it lies in.
@@ -49,8 +53,8 @@ pub enum ChangeSpec {
     EdgesDecimal { fixed: bool, edges: Vec<Wide>, labels: Vec<String> },
     /// Of an int or long: the name of the interval of this width.
     Width { width: Long },
-    /// Of a float (`narrow`) or double; the width is shown as `units` of the digit `scale` behind the point.
-    WidthFloating { narrow: bool, width: Bits, units: String, scale: usize },
+    /// Of a float (`narrow`) or double; the width is `units` of the digit `scale` behind the point.
+    WidthFloating { narrow: bool, units: String, scale: usize },
     /// Of a decimal; `width` in units of its last digit, which lies `scale` behind the point.
     WidthDecimal { fixed: bool, width: String, scale: usize },
 }
@@ -64,15 +68,16 @@ enum Kind {
     Mask { keep_first: usize, keep_last: usize },
     Prefix { characters: usize },
     Symbols { texts: Box<[Box<[u8]>]> },
-    Floor { least: i64, width: Divisor, zone: i64 },
-    Calendar { least: i64, unit: Unit, day: Divisor, zone: i64 },
-    FloorFloating { narrow: bool, step: f64 },
+    Floor { least: i64, width: Divisor },
+    Calendar { least: i64, unit: Unit, day: Divisor },
+    Shanghai(Cut),
+    FloorFloating { narrow: bool, step: Step },
     FloorDecimal { size: usize, short: Option<Divisor>, step: BigInt },
     Edges { edges: Box<[i64]>, labels: Labels },
     EdgesFloating { narrow: bool, edges: Box<[f64]>, labels: Labels },
     EdgesDecimal { fixed: bool, edges: Box<[Wide]>, labels: Labels },
     Width { width: Divisor, shown: label::Shown },
-    WidthFloating { narrow: bool, width: f64, shown: label::Shown },
+    WidthFloating { narrow: bool, width: Step, shown: label::Shown },
     WidthDecimal { fixed: bool, short: Option<Divisor>, width: BigInt, shown: label::Shown },
 }
 
@@ -86,15 +91,17 @@ impl Change {
             ChangeSpec::Mask { keep_first, keep_last } => Kind::Mask { keep_first: *keep_first as usize, keep_last: *keep_last as usize },
             ChangeSpec::Prefix { characters } => Kind::Prefix { characters: *characters as usize },
             ChangeSpec::Symbols { texts } => Kind::Symbols { texts: encoded(texts) },
-            ChangeSpec::Floor { bits, width, zone } => {
-                let width = divisor(width.0)?;
-                Kind::Floor { least: least(*bits)?, width, zone: width.divide(zone.0).1 }
-            }
-            ChangeSpec::Calendar { bits, months, day, zone } => {
+            ChangeSpec::Floor { bits, width } => Kind::Floor { least: least(*bits)?, width: divisor(width.0)? },
+            ChangeSpec::Calendar { bits, months, day } => {
                 let unit = Unit::of_months(*months).ok_or(SpecError("no calendar unit"))?;
-                Kind::Calendar { least: least(*bits)?, unit, day: divisor(day.0)?, zone: within(zone.0, day.0)? }
+                Kind::Calendar { least: least(*bits)?, unit, day: divisor(day.0)? }
             }
-            ChangeSpec::FloorFloating { narrow, step } => Kind::FloorFloating { narrow: *narrow, step: above_zero(step.0)? },
+            ChangeSpec::Shanghai { per_second, unit } => {
+                Kind::Shanghai(Cut::new(unit, per_second.0).ok_or(SpecError("no unit of timestamps"))?)
+            }
+            ChangeSpec::FloorFloating { narrow, units: step, scale } => {
+                Kind::FloorFloating { narrow: *narrow, step: Step::new(units(step)?, digits(*scale)?) }
+            }
             ChangeSpec::FloorDecimal { size, step } => {
                 let step = units(step)?;
                 Kind::FloorDecimal { size: bounded(*size)?, short: i64::try_from(&step).ok().and_then(Divisor::new), step }
@@ -110,9 +117,9 @@ impl Change {
                 Kind::EdgesDecimal { fixed: *fixed, labels: between(edges.len(), labels)?, edges: edges.as_slice().into() }
             }
             ChangeSpec::Width { width } => Kind::Width { width: divisor(width.0)?, shown: label::Shown::new(BigInt::from(width.0), 0) },
-            ChangeSpec::WidthFloating { narrow, width, units: shown, scale } => {
-                let shown = label::Shown::new(units(shown)?, digits(*scale)?);
-                Kind::WidthFloating { narrow: *narrow, width: above_zero(width.0)?, shown }
+            ChangeSpec::WidthFloating { narrow, units: width, scale } => {
+                let (width, scale) = (units(width)?, digits(*scale)?);
+                Kind::WidthFloating { narrow: *narrow, shown: label::Shown::new(width.clone(), scale), width: Step::new(width, scale) }
             }
             ChangeSpec::WidthDecimal { fixed, width, scale } => {
                 let width = units(width)?;
@@ -132,8 +139,9 @@ impl Change {
                 let text = usize::try_from(read::long(value)).ok().and_then(|index| texts.get(index)).ok_or(Reject::TransformFailed)?;
                 out.extend_from_slice(text);
             }
-            Kind::Floor { least, width, zone } => write::long(out, floor(read::long(value), width, *zone, *least)?),
-            Kind::Calendar { least, unit, day, zone } => write::long(out, first_of(read::long(value), *unit, day, *zone, *least)?),
+            Kind::Shanghai(cut) => write::long(out, cut.begin(read::long(value)).ok_or(Reject::TransformFailed)?),
+            Kind::Floor { least, width } => write::long(out, floor(read::long(value), width, *least)?),
+            Kind::Calendar { least, unit, day } => write::long(out, first_of(read::long(value), *unit, day, *least)?),
             _ => return self.write_rarer(value, out),
         }
         Ok(())
@@ -142,7 +150,7 @@ impl Change {
     #[inline(never)]
     fn write_rarer(&self, value: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
         match &self.0 {
-            Kind::FloorFloating { narrow, step } => floor_floating(read::floating(value, *narrow), *step, *narrow, out)?,
+            Kind::FloorFloating { narrow, step } => floor_floating(read::floating(value, *narrow), step, *narrow, out)?,
             Kind::FloorDecimal { size, short, step } => floor_decimal(read::decimal(value, *size > 0), short.as_ref(), step, *size, out)?,
             Kind::Edges { edges, labels } => {
                 let number = read::long(value);
@@ -161,11 +169,12 @@ impl Change {
             }
             Kind::Width { width, shown } => shown.write(width.quotient(read::long(value)), out),
             Kind::WidthFloating { narrow, width, shown } => {
-                let quotient = read::floating(value, *narrow) / width;
-                if quotient.is_nan() || quotient.abs() > EXACT_FLOAT_MAX {
-                    return Err(Reject::TransformFailed);
+                let number = read::floating(value, *narrow);
+                let place = if number.is_finite() { width.place(number, *narrow) } else { return Err(Reject::TransformFailed) };
+                match place {
+                    Place::Short(place) if place.unsigned_abs() <= PLACE_MAX => shown.write(place, out),
+                    _ => return Err(Reject::TransformFailed),
                 }
-                shown.write(quotient.floor() as i64, out);
             }
             Kind::WidthDecimal { fixed, short, width, shown } => {
                 let bytes = read::decimal(value, *fixed);
@@ -187,27 +196,23 @@ impl Change {
             | Kind::Edges { labels, .. }
             | Kind::EdgesFloating { labels, .. }
             | Kind::EdgesDecimal { labels, .. } => labels.iter().map(|label| label.len()).max().unwrap_or(0),
-            Kind::Floor { .. } | Kind::Calendar { .. } | Kind::FloorFloating { .. } => 10,
+            Kind::Floor { .. } | Kind::Calendar { .. } | Kind::Shanghai(_) | Kind::FloorFloating { .. } => 10,
             Kind::FloorDecimal { .. } => wide::DECIMAL_BYTES_MAX + 1,
             Kind::Width { .. } | Kind::WidthFloating { .. } | Kind::WidthDecimal { .. } => 2 * (2 * DIGITS_MAX + 8),
         }
     }
 }
 
-/// Rounds down to a multiple of `width` less `zone`, which lies in `0..width`.
+/// Rounds down to a multiple of `width`.
 #[inline]
-fn floor(number: i64, width: &Divisor, zone: i64, least: i64) -> Result<i64, Reject> {
-    let beyond = width.divide(number).1 - (width.number() - zone);
-    held(number.checked_sub(if beyond < 0 { beyond + width.number() } else { beyond }), least)
+fn floor(number: i64, width: &Divisor, least: i64) -> Result<i64, Reject> {
+    held(number.checked_sub(width.divide(number).1), least)
 }
 
 /// The first instant of the month, quarter or year.
 #[inline]
-fn first_of(at: i64, unit: Unit, day: &Divisor, zone: i64, least: i64) -> Result<i64, Reject> {
-    let (days, beyond) = day.divide(at);
-    let today = days + i64::from(beyond >= day.number() - zone);
-    let found = i128::from(unit.first_day(today)) * i128::from(day.number()) - i128::from(zone);
-    held(i64::try_from(found).ok(), least)
+fn first_of(at: i64, unit: Unit, day: &Divisor, least: i64) -> Result<i64, Reject> {
+    held(unit.first_day(day.quotient(at)).checked_mul(day.number()), least)
 }
 
 #[inline]
@@ -216,22 +221,16 @@ fn held(number: Option<i64>, least: i64) -> Result<i64, Reject> {
 }
 
 /// The infinities stay as they are, NaN becomes the one NaN; what leaves the range on its way down is refused; a zero is positive.
-fn floor_floating(number: f64, step: f64, narrow: bool, out: &mut Vec<u8>) -> Result<(), Reject> {
-    let found = if number.is_finite() { floored(number, step, narrow)? } else { number };
+fn floor_floating(number: f64, step: &Step, narrow: bool, out: &mut Vec<u8>) -> Result<(), Reject> {
+    let found = if number.is_finite() { step.begin(&step.place(number, narrow), narrow) } else { number };
     match (narrow, found.is_nan()) {
+        _ if number.is_finite() && !found.is_finite() => return Err(Reject::TransformFailed),
         (true, false) => out.extend_from_slice(&(found as f32).to_le_bytes()),
         (true, true) => out.extend_from_slice(&FLOAT_NAN.to_le_bytes()),
         (false, false) => out.extend_from_slice(&found.to_le_bytes()),
         (false, true) => out.extend_from_slice(&DOUBLE_NAN.to_le_bytes()),
     }
     Ok(())
-}
-
-fn floored(number: f64, step: f64, narrow: bool) -> Result<f64, Reject> {
-    let quotient = number / step;
-    let found = (quotient.floor() + 0.0) * step;
-    let fits = quotient.is_finite() && if narrow { (found as f32).is_finite() } else { found.is_finite() };
-    if fits { Ok(found) } else { Err(Reject::TransformFailed) }
 }
 
 fn floor_decimal(bytes: &[u8], short: Option<&Divisor>, step: &BigInt, size: usize, out: &mut Vec<u8>) -> Result<(), Reject> {
@@ -244,11 +243,6 @@ fn floor_decimal(bytes: &[u8], short: Option<&Divisor>, step: &BigInt, size: usi
         }
     };
     if fits { Ok(()) } else { Err(Reject::TransformFailed) }
-}
-
-fn floor_quotient(number: &BigInt, step: &BigInt) -> BigInt {
-    let quotient = number / step;
-    if &quotient * step > *number { quotient - 1 } else { quotient }
 }
 
 fn encoded(texts: &[String]) -> Labels {
@@ -276,14 +270,6 @@ fn least(bits: u8) -> Result<i64, SpecError> {
         64 => Ok(i64::MIN),
         _ => Err(SpecError("no width of a whole number")),
     }
-}
-
-fn within(zone: i64, day: i64) -> Result<i64, SpecError> {
-    if (0..day).contains(&zone) { Ok(zone) } else { Err(SpecError("the zone is no part of a day")) }
-}
-
-fn above_zero(number: f64) -> Result<f64, SpecError> {
-    if number > 0.0 && number.is_finite() { Ok(number) } else { Err(SpecError("a step or width is not above zero")) }
 }
 
 fn bounded(size: usize) -> Result<usize, SpecError> {
@@ -345,13 +331,17 @@ mod tests {
 
     #[test]
     fn what_leaves_its_range_is_refused() {
-        let floor = r#"{"change":"floor","bits":32,"width":"1000","zone":"0"}"#;
+        let floor = r#"{"change":"floor","bits":32,"width":"1000"}"#;
         assert_eq!(made(floor, &long(-2_147_483_000)), Some(long(-2_147_483_000)));
         assert_eq!(made(floor, &long(-2_147_483_648)), None);
-        let widest = r#"{"change":"floor","bits":64,"width":"9223372036854775807","zone":"9223372036854775806"}"#;
-        assert_eq!(made(widest, &long(i64::MAX)), Some(long(1)));
+        let widest = r#"{"change":"floor","bits":64,"width":"9223372036854775807"}"#;
+        assert_eq!(made(widest, &long(i64::MAX)), Some(long(i64::MAX)));
         assert_eq!(made(widest, &long(i64::MIN)), None);
-        let month = r#"{"change":"calendar","bits":64,"months":1,"day":"86400000","zone":"28800000"}"#;
+        let month = r#"{"change":"calendar","bits":64,"months":1,"day":"86400000"}"#;
+        assert_eq!(made(month, &long(0)), Some(long(0)));
+        assert_eq!(made(month, &long(i64::MIN)), None);
+        assert!(made(month, &long(i64::MAX)).is_some());
+        let month = r#"{"change":"shanghai","per_second":"1000","unit":"month"}"#;
         assert_eq!(made(month, &long(0)), Some(long(-28_800_000)));
         assert_eq!(made(month, &long(i64::MIN)), None);
         assert!(made(month, &long(i64::MAX)).is_some());
@@ -366,16 +356,18 @@ mod tests {
             r#"{"change":"mask","keep_first":2,"keep_last":2}"#.into(),
             r#"{"change":"prefix","characters":4}"#.into(),
             r#"{"change":"symbols","texts":["a"]}"#.into(),
-            r#"{"change":"floor","bits":32,"width":"7","zone":"3"}"#.into(),
-            r#"{"change":"calendar","bits":32,"months":3,"day":"1","zone":"0"}"#.into(),
-            r#"{"change":"floor_floating","narrow":true,"step":"3ff0000000000000"}"#.into(),
+            r#"{"change":"floor","bits":32,"width":"7"}"#.into(),
+            r#"{"change":"calendar","bits":32,"months":3,"day":"1"}"#.into(),
+            r#"{"change":"shanghai","per_second":"1000000000","unit":"year"}"#.into(),
+            r#"{"change":"floor_floating","narrow":true,"units":"1","scale":1}"#.into(),
+            r#"{"change":"floor_floating","narrow":false,"units":"7000000000000000000000","scale":30}"#.into(),
             r#"{"change":"floor_decimal","size":0,"step":"7"}"#.into(),
             r#"{"change":"floor_decimal","size":4,"step":"700000000000000000000"}"#.into(),
             r#"{"change":"edges","edges":["0"],"labels":["a","b"]}"#.into(),
             r#"{"change":"edges_floating","narrow":false,"edges":["3ff0000000000000"],"labels":["a","b"]}"#.into(),
             format!(r#"{{"change":"edges_decimal","fixed":false,"edges":["{zeros}"],"labels":["a","b"]}}"#),
             r#"{"change":"width","width":"10"}"#.into(),
-            r#"{"change":"width_floating","narrow":false,"width":"3ff0000000000000","units":"1","scale":0}"#.into(),
+            r#"{"change":"width_floating","narrow":false,"units":"1","scale":0}"#.into(),
             r#"{"change":"width_decimal","fixed":true,"width":"7","scale":150}"#.into(),
         ];
         let mut state = 1u64;
@@ -397,12 +389,15 @@ mod tests {
     #[test]
     fn specs_that_cannot_be_are_refused() {
         let refused = [
-            r#"{"change":"floor","bits":64,"width":"0","zone":"0"}"#,
-            r#"{"change":"floor","bits":16,"width":"1","zone":"0"}"#,
-            r#"{"change":"calendar","bits":64,"months":2,"day":"1","zone":"0"}"#,
-            r#"{"change":"calendar","bits":64,"months":1,"day":"1","zone":"1"}"#,
+            r#"{"change":"floor","bits":64,"width":"0"}"#,
+            r#"{"change":"floor","bits":16,"width":"1"}"#,
+            r#"{"change":"calendar","bits":64,"months":2,"day":"1"}"#,
+            r#"{"change":"shanghai","per_second":"1000","unit":"week"}"#,
+            r#"{"change":"shanghai","per_second":"0","unit":"day"}"#,
+            r#"{"change":"shanghai","per_second":"10000000000","unit":"day"}"#,
+            r#"{"change":"shanghai","per_second":"9223372036854775807","unit":"day"}"#,
             r#"{"change":"edges","edges":["1"],"labels":["a"]}"#,
-            r#"{"change":"floor_floating","narrow":false,"step":"7ff0000000000000"}"#,
+            r#"{"change":"floor_floating","narrow":false,"units":"0","scale":1}"#,
             r#"{"change":"floor_decimal","size":33,"step":"1"}"#,
             r#"{"change":"floor_decimal","size":0,"step":"-1"}"#,
         ];
@@ -410,7 +405,7 @@ mod tests {
         let unread = [
             r#"{"change":"mask","keep_first":1,"keep_last":1,"more":1}"#,
             r#"{"change":"width","width":10}"#,
-            r#"{"change":"floor_floating","narrow":false,"step":"3ff0"}"#,
+            r#"{"change":"floor","bits":64,"width":"1","zone":"0"}"#,
             r#"{"change":"other"}"#,
         ];
         assert!(unread.iter().all(|spec| serde_json::from_str::<ChangeSpec>(spec).is_err()));

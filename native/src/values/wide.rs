@@ -46,6 +46,12 @@ impl Wide {
     }
 }
 
+/// The quotient, rounded down; the divisor is above zero.
+pub fn floor_quotient(number: &BigInt, divisor: &BigInt) -> BigInt {
+    let quotient = number / divisor;
+    if &quotient * divisor > *number { quotient - 1 } else { quotient }
+}
+
 /// Reads a decimal of at most eight bytes.
 #[inline]
 pub fn short(bytes: &[u8]) -> Option<i64> {

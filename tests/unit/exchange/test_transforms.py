@@ -2,6 +2,7 @@
 
 import datetime as dt
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,11 @@ from hub.exchange.reference.encode import compile_encoder, varint
 from hub.exchange.reference.transforms import bucket, truncation
 from hub.model.agreement import Bucket, Truncate
 from hub.model.field_types import FieldType
-from hub.model.times import SHANGHAI
 from hub.model.transforms import UNITS, plain
 
 DATE = FieldType(base="int", logical="date")
 MILLIS = FieldType(base="long", logical="timestamp-millis")
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 FINER = {"timestamp-micros": 1_000, "timestamp-nanos": 1_000_000}
 EPOCH = dt.date(1970, 1, 1)
 ANY_DAY = st.dates()
