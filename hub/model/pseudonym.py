@@ -1,8 +1,9 @@
 """Pseudonyms: the same value gives the same 26 characters within one consumer, purpose and identifier kind, and nowhere else.
 
 ``base32(HMAC-SHA-256(k, normal form))``, first 16 bytes, lower case, unpadded; ``k`` by HKDF-SHA-256 (RFC 5869) from the master
-key of the key epoch. A value that is no valid form of its kind has no pseudonym: ``InvalidIdentifier``, which never carries
-the value. Vectors: ``tests/golden/pseudonyms.json``. Source: SHAPES "Pseudonyms"; GB 11643 (resident id), GB 32100 (credit code).
+key of the key epoch. A value that is no valid form of its kind has no pseudonym: better none than one that joins with nothing.
+``InvalidIdentifier`` never carries the value. Vectors: ``tests/golden/pseudonyms.json``. Source: SHAPES "Pseudonyms"; GB 11643
+(resident id), GB 32100 (credit code).
 """
 
 import datetime as dt
@@ -31,6 +32,10 @@ A text with one of them would have another pseudonym on another version of Pytho
 has once been given stays (Unicode's normalisation stability), so that no other text depends on the version. A test sums up all
 normalisations but these: it fails on a Python that knows further ones.
 """
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Control characters, but for tab, line feed and carriage return, which some kinds drop as spaces."""
+_INVISIBLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+"""What no eye sees in a normal form: control characters and marks of layout. The joiners of some scripts (U+200C, U+200D) are letters."""
 _LABEL: Final = "cityhub/pseudonym/v1"
 _CHECK_TEXT: Final = b"cityhub/key-check/v1"
 
@@ -51,9 +56,14 @@ def normal_form(kind: str, text: str) -> str:
     trimmed = unicodedata.normalize("NFKC", text).strip()
     normalise = _NORMAL_FORMS.get(kind)
     found = trimmed if normalise is None else normalise(trimmed)
-    if not found:
+    if not found or _INVISIBLE.search(found) is not None:
         raise InvalidIdentifier(kind)
     return found
+
+
+def holds_control(text: str) -> bool:
+    """Tell whether ``text`` has a control character other than tab, line feed and carriage return: framed bytes, and no identifier."""
+    return _CONTROL.search(text) is not None
 
 
 def derive_key(master: bytes, *, scope: str, consumer: str, purpose: str, kind: str, epoch: int) -> bytes:
@@ -107,6 +117,15 @@ _RESIDENT_15: Final = re.compile(r"[1-9][0-9]{14}\Z")
 _RESIDENT_WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _RESIDENT_CHECKS: Final = "10X98765432"
 _PHONE: Final = re.compile(r"[0-9]{5,15}\Z")
+_BEFORE_NUMBER: Final = re.compile(r"\+86|0086|\+")
+_BEFORE_MOBILE: Final = re.compile(r"(?:86|0|086)(?=1[3-9][0-9]{9}\Z)")
+_LIKE_MOBILE: Final = re.compile(r"(?:86|0|086)?1[3-9]")
+_MOBILE: Final = re.compile(r"1[3-9][0-9]{9}\Z")
+_LANDLINE_DIGITS_MAX: Final = 8
+"""Of a landline without its area, which may begin with 86."""
+_SHORT_TAIL: Final = re.compile(r"[^.]*\.[^.]{1,2}\Z")
+_ZEROS_BEHIND: Final = re.compile(r"[^.]*\.0*\Z")
+_NUMBER: Final = re.compile(r"[0-9]*\.[0-9]*(?:[Ee][0-9]+)?\Z")
 _PLATE: Final = re.compile(r"(?=.*[0-9])[A-Z0-9\u4e00-\u9fff]{4,12}\Z")
 _CREDIT: Final = re.compile(r"[0-9A-HJ-NPQRTUWXY]{18}\Z")
 _CREDIT_ALPHABET: Final = "0123456789ABCDEFGHJKLMNPQRTUWXY"
@@ -133,20 +152,33 @@ def _resident_check(digits: str) -> str:
 
 
 def _phone(text: str) -> str:
-    """Return the digits, without +86 or 0086; spaces, dots, dashes and brackets may stand between them."""
+    """Return the digits, without +86 or 0086; spaces, dots, dashes and brackets may stand between them.
+
+    Before a mobile number 86, 0 and 086 go too; what begins like one and has not its eleven digits is no number. A full stop that
+    only zeros follow, or one or two characters, is a decimal point (``13800000001.0``), and what has one is no number either.
+    """
+    written = text.translate(_NO_SPACES_DASHES)
+    if _SHORT_TAIL.match(written) or _ZEROS_BEHIND.match(written):
+        return ""
     bare = text.translate(_PHONE_MARKS)
-    if bare.startswith("+86"):
-        bare = bare[3:]
-    elif bare.startswith("0086"):
-        bare = bare[4:]
-    else:
-        bare = bare.removeprefix("+")
+    for before in (_BEFORE_NUMBER, _BEFORE_MOBILE):
+        found = before.match(bare)
+        bare = bare if found is None else bare[found.end() :]
+    landline = bare.startswith("86") and len(bare) <= _LANDLINE_DIGITS_MAX
+    if _LIKE_MOBILE.match(bare) and not _MOBILE.match(bare) and not landline:
+        return ""
     return bare if _PHONE.match(bare) else ""
 
 
 def _plate(text: str) -> str:
-    """Return 4-12 upper-case letters, digits and Chinese characters, a digit among them; no spaces, dots, dashes."""
-    bare = text.translate(_NO_SPACES_DOTS_DASHES).upper()
+    """Return 4-12 upper-case letters, digits and Chinese characters, a digit among them; no spaces, dots, dashes.
+
+    What reads as a decimal number, or has one or two characters behind a full stop, went through a spreadsheet and is none.
+    """
+    written = text.translate(_NO_SPACES_DASHES)
+    if _SHORT_TAIL.match(written) or _NUMBER.match(written):
+        return ""
+    bare = written.translate(_NO_SPACES_DOTS_DASHES).upper()
     return bare if _PLATE.match(bare) else ""
 
 

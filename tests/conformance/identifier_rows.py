@@ -32,12 +32,22 @@ IDENTIFIED = [
     ("phone", "13800138000", "13800138000"),
     ("phone", "+86 138-0013-8000", "13800138000"),
     ("phone", "(0571) 8788-1234", "057187881234"),
+    ("phone", "138.0013.8000", "13800138000"),
+    ("phone", "0571.87881234", "057187881234"),
+    # what stands before a mobile number and is no part of it
+    ("phone", "8613800138000", "13800138000"),
+    ("phone", "013800138000", "13800138000"),
+    ("phone", "086 13800138000", "13800138000"),
+    ("phone", "86134567", "86134567"),
     ("plate", "浙A12345", "浙A12345"),
     ("plate", "浙a·123 45", "浙A12345"),
     ("credit-code", "91350100m000100y43", "91350100M000100Y43"),
     ("name", "王 小 明 ", "王小明"),
     ("name", "阿卜杜拉•买买提", "阿卜杜拉·买买提"),
+    ("name", "王\t小明\r\n", "王小明"),
     ("case-number", "  a b-c ", "a b-c"),
+    ("case-number", "a-1\n", "a-1"),
+    ("case-number", "\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
     # where the blocks of SHA-256 end: 55 bytes are the last that fit into one with their padding, 512 characters the most
     *(("case-number", "a" * length, "a" * length) for length in (1, 54, 55, 56, 63, 64, 65, 119, 120, 512)),
     ("case-number", "路" * 512, "路" * 512),
@@ -48,6 +58,29 @@ UNIDENTIFIED = [
     ("resident-id", "110105194912310021"),
     ("resident-id", ""),
     ("phone", "1380013800O"),
+    # through a spreadsheet, which took the column for numbers
+    *(("phone", f"13800138000{tail}") for tail in (".0", ".", ".00", ".000", ".5")),
+    ("phone", "57187881234.0"),
+    ("phone", "8613800138000.0"),
+    ("phone", "1.3800138E10"),
+    ("resident-id", "110105491231002.0"),
+    ("resident-id", "1.1010549123100E+14"),
+    ("credit-code", "91350100M000100Y43.0"),
+    ("plate", "浙A12345.0"),
+    ("plate", "12345.0"),
+    ("plate", "1.2345E8"),
+    # what begins like a mobile number and is longer or shorter
+    *(
+        ("phone", text)
+        for text in ("138001380001", "1380013800", "86138001380001", "861380013800", "86138001380", "01380013800", "+861380013800")
+    ),
+    # control characters, and marks that no eye sees
+    *(
+        (kind, text)
+        for kind in ("case-number", "name")
+        for text in ("\0\0\0\0\x07\x16ab", "a\x1fb", "a\x7f", "a\x85b", "\ufeffa", "a\u200bb", "\u202ea")
+    ),
+    ("case-number", "a\tb"),
     ("plate", "浙ABCDEF"),
     ("credit-code", "91350100M000100Y44"),
     ("name", " \u3000 "),
@@ -122,6 +155,14 @@ KEYS: list[tuple[str, str | None, bytes | None, bytes | str | None]] = [
     ("keep", "plate", b"", b""),
     ("keep", "plate", None, None),
     ("keep", "plate", b"\xff", "value_invalid"),
+    # Avro's frame before the text: UTF-8 by chance
+    ("keep", "case-number", b"\0\0\0\0\x07\x16a-1", "value_invalid"),
+    ("keep", "case-number", b"a-1\x7f", "value_invalid"),
+    ("keep", "case-number", "a-1\x85".encode(), "value_invalid"),
+    ("keep", "case-number", b"\ta-1\r\n", b"\ta-1\r\n"),
+    ("pseudonym", "case-number", b"\0\0\0\0\x07\x16a-1", "value_invalid"),
+    ("pseudonym", "case-number", b"\ta-1\r\n", pseudonym("case-number", "a-1").encode()),
+    ("pseudonym", "case-number", b"a\t1", "identifier_invalid"),
     ("pseudonym", "plate", PLATE, PLATE_PSEUDONYM),
     ("pseudonym", "plate", " 浙a·12345".encode(), PLATE_PSEUDONYM),
     ("pseudonym", "name", PLATE, pseudonym("name", "浙A12345").encode()),

@@ -17,7 +17,7 @@ from hub.exchange.reference.forms import compile_leaf, compile_write
 from hub.model.field_types import FieldType, SourceSchema
 from hub.model.framing import frame_header
 from hub.model.granted import Granted, Leaf, copies, granted_of
-from hub.model.pseudonym import InvalidIdentifier, normal_form, pseudonym
+from hub.model.pseudonym import InvalidIdentifier, holds_control, normal_form, pseudonym
 from hub.model.reasons import Reject
 
 Piece: TypeAlias = Callable[[bytes, Decoded], bytes]
@@ -115,8 +115,14 @@ def _kept_key(key: bytes | None) -> bytes | None:
 
 
 def _key_text(key: bytes) -> str:
-    """Return the key as text; a key with a declared identifier kind is UTF-8, or the record is refused."""
+    """Return the key as text; a key with a declared identifier kind is UTF-8 without control characters, or the record is refused.
+
+    A serializer's frame before the text is UTF-8 by chance, and would be part of the identifier.
+    """
     try:
-        return key.decode()
+        text = key.decode()
     except UnicodeDecodeError:
         raise Rejected(Reject.VALUE_INVALID) from None
+    if holds_control(text):
+        raise Rejected(Reject.VALUE_INVALID)
+    return text

@@ -11,7 +11,7 @@ use crate::limits::BLOCK_RECORDS;
 use crate::program::{KeyRule, Program, Share, Writer};
 use crate::reject::Reject;
 use crate::rule::{View, Word, rows};
-use crate::values::Forms;
+use crate::values::{Forms, holds_control};
 use crate::wire::{BatchBuilder, Codec};
 
 /// Where a fragment of a record stands in the arena.
@@ -342,11 +342,11 @@ impl Decision<'_> {
     }
 }
 
-/// Keys that are no UTF-8: a key with a declared identifier kind is text.
+/// Keys that are no UTF-8, or hold control characters: a key with a declared identifier kind is text, and no frame of a serializer.
 #[inline(never)]
 fn keys_without_text(block: &Block, keys: &[&[u8]; BLOCK_RECORDS]) -> u64 {
     rows(block.keyed).fold(0, |word, row| {
         let key = keys[row % BLOCK_RECORDS];
-        word | u64::from(!key.is_ascii() && std::str::from_utf8(key).is_err()) << row
+        word | u64::from(holds_control(key) || !key.is_ascii() && std::str::from_utf8(key).is_err()) << row
     })
 }

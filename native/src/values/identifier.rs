@@ -86,13 +86,28 @@ fn formed<'a>(kind: IdentifierKind, text: &[u8], forms: &'a mut Forms) -> Option
         }
         IdentifierKind::Other => trimmed.as_bytes(),
     };
-    if found.is_empty() { None } else { Some(found) }
+    if found.is_empty() || holds_invisible(found) { None } else { Some(found) }
 }
 
-/// Tells whether the text is ASCII with nothing to trim.
+/// Tells whether a normal form holds what no eye sees: control characters and marks of layout. Joiners of some scripts are letters.
+fn holds_invisible(form: &[u8]) -> bool {
+    String::from_utf8_lossy(form).chars().any(unicode::is_invisible)
+}
+
+/// Tells whether a text that is a record's key is framed bytes and no text: control characters but tab, line feed, carriage return.
+pub fn holds_control(text: &[u8]) -> bool {
+    let is_low = |byte: u8| byte == 0x7f || byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    // Without a branch per byte: keys are short, and hold none.
+    text.iter().fold(false, |found, byte| found | is_low(*byte))
+        || text.windows(2).any(|pair| pair[0] == 0xc2 && (0x80..=0x9f).contains(&pair[1]))
+}
+
+/// Tells whether the text is ASCII that is shown, with nothing to trim.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
-    text.is_ascii() && text.first().is_some_and(u8::is_ascii_graphic) && text.last().is_some_and(u8::is_ascii_graphic)
+    text.iter().all(|byte| (b' '..=b'~').contains(byte))
+        && text.first().is_some_and(u8::is_ascii_graphic)
+        && text.last().is_some_and(u8::is_ascii_graphic)
 }
 
 /// Tells whether three bytes are a character from U+4E00 to U+9FFF.
@@ -164,8 +179,27 @@ fn is_day(year: u32, month: u32, day: u32) -> bool {
     year > 0 && (1..=days).contains(&day)
 }
 
-/// The digits, without +86 or 0086; spaces, dots, dashes and brackets may stand between them.
+/// Behind the one full stop of a text without its spaces and dashes: how many characters, and whether all are zeros.
+fn tail(text: &str) -> Option<(usize, bool)> {
+    let mut written = text.chars().filter(|character| !is_inner_space(*character) && !is_dash(*character));
+    written.by_ref().find(|character| *character == '.')?;
+    let (mut count, mut zeros) = (0, true);
+    for character in written {
+        if character == '.' {
+            return None;
+        }
+        count += 1;
+        zeros &= character == '0';
+    }
+    Some((count, zeros))
+}
+
+/// The digits, without +86 or 0086; spaces, dots, dashes and brackets may stand between them. Before a mobile number 86, 0 and 086 go
+/// too; what begins like one and has not its eleven digits is none, and no decimal number is.
 fn phone<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    if tail(text).is_some_and(|(count, zeros)| zeros || (1..=2).contains(&count)) {
+        return None;
+    }
     let is_mark = |character| is_inner_space(character) || is_dot(character) || is_dash(character) || matches!(character, '(' | ')');
     for character in text.chars().filter(|character| !is_mark(*character)) {
         if !character.is_ascii() {
@@ -174,14 +208,36 @@ fn phone<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         form.push(character as u8);
     }
     let bare = form.as_slice();
-    let found = bare.strip_prefix(b"+86").or_else(|| bare.strip_prefix(b"0086")).or_else(|| bare.strip_prefix(b"+")).unwrap_or(bare);
-    if is_digits(found) { Some(found) } else { None }
+    let bare = bare.strip_prefix(b"+86").or_else(|| bare.strip_prefix(b"0086")).or_else(|| bare.strip_prefix(b"+")).unwrap_or(bare);
+    let mobile = [&b"86"[..], b"0", b"086"].into_iter().find_map(|before| bare.strip_prefix(before).filter(|rest| is_mobile(rest)));
+    let found = mobile.unwrap_or(bare);
+    if is_digits(found) && !is_cut_mobile(found) { Some(found) } else { None }
 }
 
 /// Tells whether the text is 5 to 15 digits that nothing is taken off.
 #[inline]
 fn is_phone(text: &[u8]) -> bool {
-    is_digits(text) && !text.starts_with(b"0086")
+    is_digits(text) && !text.starts_with(b"0086") && !is_cut_mobile(text)
+}
+
+#[inline]
+fn is_mobile(text: &[u8]) -> bool {
+    text.len() == 11 && begins_mobile(text) && text.iter().all(u8::is_ascii_digit)
+}
+
+#[inline]
+fn begins_mobile(text: &[u8]) -> bool {
+    matches!(text, [b'1', b'3'..=b'9', ..])
+}
+
+/// Tells whether digits begin like a mobile number and are none; 86 may begin a landline without its area.
+#[inline]
+fn is_cut_mobile(digits: &[u8]) -> bool {
+    match digits {
+        [b'8', b'6', rest @ ..] => digits.len() > 8 && begins_mobile(rest),
+        [b'0', b'8', b'6', rest @ ..] | [b'0', rest @ ..] => begins_mobile(rest),
+        _ => digits.len() != 11 && begins_mobile(digits),
+    }
 }
 
 #[inline]
@@ -189,8 +245,12 @@ fn is_digits(text: &[u8]) -> bool {
     (5..=15).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
 }
 
-/// 4-12 upper-case letters, digits and Chinese characters, a digit among them; no spaces, dots, dashes.
+/// 4-12 upper-case letters, digits and Chinese characters, a digit among them; no spaces, dots, dashes. No decimal number, and nothing
+/// with one or two characters behind a full stop.
 fn plate<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    if tail(text).is_some_and(|(count, _)| (1..=2).contains(&count) || is_number(text)) {
+        return None;
+    }
     let is_mark = |character| is_inner_space(character) || is_dot(character) || is_dash(character);
     let (mut characters, mut digits) = (0, false);
     for character in text.chars().filter(|character| !is_mark(*character)) {
@@ -212,6 +272,18 @@ fn plate<'a>(text: &str, form: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         }
     }
     if digits && (4..=12).contains(&characters) { Some(form) } else { None }
+}
+
+/// Tells whether a text with one full stop reads as a decimal number.
+fn is_number(text: &str) -> bool {
+    let mut written = text.chars().filter(|character| !is_inner_space(*character) && !is_dash(*character));
+    let exponent = written.by_ref().find(|character| *character != '.' && !character.is_ascii_digit());
+    let mut digits = 0;
+    let all = written.all(|character| {
+        digits += 1;
+        character.is_ascii_digit()
+    });
+    exponent.is_none_or(|letter| matches!(letter, 'e' | 'E') && all && digits > 0)
 }
 
 /// Tells whether the text is a plate as it should be.
