@@ -20,6 +20,18 @@ from hub.model.names import Names
 CONFIG_FILE: Final = "cityhub.yaml"
 MASTER_KEY_EPOCH: Final = 1
 
+# Bounds of one record batch. They cannot be set: what one worker reads every reader must, and the native kernel has the same.
+BATCH_RECORDS_MAX: Final = 500_000
+"""A batch of more records is not read: records of seven bytes would swell to gigabytes of objects."""
+BATCH_PLAIN_BYTES_MAX: Final = 32 * 1024 * 1024
+"""A batch that decompresses to more is not read."""
+BATCH_RECORD_HEADERS_MAX: Final = 500_000
+"""A batch of more record headers, all records together, is not read."""
+BATCH_GZIP_MEMBERS_MAX: Final = 16
+"""A gzip stream of more members is not read: clients write one, and each costs more than its bytes."""
+BATCH_ZSTD_WINDOW_LOG_MAX: Final = 23
+"""A zstd frame that asks for a larger window, as a power of two, is not read: 8 MiB are what a decoder holds before it has seen a byte."""
+
 
 ACTS_ANCHOR_EVERY_S: Final = 1.0
 """How long after an act its anchor may come; the answer of an act never waits for it."""

@@ -14,6 +14,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from hub.broker.codecs import Undecodable, compress, decompress
 from hub.broker.record_frames import RecordRow, Span, Unframed, read_frames
+from hub.settings import BATCH_PLAIN_BYTES_MAX, BATCH_RECORDS_MAX
 
 HEADER_BYTES: Final = 61
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
@@ -32,10 +33,6 @@ _CODEC: Final = 0x07
 _OFFSET_MAX: Final = 2**63 - 1
 RECORD_OVERHEAD_BYTES: Final = 32
 """At most so many bytes stand around key and value of a record without headers (23 of them can be needed)."""
-DECOMPRESSED_BYTES_MAX: Final = 32 * 1024 * 1024
-"""A batch that decompresses to more is not read."""
-RECORDS_MAX: Final = 500_000
-"""A batch of more records is not read: records of seven bytes would swell to gigabytes of objects."""
 
 
 class RecordTooLarge(ValueError):  # noqa: N818 - the field's word
@@ -50,7 +47,8 @@ class RecordTooLarge(ValueError):  # noqa: N818 - the field's word
 class UnreadableBatch(ValueError):  # noqa: N818 - what the bytes are
     """The bytes are no record batch that may be read; ``code`` tells why, and never what stood in it.
 
-    ``cut magic crc count offsets records``, or of a compressed one ``codec-unknown codec-missing codec-corrupt too-large``.
+    ``cut magic crc count offsets records``, of a compressed one ``codec-unknown codec-missing codec-corrupt``, and ``too-large`` where it
+    is beyond a bound (``BATCH_…_MAX`` of ``hub.settings``).
     """
 
     def __init__(self, code: str) -> None:
@@ -200,7 +198,7 @@ def read_records(batch: bytes) -> list[RecordRow]:
     try:
         if header.codec == 0:
             return read_frames(batch, HEADER_BYTES, span)
-        return read_frames(decompress(header.codec, batch[HEADER_BYTES:], bytes_max=DECOMPRESSED_BYTES_MAX), 0, span)
+        return read_frames(decompress(header.codec, batch[HEADER_BYTES:], bytes_max=BATCH_PLAIN_BYTES_MAX), 0, span)
     except (Undecodable, Unframed) as error:
         raise UnreadableBatch(error.code) from None
 
@@ -215,8 +213,10 @@ def _checked_header(batch: bytes) -> BatchHeader:
         raise UnreadableBatch("cut")
     if not crc_holds(batch):
         raise UnreadableBatch("crc")
-    if not 0 <= header.records <= RECORDS_MAX:
+    if header.records < 0:
         raise UnreadableBatch("count")
+    if header.records > BATCH_RECORDS_MAX:
+        raise UnreadableBatch("too-large")
     if header.base_offset < 0 or header.base_offset + header.last_offset_delta > _OFFSET_MAX:
         raise UnreadableBatch("offsets")
     return header

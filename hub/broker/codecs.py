@@ -17,13 +17,12 @@ from hub.broker.lz4_frames import MAGIC, STORED
 from hub.broker.snappy_blocks import XERIAL
 from hub.broker.stream_faults import CorruptStream, StreamTooLarge
 from hub.broker.zstd_frames import frame_of
+from hub.settings import BATCH_GZIP_MEMBERS_MAX
 
 NAMES: Final[Mapping[int, str]] = {0: "none", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 """Codecs by their number in the attributes of a record batch."""
 _GZIP: Final = 31
 _GZIP_LEVEL: Final = 1
-GZIP_MEMBERS_MAX: Final = 16
-"""A stream of more members is not read: clients write one, and each costs more than its bytes."""
 _ZSTD_LEVEL: Final = 1
 _XERIAL_HEADER: Final = XERIAL + struct.pack(">ii", 1, 1)
 _XERIAL_BLOCK_BYTES: Final = 32 * 1024
@@ -112,7 +111,7 @@ def _plain(codec: int, compressed: bytes, bytes_max: int) -> bytes:
 def _gzip(codec: int, compressed: bytes, bytes_max: int) -> bytes:
     out: list[bytes] = []
     rest, left = compressed, bytes_max
-    for _ in range(GZIP_MEMBERS_MAX):
+    for _ in range(BATCH_GZIP_MEMBERS_MAX):
         stream = zlib.decompressobj(_GZIP)
         try:
             part = stream.decompress(rest, left + 1)
@@ -127,7 +126,7 @@ def _gzip(codec: int, compressed: bytes, bytes_max: int) -> bytes:
         rest = stream.unused_data
         if not rest:
             return b"".join(out)
-    raise Undecodable("codec-corrupt", codec)
+    raise Undecodable("too-large", codec)
 
 
 def _zstd(codec: int, compressed: bytes, bytes_max: int) -> bytes:

@@ -6,14 +6,14 @@ attributes, any negative length for null, names of record headers in UTF-8. Offs
 
 from typing import Final, NamedTuple
 
-RECORD_HEADERS_MAX: Final = 500_000
-"""A batch of more record headers, all records together, is not read."""
+from hub.settings import BATCH_RECORD_HEADERS_MAX
+
 _RECORD_BYTES_MIN: Final = 7
 _LONG_BYTES_MAX: Final = 10
 
 
 class Unframed(ValueError):  # noqa: N818 - what the bytes are
-    """The bytes are no such records; ``code`` is ``records`` or ``offsets``."""
+    """The bytes are no such records; ``code`` is ``records``, ``offsets`` or ``too-large``."""
 
     def __init__(self, code: str) -> None:
         """Keep the reason."""
@@ -54,7 +54,7 @@ def read_frames(plain: bytes, at: int, span: Span) -> list[RecordRow]:
 
 def _rows(plain: bytes, at: int, span: Span) -> list[RecordRow]:
     rows: list[RecordRow] = []
-    before, headers_left = -1, RECORD_HEADERS_MAX
+    before, headers_left = -1, BATCH_RECORD_HEADERS_MAX
     for _ in range(span.records):
         size, at = _int(plain, at)
         end = at + size
@@ -68,8 +68,10 @@ def _rows(plain: bytes, at: int, span: Span) -> list[RecordRow]:
         headers: tuple[tuple[str, bytes | None], ...] = ()
         if count:
             headers_left -= count
-            if count < 0 or headers_left < 0:
+            if count < 0:
                 raise Unframed("records")
+            if headers_left < 0:
+                raise Unframed("too-large")
             headers, at = _headers(plain, at, end, count)
         if at != end:
             raise Unframed("records")

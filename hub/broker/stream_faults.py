@@ -6,4 +6,4 @@ class CorruptStream(ValueError):  # noqa: N818 - what the bytes are
 
 
 class StreamTooLarge(ValueError):  # noqa: N818 - what the bytes are
-    """The stream decompresses to more than the bound."""
+    """The stream decompresses to more than the bound, or asks for more memory."""

@@ -6,9 +6,9 @@ allows, and as many bytes as it says, where it says so. What stands inside the b
 
 from typing import Final, NamedTuple
 
-from hub.broker.stream_faults import CorruptStream
+from hub.broker.stream_faults import CorruptStream, StreamTooLarge
+from hub.settings import BATCH_ZSTD_WINDOW_LOG_MAX
 
-WINDOW_LOG_MAX: Final = 23
 _MAGIC: Final = bytes.fromhex("28b52ffd")
 _SINGLE_SEGMENT: Final = 0x20
 _RESERVED: Final = 0x08
@@ -29,11 +29,14 @@ class ZstdFrame(NamedTuple):
 
 
 def frame_of(body: bytes) -> ZstdFrame:
-    """Return what the one frame of ``body`` says of itself; CorruptStream where there is no such frame, or one that cannot be true."""
+    """Return what the one frame of ``body`` says of itself; CorruptStream where there is no such frame, or one that cannot be true.
+
+    StreamTooLarge where it asks for a larger window than the bound.
+    """
     try:
         window, content_bytes, at = _header(body)
-        if window > 1 << WINDOW_LOG_MAX:
-            raise CorruptStream
+        if window > 1 << BATCH_ZSTD_WINDOW_LOG_MAX:
+            raise StreamTooLarge
         bound = _blocks_bound(body, at, min(window, _BLOCK_BYTES_MAX), 4 if body[4] & _CHECKSUM else 0)
     except IndexError:
         raise CorruptStream from None

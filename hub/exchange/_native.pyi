@@ -37,6 +37,9 @@ class ReceiveBuffer:
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+# Records, plain bytes, record headers, gzip members and zstd window (a power of two) of one batch, at most.
+BATCH_BOUNDS: Final[tuple[int, int, int, int, int]]
+
 # Read one whole batch: offset, key and value of each record; ValueError with the code where it is unreadable.
 def read_records(batch: Buffer) -> list[tuple[int, bytes | None, bytes | None]]: ...
 

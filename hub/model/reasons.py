@@ -29,6 +29,8 @@ class Reject(StrEnum):
 
     BATCH_CORRUPT = "batch_corrupt"
     """A record batch fails its CRC or cannot be parsed: quarantined whole."""
+    BATCH_TOO_LARGE = "batch_too_large"
+    """A record batch is beyond a bound (``BATCH_…_MAX`` of ``hub.settings``): quarantined whole."""
     FRAMING = "framing"
     """The value does not begin with 0x00 and a schema id."""
     SCHEMA_UNKNOWN = "schema_unknown"
@@ -55,6 +57,7 @@ class Reject(StrEnum):
 
 FAULT_OF: Final[dict[Reject, Fault]] = {
     Reject.BATCH_CORRUPT: Fault.PUBLISHER,
+    Reject.BATCH_TOO_LARGE: Fault.PUBLISHER,
     Reject.FRAMING: Fault.PUBLISHER,
     Reject.SCHEMA_UNKNOWN: Fault.PUBLISHER,
     Reject.TRUNCATED: Fault.PUBLISHER,

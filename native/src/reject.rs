@@ -5,6 +5,8 @@
 pub enum Reject {
     /// A record batch fails its CRC or cannot be parsed: quarantined whole.
     BatchCorrupt,
+    /// A record batch is beyond a bound of `wire::limits`.
+    BatchTooLarge,
     /// The value does not begin with 0x00 and a schema id.
     Framing,
     /// The schema id is not known, or not under this dataset's subject.
@@ -34,6 +36,7 @@ impl Reject {
     pub const fn code(self) -> &'static str {
         match self {
             Reject::BatchCorrupt => "batch_corrupt",
+            Reject::BatchTooLarge => "batch_too_large",
             Reject::Framing => "framing",
             Reject::SchemaUnknown => "schema_unknown",
             Reject::Truncated => "truncated",

@@ -8,7 +8,7 @@ every record of the step denied, readable or not.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hub.broker.batches import BatchHeader, headers, read_records
+from hub.broker.batches import BatchHeader, UnreadableBatch, headers, read_records
 from hub.broker.codecs import NAMES
 from hub.broker.record_frames import RecordRow
 from hub.exchange.plan import Plan, PlannedAgreement
@@ -38,8 +38,9 @@ def run(plan: Plan, chunks: Sequence[Chunk], source: Source, moment: Moment) -> 
                 return step.verdict(next_offset=max(header.base_offset, floor))
             try:
                 rows = read_records(data[start:end])
-            except ValueError:
-                step.set_batch_aside(data[start:end], header, floor=floor)
+            except UnreadableBatch as unreadable:
+                code = Reject.BATCH_TOO_LARGE if unreadable.code == "too-large" else Reject.BATCH_CORRUPT
+                step.set_batch_aside(data[start:end], header, floor=floor, code=code)
             else:
                 undecided = step.decide(rows, floor=floor, codec=header.codec)
                 if undecided is not None:
@@ -200,7 +201,7 @@ class _Step:
             )
         )
 
-    def set_batch_aside(self, batch: bytes, header: BatchHeader, *, floor: int) -> None:
+    def set_batch_aside(self, batch: bytes, header: BatchHeader, *, floor: int, code: Reject) -> None:
         """Quarantine a batch that cannot be read, whole, from offset ``floor`` on."""
         first = max(header.base_offset, floor)
         claimed = _claimed_records(header, first=first)
@@ -209,7 +210,7 @@ class _Step:
             share.tally.quarantined += claimed
         next_offset = header.base_offset + header.last_offset_delta + 1
         self._plain_bytes += len(batch)
-        self._keep(set_aside(self._source, first_offset=first, next_offset=next_offset, code=Reject.BATCH_CORRUPT, key=None, value=batch))
+        self._keep(set_aside(self._source, first_offset=first, next_offset=next_offset, code=code, key=None, value=batch))
 
     def _keep(self, record: Quarantined) -> None:
         self._quarantined.append(record)

@@ -25,7 +25,7 @@ use emit::FRAMING_BYTES;
 use crate::limits::{BLOCK_PLAIN_BYTES, BLOCK_RECORDS};
 use crate::program::Program;
 use crate::reject::Reject;
-use crate::wire::{self, BatchBuilder, BatchHeader, Codec, Frame, HEADER_BYTES, Records, Scratch, headers};
+use crate::wire::{self, BatchBuilder, BatchHeader, Codec, Frame, HEADER_BYTES, Records, Scratch, Unreadable, headers};
 
 /// Decompressed batches that a block holds on to.
 const HELD_MAX: usize = 16;
@@ -195,7 +195,7 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
         let mut scratch = self.scratch.take().unwrap_or_default();
         let undecided = match wire::read(batch, header, &mut scratch) {
             Ok(records) => self.records(&records, header, source, place, floor),
-            Err(_) => self.set_batch_aside(batch, header, floor),
+            Err(unreadable) => self.set_batch_aside(unreadable, batch, header, floor),
         };
         *self.scratch = Some(scratch);
         undecided
@@ -212,7 +212,7 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
                 plain_bytes = records.plain.len();
                 self.records(&records, header, records.plain, Source::Current, floor)
             }
-            Err(_) => self.set_batch_aside(batch, header, floor),
+            Err(unreadable) => self.set_batch_aside(unreadable, batch, header, floor),
         };
         self.hold(&mut scratch, plain_bytes);
         *self.scratch = Some(scratch);
@@ -334,7 +334,7 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
 
     /// Quarantines a batch that cannot be read, whole, from offset `floor` on.
     #[cold]
-    fn set_batch_aside(&mut self, batch: &[u8], header: &BatchHeader, floor: i64) -> Option<i64> {
+    fn set_batch_aside(&mut self, unreadable: Unreadable, batch: &[u8], header: &BatchHeader, floor: i64) -> Option<i64> {
         let first_offset = header.base_offset.max(floor);
         let claimed = claimed_records(header, first_offset);
         self.outcome.records += claimed;
@@ -346,7 +346,7 @@ impl<'a, const TIMED: bool> Run<'a, TIMED> {
         self.pending.push(Row {
             sequence: self.sequence,
             agreement: None,
-            code: Reject::BatchCorrupt,
+            code: if unreadable == Unreadable::TooLarge { Reject::BatchTooLarge } else { Reject::BatchCorrupt },
             first_offset,
             next_offset: header.base_offset.saturating_add(i64::from(header.last_offset_delta)).saturating_add(1),
             kept,

@@ -5,11 +5,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::audited::buffers::{BatchBuffer, Lent, ReceiveBuffer};
-use crate::wire::{BatchBuilder, BatchHeader, Codec, Scratch, Unreadable, read};
+use crate::wire::{BatchBuilder, BatchHeader, Codec, Scratch, Unreadable, limits, read};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BatchBuffer>()?;
     module.add_class::<ReceiveBuffer>()?;
+    module.add(
+        "BATCH_BOUNDS",
+        (limits::RECORDS_MAX, limits::PLAIN_BYTES_MAX, limits::RECORD_HEADERS_MAX, limits::GZIP_MEMBERS_MAX, limits::ZSTD_WINDOW_LOG_MAX),
+    )?;
     module.add_function(wrap_pyfunction!(read_records, module)?)?;
     module.add_function(wrap_pyfunction!(build_batches, module)?)
 }

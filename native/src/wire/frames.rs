@@ -61,7 +61,9 @@ pub fn read_frames(plain: &[u8], header: &BatchHeader, frames: &mut Vec<Frame>) 
     let mut pass = Pass { plain, at: 0, record_headers: 0 };
     let (mut floor, last) = (0i64, i64::from(header.last_offset_delta));
     for _ in 0..records {
-        let frame = pass.frame().ok_or(Unreadable::Records)?;
+        let Some(frame) = pass.frame() else {
+            return Err(if pass.record_headers > RECORD_HEADERS_MAX { Unreadable::TooLarge } else { Unreadable::Records });
+        };
         let delta = i64::from(frame.offset_delta as i32);
         if delta < floor || delta > last {
             return Err(Unreadable::Offsets);
@@ -101,7 +103,10 @@ impl Pass<'_> {
 
     #[cold]
     fn skip_headers(&mut self, record: &[u8], at: &mut usize, headers: usize) -> Option<()> {
-        self.record_headers = self.record_headers.checked_add(headers).filter(|all| *all <= RECORD_HEADERS_MAX)?;
+        self.record_headers = self.record_headers.saturating_add(headers);
+        if self.record_headers > RECORD_HEADERS_MAX {
+            return None;
+        }
         for _ in 0..headers {
             let (name_at, name_len) = nullable(record, at)?;
             std::str::from_utf8(part(record, name_at, name_len)?).ok()?;

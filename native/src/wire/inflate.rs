@@ -77,7 +77,7 @@ impl Inflaters {
                 return Ok(len);
             }
         }
-        Err(Unreadable::CodecCorrupt)
+        Err(Unreadable::TooLarge)
     }
 
     /// One raw block, or blocks of it behind the header that Java's library writes.
@@ -110,7 +110,7 @@ impl Inflaters {
 
     /// One frame, its outer form checked first. What a frame says about its size is believed only as far as its blocks can hold it.
     fn zstd(&mut self, body: &[u8]) -> Result<usize, Unreadable> {
-        let frame = ZstdFrame::of(body).ok_or(Unreadable::CodecCorrupt)?;
+        let frame = ZstdFrame::of(body)?;
         let room = frame.bound.min(PLAIN_BYTES_MAX as u64) as usize + 1;
         grow(&mut self.plain, room);
         let context = match &mut self.zstd {

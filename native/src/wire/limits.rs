@@ -1,4 +1,4 @@
-//! Bounds of a record batch, the same as in `hub.broker`.
+//! Bounds of a record batch, the same as `hub.settings` names them.
 
 /// A batch that decompresses to more is not read.
 pub const PLAIN_BYTES_MAX: usize = 32 * 1024 * 1024;

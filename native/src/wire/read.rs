@@ -16,7 +16,7 @@ pub enum Unreadable {
     Magic,
     /// Its CRC is wrong.
     Crc,
-    /// It claims an impossible number of records, or too many.
+    /// It claims an impossible number of records.
     Count,
     /// Offsets do not rise, or leave the range that the header claims.
     Offsets,
@@ -26,7 +26,7 @@ pub enum Unreadable {
     CodecUnknown,
     /// The compressed bytes are no such stream.
     CodecCorrupt,
-    /// It decompresses to more than the bound.
+    /// It is beyond a bound of [`limits`](super::limits).
     TooLarge,
 }
 
@@ -105,8 +105,11 @@ fn check(batch: &[u8], header: &BatchHeader) -> Result<(), Unreadable> {
     if crc_of(batch) != header.crc {
         return Err(Unreadable::Crc);
     }
-    if !(0..=RECORDS_MAX).contains(&header.records) {
+    if header.records < 0 {
         return Err(Unreadable::Count);
+    }
+    if header.records > RECORDS_MAX {
+        return Err(Unreadable::TooLarge);
     }
     if header.base_offset < 0 || header.last_offset() > i128::from(i64::MAX) {
         return Err(Unreadable::Offsets);

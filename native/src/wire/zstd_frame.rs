@@ -3,6 +3,7 @@
 //! Taken is exactly one frame, as every Kafka client writes it, with a window of at most [`ZSTD_WINDOW_LOG_MAX`], no block over what
 //! the format allows, and as many bytes as it says, where it says so. What stands inside the blocks is the library's affair.
 
+use super::Unreadable;
 use super::limits::ZSTD_WINDOW_LOG_MAX;
 
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -23,8 +24,28 @@ pub(super) struct ZstdFrame {
 }
 
 impl ZstdFrame {
-    /// What the one frame of `body` says of itself; None where there is no such frame, or one that cannot be true.
-    pub fn of(body: &[u8]) -> Option<ZstdFrame> {
+    /// What the one frame of `body` says of itself; or that there is no such frame, or one that cannot be true or asks for too much.
+    pub fn of(body: &[u8]) -> Result<ZstdFrame, Unreadable> {
+        let Header { window, content_bytes, checksum, blocks } = Header::of(body).ok_or(Unreadable::CodecCorrupt)?;
+        if window > 1 << ZSTD_WINDOW_LOG_MAX {
+            return Err(Unreadable::TooLarge);
+        }
+        let bound = blocks_bound(blocks, window.min(BLOCK_BYTES_MAX), checksum).ok_or(Unreadable::CodecCorrupt)?;
+        let fits = content_bytes.is_none_or(|size| size <= bound);
+        if fits { Ok(ZstdFrame { bound, content_bytes }) } else { Err(Unreadable::CodecCorrupt) }
+    }
+}
+
+/// What stands before the blocks, and they.
+struct Header<'a> {
+    window: u64,
+    content_bytes: Option<u64>,
+    checksum: bool,
+    blocks: &'a [u8],
+}
+
+impl Header<'_> {
+    fn of(body: &[u8]) -> Option<Header<'_>> {
         let rest = body.strip_prefix(&MAGIC)?;
         let (&descriptor, mut rest) = rest.split_first()?;
         if descriptor & RESERVED != 0 {
@@ -48,11 +69,7 @@ impl ZstdFrame {
         if single {
             window = content_bytes?;
         }
-        if window > 1 << ZSTD_WINDOW_LOG_MAX {
-            return None;
-        }
-        let bound = blocks_bound(rest, window.min(BLOCK_BYTES_MAX), descriptor & CHECKSUM != 0)?;
-        content_bytes.is_none_or(|size| size <= bound).then_some(ZstdFrame { bound, content_bytes })
+        Some(Header { window, content_bytes, checksum: descriptor & CHECKSUM != 0, blocks: rest })
     }
 }
 

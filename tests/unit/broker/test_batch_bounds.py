@@ -14,10 +14,15 @@ import pytest
 from batch_mutations import sealed
 from readers import Reader, code_of, readers
 
-from hub.broker.batches import DECOMPRESSED_BYTES_MAX, HEADER_BYTES, RECORDS_MAX, build_batches
-from hub.broker.codecs import GZIP_MEMBERS_MAX, compress
-from hub.broker.record_frames import RECORD_HEADERS_MAX
-from hub.broker.zstd_frames import WINDOW_LOG_MAX
+from hub.broker.batches import HEADER_BYTES, build_batches
+from hub.broker.codecs import compress
+from hub.settings import (
+    BATCH_GZIP_MEMBERS_MAX,
+    BATCH_PLAIN_BYTES_MAX,
+    BATCH_RECORD_HEADERS_MAX,
+    BATCH_RECORDS_MAX,
+    BATCH_ZSTD_WINDOW_LOG_MAX,
+)
 
 EACH_READER = pytest.mark.parametrize("read", readers())
 FORMS: Final = ("gzip", "gzip, two members", "snappy, raw", "snappy, Java's blocks", "lz4", "zstd")
@@ -77,54 +82,58 @@ def stream(form: str, size: int) -> tuple[int, bytes]:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_batch_swells_to_the_bound_and_not_by_one_byte_more(read: Reader, form: str) -> None:
     """Whatever the codec: a worker's memory is reckoned with the bound."""
-    codec, at_bound = stream(form, DECOMPRESSED_BYTES_MAX)
-    _, past_it = stream(form, DECOMPRESSED_BYTES_MAX + 1)
+    codec, at_bound = stream(form, BATCH_PLAIN_BYTES_MAX)
+    _, past_it = stream(form, BATCH_PLAIN_BYTES_MAX + 1)
 
     ((offset, key, value),) = read(batch(at_bound, codec=codec))
 
-    assert (offset, key, len(value or b"")) == (0, None, DECOMPRESSED_BYTES_MAX - FRAME_BYTES)
+    assert (offset, key, len(value or b"")) == (0, None, BATCH_PLAIN_BYTES_MAX - FRAME_BYTES)
     assert code_of(read, batch(past_it, codec=codec)) == "too-large"
 
 
 @functools.cache
 def smallest_frames() -> tuple[bytes, ...]:
     """Return one frame more than a batch may hold, each of the fewest bytes that its offset allows."""
-    return tuple(frame(delta=delta) for delta in range(RECORDS_MAX + 1))
+    return tuple(frame(delta=delta) for delta in range(BATCH_RECORDS_MAX + 1))
 
 
 @EACH_READER
 def test_a_batch_has_as_many_records_as_the_bound_and_not_one_more(read: Reader) -> None:
     """Ten bytes are a record: five megabytes would be as many objects as a worker has memory for."""
-    at_bound = batch(b"".join(smallest_frames()[:-1]), records=RECORDS_MAX)
-    past_it = batch(b"".join(smallest_frames()), records=RECORDS_MAX + 1)
+    at_bound = batch(b"".join(smallest_frames()[:-1]), records=BATCH_RECORDS_MAX)
+    past_it = batch(b"".join(smallest_frames()), records=BATCH_RECORDS_MAX + 1)
 
     rows = read(at_bound)
 
-    assert (len(rows), rows[-1]) == (RECORDS_MAX, (RECORDS_MAX - 1, None, b""))
-    assert code_of(read, past_it) == "count"
+    assert (len(rows), rows[-1]) == (BATCH_RECORDS_MAX, (BATCH_RECORDS_MAX - 1, None, b""))
+    assert code_of(read, past_it) == "too-large"
 
 
 @EACH_READER
-@pytest.mark.parametrize("headers", [(RECORD_HEADERS_MAX,), (1, RECORD_HEADERS_MAX - 1), (RECORD_HEADERS_MAX // 2,) * 2])
+@pytest.mark.parametrize("headers", [(BATCH_RECORD_HEADERS_MAX,), (1, BATCH_RECORD_HEADERS_MAX - 1), (BATCH_RECORD_HEADERS_MAX // 2,) * 2])
 def test_a_batch_has_as_many_record_headers_as_the_bound_and_not_one_more(read: Reader, headers: Sequence[int]) -> None:
     """All records together: a header of two bytes is a hundred in memory."""
     at_bound = [frame(headers=count, delta=delta) for delta, count in enumerate(headers)]
     past_it = [*at_bound[:-1], frame(headers=headers[-1] + 1, delta=len(headers) - 1)]
 
     assert len(read(batch(b"".join(at_bound), records=len(headers)))) == len(headers)
-    assert code_of(read, batch(b"".join(past_it), records=len(headers))) == "records"
+    assert code_of(read, batch(b"".join(past_it), records=len(headers))) == "too-large"
 
 
 @EACH_READER
 def test_a_gzip_stream_has_as_many_members_as_the_bound_and_not_one_more(read: Reader) -> None:
     """A megabyte of empty members would take minutes; one that is empty counts as any other."""
     plain = frame(value=b"v" * 40)
-    parts = [plain[:20], *(plain[at : at + 1] for at in range(20, 20 + GZIP_MEMBERS_MAX - 2)), plain[20 + GZIP_MEMBERS_MAX - 2 :]]
-    assert len(parts) == GZIP_MEMBERS_MAX
+    parts = [
+        plain[:20],
+        *(plain[at : at + 1] for at in range(20, 20 + BATCH_GZIP_MEMBERS_MAX - 2)),
+        plain[20 + BATCH_GZIP_MEMBERS_MAX - 2 :],
+    ]
+    assert len(parts) == BATCH_GZIP_MEMBERS_MAX
     members = b"".join(gzip.compress(part) for part in parts)
 
     assert read(batch(members, codec=1)) == [(0, None, b"v" * 40)]
-    assert code_of(read, batch(members + gzip.compress(b""), codec=1)) == "codec-corrupt"
+    assert code_of(read, batch(members + gzip.compress(b""), codec=1)) == "too-large"
 
 
 def zstd_block(size: int, *, kind: int, last: bool) -> bytes:
@@ -137,14 +146,14 @@ def test_a_zstd_frame_asks_for_the_largest_window_and_no_larger(read: Reader) ->
     """A decoder holds a window in memory before it has seen a byte; the next size that a frame can say is an eighth more."""
     plain = frame(value=b"abc")
     blocks = zstd_block(len(plain), kind=RAW, last=True) + plain
-    exponent = (WINDOW_LOG_MAX - 10) << 3
+    exponent = (BATCH_ZSTD_WINDOW_LOG_MAX - 10) << 3
 
     assert read(batch(ZSTD_MAGIC + bytes([0, exponent]) + blocks, codec=4)) == [(0, None, b"abc")]
-    assert code_of(read, batch(ZSTD_MAGIC + bytes([0, exponent | 1]) + blocks, codec=4)) == "codec-corrupt"
+    assert code_of(read, batch(ZSTD_MAGIC + bytes([0, exponent | 1]) + blocks, codec=4)) == "too-large"
 
 
 @EACH_READER
-@pytest.mark.parametrize(("size", "code"), [(1 << WINDOW_LOG_MAX, None), ((1 << WINDOW_LOG_MAX) + 1, "codec-corrupt")])
+@pytest.mark.parametrize(("size", "code"), [(1 << BATCH_ZSTD_WINDOW_LOG_MAX, None), ((1 << BATCH_ZSTD_WINDOW_LOG_MAX) + 1, "too-large")])
 def test_a_zstd_frame_of_one_segment_has_its_size_for_a_window(read: Reader, size: int, code: str | None) -> None:
     """Such a frame names no window: then its content is the window, to the byte."""
     plain = plain_of(size)
