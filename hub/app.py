@@ -7,11 +7,13 @@ SQL pay for no connection to Kafka; ``cityhub serve`` asks for everything.
 import threading
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import make_url
 
 from hub.agreements.anchoring import ActAnchor, Place, Verified, known_places, verify
 from hub.agreements.control import ControlPlane
@@ -39,15 +41,21 @@ from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tabl
 from hub.store.act_anchor import AnchorFile
 from hub.store.acts import Act, Actor
 from hub.store.engine import open_engine, reading, writing
-from hub.store.keys import create_keys, load_master_keys, load_officer_key, load_trust_keys
-from hub.store.tables import create_tables
+from hub.store.keys import RESTORE, create_keys, has_keys, load_master_keys, load_officer_key, load_trust_keys
+from hub.store.tables import create_tables, has_acts
 
 OFFSET_MAX: Final = 2**63 - 1
 
 
 def initialise(settings: Settings) -> bool:
-    """Make the state folder, the keys and the tables where they are missing; True when a new master key was made."""
+    """Make the state folder and the tables where they are missing, and the keys of a new hub; True when keys were made.
+
+    HUB-KEY-001 where keys are missing and the state is that of a hub that had them: nothing is written then.
+    """
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not has_keys(settings.keys_folder) and _was_used(settings):
+        what = f"`{settings.keys_folder}` holds no keys, and `{settings.state}` is the state of a hub that had them"
+        raise HubError("HUB-KEY-001", what, RESTORE)
     made = create_keys(settings.keys_folder, epoch=MASTER_KEY_EPOCH, comment=f"{settings.officer.person}@{settings.scope}")
     engine = open_engine(settings.store_url)
     try:
@@ -55,6 +63,21 @@ def initialise(settings: Settings) -> bool:
     finally:
         engine.dispose()
     return made
+
+
+def _was_used(settings: Settings) -> bool:
+    """Tell whether a hub has worked with this state: its broker's folder, or acts in its database."""
+    folder = settings.state / "broker"
+    if folder.is_dir() and any(folder.iterdir()):
+        return True
+    url = make_url(settings.store_url)
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        return False
+    engine = open_engine(settings.store_url)
+    try:
+        return has_acts(engine)
+    finally:
+        engine.dispose()
 
 
 class Hub:
@@ -193,15 +216,17 @@ class Hub:
         self.admin.check_version()
         self.upkeep.begin()
 
-    def take_over(self, *, adopt_plan: bool = False) -> PlanKeeper:
+    def take_over(self, *, adopt_plan: bool = False, lead_with: str | None = None) -> PlanKeeper:
         """Become the one writer: topics, repair of hub.plan, check values of the keys. The caller holds the lock of the state folder.
 
-        With ``adopt_plan`` SQL first takes over what hub.plan says beyond it: the way on after a restored backup.
+        With ``adopt_plan`` SQL first takes over what hub.plan says beyond it: the way on after a restored backup. HUB-KEY-005 where
+        another officer's key signed hub.plan, unless ``lead_with`` names the one here.
         """
         folder = self.settings.keys_folder
         self.ensure_topics()
         self.anchor.open()
         keeper = self.control.keeper(self.plan_log, load_trust_keys(folder))
+        new_officer = keeper.require_officer(told=lead_with)
         if adopt_plan:
             lost = self.anchor.lost()
             self.control.adopt_plan(keeper, actor=self.officer, lost=lost)
@@ -211,7 +236,7 @@ class Hub:
             self.registry.note_forms(connection)
         keeper.repair()
         if self.control.desk.closed is None:
-            self.control.publish_keys(load_master_keys(folder), actor=self.officer)
+            self.control.publish_keys(load_master_keys(folder), actor=self.officer, anew=new_officer)
         return keeper
 
     def adopt(self, lane: TopicPartition, *, at: int, dry_run: bool = False) -> Adopted:

@@ -115,18 +115,21 @@ class ControlPlane:
             rows = [w.catalogue.find(connection, dataset) for dataset in datasets]
         w.revocations.fence({w.names.dept(row.entry.dataset): row.entry.partitions for row in rows if row is not None and row.published})
 
-    def publish_keys(self, master_keys: Mapping[int, bytes], *, actor: Actor) -> None:
-        """Put the check value of each master key into hub.plan, once; HUB-KEY-002 when another key is known under its epoch."""
+    def publish_keys(self, master_keys: Mapping[int, bytes], *, actor: Actor, anew: bool = False) -> None:
+        """Put the check value of each master key into hub.plan, once; HUB-KEY-002 when another key is known under its epoch.
+
+        With ``anew`` again, under the officer's key of now: from then on hub.plan knows it.
+        """
         w = self._wiring
         for epoch, key in sorted(master_keys.items()):
             body = KeysBody(key_epoch=epoch, check_value=check_value(key))
             with reading(w.desk.engine) as connection:
                 known = w.publisher.body_of(connection, Kind.KEYS, str(epoch))
-            if known == body:
+            if known == body and not anew:
                 continue
             act = Act(verb="publish.keys", object_type="keys", object_id=str(epoch))
             with w.desk.acting(act, actor=actor) as opened:
-                if known is not None:
+                if known not in {None, body}:
                     fix = "restore `keys/` from the backup that belongs to this hub: another key changes every pseudonym"
                     raise HubError("HUB-KEY-002", f"master key of epoch {epoch} is not the one that hub.plan knows", fix)
                 with w.desk.changing():

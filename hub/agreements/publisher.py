@@ -19,7 +19,7 @@ from hub.model.entry import Body, Kind, decode_body, encode_body, plan_key
 from hub.model.errors import HubError
 from hub.model.plan_proof import HEADER, plan_proof
 from hub.model.records import PlanEntry, decode_plan_entry, encode_plan_entry
-from hub.model.signing import sign_entry
+from hub.model.signing import key_id_of, sign_entry
 from hub.store.engine import writing
 from hub.store.tables import plan_entries
 
@@ -68,6 +68,11 @@ class Publisher:
         self._key = key
         self._master_keys = master_keys
         self._append = append
+
+    @property
+    def key_id(self) -> str:
+        """Id of the key that signs."""
+        return key_id_of(self._key.public_key())
 
     def stage(self, connection: Connection, drafts: Iterable[Draft], *, correlation_id: str) -> tuple[Staged, ...]:
         """Sign ``drafts`` as the next revision of their objects and store them, in the caller's SQL transaction."""

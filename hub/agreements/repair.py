@@ -7,6 +7,7 @@ fenced, and an alarm is raised. Acts that were left open are finished. Where the
 hub with our key) no change is made until that is mended: HUB-SERVE-003.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.agreements.desk import Desk
+from hub.agreements.officer import require_officer
 from hub.agreements.publisher import CHANGE_BYTES_MAX, Publisher, Staged
 from hub.broker.plan_log import LogEntry, PlanLog, Truncated
 from hub.catalogue.registry import Registry
@@ -64,6 +66,13 @@ class PlanKeeper:
         self._fence = fence
         self._owed: set[str] = set()
         """Datasets whose lanes must still be fenced: kept until a fence has answered."""
+
+    def require_officer(self, *, told: str | None = None) -> bool:
+        """Hold that this serve's key is one that hub.plan knows, see ``officer.require_officer``."""
+        with reading(self._desk.engine) as connection:
+            stored = [entry.value for entry in self._publisher.newest(connection).values()]
+        values = itertools.chain(stored, (at.value for at in self._log.read_all()))
+        return require_officer(values, own=self._publisher.key_id, trust=self._trust, scope=self._desk.scope, told=told)
 
     def repair(self) -> None:
         """Read all of hub.plan, append again what it lacks, finish open acts, and open the desk; or close it: HUB-SERVE-003."""

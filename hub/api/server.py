@@ -38,12 +38,13 @@ TAKING_OVER: Final = "taking over"
 LEADING: Final = "leading"
 
 
-def serve_forever(settings: Settings, *, adopt_plan: bool = False) -> None:
+def serve_forever(settings: Settings, *, adopt_plan: bool = False, lead_with: str | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C; raises what no waiting can mend, such as HUB-KEY-002.
 
-    With ``adopt_plan`` SQL takes over what hub.plan says beyond it, once, before anything else.
+    With ``adopt_plan`` SQL takes over what hub.plan says beyond it, once, before anything else. ``lead_with`` names an officer's key that
+    takes the place of the one that signed so far.
     """
-    serve = Serve(settings, adopt_plan=adopt_plan)
+    serve = Serve(settings, adopt_plan=adopt_plan, lead_with=lead_with)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, serve.on_signal)
     serve.run()
@@ -52,11 +53,12 @@ def serve_forever(settings: Settings, *, adopt_plan: bool = False) -> None:
 class Serve:
     """One serve process; it is the ``House`` of its routes."""
 
-    def __init__(self, settings: Settings, *, adopt_plan: bool = False) -> None:
+    def __init__(self, settings: Settings, *, adopt_plan: bool = False, lead_with: str | None = None) -> None:
         """Bind the port; HUB-BROKER-004 when it is taken, HUB-CONF-001 when it would be open to others."""
         self.hub = Hub(settings)
         self._adopt_plan = adopt_plan
         self._dependencies = Dependencies(settings, self.hub.engine)
+        self._lead_with = lead_with
         self.state = STANDBY
         self.trouble: str | None = None
         self._fatal: HubError | None = None
@@ -167,7 +169,7 @@ class Serve:
         self.state = TAKING_OVER
         while not self._stop.is_set():
             try:
-                keeper = self.hub.take_over(adopt_plan=self._adopt_plan)
+                keeper = self.hub.take_over(adopt_plan=self._adopt_plan, lead_with=self._lead_with)
                 break
             except HubError as error:
                 if error.entry.exit is not ExitCode.DEPENDENCY or error.code == "HUB-BROKER-002":

@@ -105,6 +105,11 @@ def ending(status: int) -> str:
         return f"was killed by signal {-status}"
 
 
+def leading_words(lead_with: str | None) -> tuple[str, ...]:
+    """Return the words by which serve is told that another officer's key leads."""
+    return () if lead_with is None else ("--lead-with-officer-key", lead_with)
+
+
 class Child:
     """One process that this one started and stops."""
 

@@ -13,16 +13,21 @@ app = typer.Typer()
 @app.command()
 def serve(
     ctx: typer.Context,
-    init: Annotated[bool, typer.Option("--init", help="Make the state folder and the keys where they are missing.")] = False,
+    init: Annotated[bool, typer.Option("--init", help="Make the state folder, and the keys of a new hub.")] = False,
     adopt_plan: Annotated[
         bool, typer.Option("--adopt-plan", help="After a restored backup: take the newer state from hub.plan (HUB-SERVE-003).")
     ] = False,
+    lead_with: Annotated[
+        str | None,
+        typer.Option("--lead-with-officer-key", metavar="KEY_ID", help="Sign with this key from now on, though another signed so far."),
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; else `serve.port`. 0: a free one.")] = None,
 ) -> None:
     """Run registry, catalogue, agreements, API and ledger collector until SIGTERM or Ctrl-C.
 
     One serve of a state folder writes; a second one stands by on a port of its own, says so in /readyz, and takes over when the
-    first is gone. The keys must be there: `cityhub up` makes them, or `--init` does.
+    first is gone. The keys must be there: `cityhub up` makes them for a new hub, or `--init` does. Another officer's key than the one that
+    signed so far leads only by `--lead-with-officer-key`: first add its line of trust.keys to that of every worker.
 
     Example: `cityhub serve --init`
 
@@ -41,4 +46,4 @@ def serve(
     load_trust_keys(settings.keys_folder)
     if port is not None:
         settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"port": port})})
-    serve_forever(settings, adopt_plan=adopt_plan)
+    serve_forever(settings, adopt_plan=adopt_plan, lead_with=lead_with)

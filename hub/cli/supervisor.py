@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Final, Protocol
 
 from hub.broker.embedded import EmbeddedBroker
-from hub.cli.children import READY_TIMEOUT_S, Child, Mark, ending, hub_command, mark_of
+from hub.cli.children import READY_TIMEOUT_S, Child, Mark, ending, hub_command, leading_words, mark_of
 from hub.cli.output import Session, say
 from hub.cli.running import Running, log_folder, write_running
 from hub.model.errors import HubError, of_system
@@ -134,14 +134,14 @@ class BrokerPart:
         """Do nothing: the broker bounds its own logs."""
 
 
-def parts_of(found: Session) -> list[Part]:
+def parts_of(found: Session, *, lead_with: str | None = None) -> list[Part]:
     """Return the parts of the hub of ``found`` in the order of their start."""
     settings = found.settings
     urls = {"serve": settings.serve_url, "worker": f"http://127.0.0.1:{settings.exchange.metrics_port}"}
     children: list[Part] = [
         Child(
             name,
-            hub_command(*found.flags, name),
+            hub_command(*found.flags, name, *(leading_words(lead_with) if name == "serve" else ())),
             log=log_folder(settings.state) / f"{name}.log",
             environment={"CITYHUB_STATE": str(settings.state.absolute())},
             ready_url=f"{url}/readyz",
@@ -154,20 +154,28 @@ def parts_of(found: Session) -> list[Part]:
 class Watch:
     """The parts of one hub, and what became of them."""
 
-    def __init__(self, found: Session, orders: Orders) -> None:
-        """Start nothing yet."""
+    def __init__(self, found: Session, orders: Orders, *, lead_with: str | None = None) -> None:
+        """Start nothing yet; ``lead_with`` is what serve is told about the officer's key."""
         self._state = found.settings.state
         self._orders = orders
-        self._parts: Sequence[Part] = parts_of(found)
+        self._parts: Sequence[Part] = parts_of(found, lead_with=lead_with)
         self._noted = True
         self._lives = {part.name: Lives(part.name, now_s=time.monotonic()) for part in self._parts}
 
     def start(self) -> None:
-        """Start each part when the one before is ready; HUB-UP-002, or the broker's own error, when one is not."""
+        """Start each part when the one before is ready; HUB-UP-002, or the broker's own error, when one is not.
+
+        A worker that runs and is not ready is told and kept: what stops its lanes is mended by acts, and those need serve.
+        """
         for part in self._parts:
             say(f"starting {part.name} …")
             self._start(part)
-            part.wait_ready()
+            try:
+                part.wait_ready()
+            except HubError as error:
+                if part is not self._parts[-1] or part.exit_status() is not None:
+                    raise
+                say(f"{error.message}; `cityhub doctor` tells what to do")
         self._note("ready")
 
     def stay(self) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from hub.cli.children import POLL_S, hub_command, tail_of
+from hub.cli.children import POLL_S, hub_command, leading_words, tail_of
 from hub.cli.output import JsonFlag, Session, emit, say, session, table
 from hub.cli.running import Running, log_folder, only_one, read_running, stop_left_behind, write_json
 from hub.model.errors import ExitCode, HubError
@@ -36,6 +36,9 @@ def up(
     ctx: typer.Context,
     background: Annotated[bool, typer.Option("--background", help="Return when all is ready; `cityhub down` stops it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would start, and start nothing.")] = False,
+    lead_with: Annotated[
+        str | None, typer.Option("--lead-with-officer-key", metavar="KEY_ID", help="For serve: a new officer's key signs from now on.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Start broker, serve and one worker, and watch them until Ctrl-C.
@@ -49,10 +52,10 @@ def up(
     if dry_run:
         emit(planned(found.settings), as_json=as_json)
     elif background:
-        start_in_background(found)
+        start_in_background(found, lead_with=lead_with)
         announce(found.settings, as_json=as_json)
     else:
-        raise typer.Exit(stay_up(found, as_json=as_json))
+        raise typer.Exit(stay_up(found, as_json=as_json, lead_with=lead_with))
 
 
 def planned(settings: Settings) -> list[dict[str, Any]]:
@@ -65,7 +68,7 @@ def planned(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def stay_up(found: Session, *, as_json: bool) -> int:
+def stay_up(found: Session, *, as_json: bool, lead_with: str | None = None) -> int:
     """Start everything and watch it; return the exit code once told to stop."""
     from hub.cli.supervisor import Orders, Told, Watch  # noqa: PLC0415 - Kafka's clients, which `up --help` does not need
 
@@ -73,7 +76,7 @@ def stay_up(found: Session, *, as_json: bool) -> int:
     refuse_free_ports(settings)
     with only_one(settings.state):
         orders = Orders()
-        watch = Watch(found, orders)
+        watch = Watch(found, orders, lead_with=lead_with)
         try:
             stop_left_behind(settings.state, say=say)
             make_state(settings)
@@ -101,7 +104,7 @@ def refuse_free_ports(settings: Settings) -> None:
 
 
 def make_state(settings: Settings) -> None:
-    """Make the state folder and the keys where they are missing, and say so."""
+    """Make the state folder, and the keys of a new hub, and say so; HUB-KEY-001 where the keys of an old one are missing."""
     from hub.app import initialise  # noqa: PLC0415 - SQL and the rooms above it, which `up --help` does not need
 
     if initialise(settings):
@@ -131,7 +134,7 @@ def write_targets(settings: Settings) -> Path:
     return file
 
 
-def start_in_background(found: Session) -> None:
+def start_in_background(found: Session, *, lead_with: str | None = None) -> None:
     """Start `up` as a process of its own and return when it is ready; HUB-UP-002 with its last words when it is not."""
     state = found.settings.state
     with only_one(state):
@@ -140,7 +143,7 @@ def start_in_background(found: Session) -> None:
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            hub_command(*found.flags, "--state", str(state.absolute()), "up"),
+            hub_command(*found.flags, "--state", str(state.absolute()), "up", *leading_words(lead_with)),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -96,6 +96,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-KEY-002": Code(_I, 500, "master key contradicts hub.plan", "主密钥与计划主题不符"),
     "HUB-KEY-003": Code(_I, 500, "signature is not valid", "签名无效"),
     "HUB-KEY-004": Code(_I, 500, "key is not trusted", "密钥不受信任"),
+    "HUB-KEY-005": Code(_I, 500, "another officer's key signed hub.plan", "计划主题由另一经办人密钥签名"),
     "HUB-PLAN-001": Code(_I, 500, "plan entry is older than known", "计划条目早于已知修订"),
     "HUB-PLAN-002": Code(_I, 500, "plan entry cannot be read", "计划条目无法读取"),
     "HUB-PLAN-003": Code(_F, 422, "change is too large for one entry of hub.plan", "变更超出计划主题的单批限制"),

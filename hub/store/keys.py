@@ -2,12 +2,13 @@
 
 Layout of ``keys/``: ``master-<epoch>.key`` (32 bytes), ``officer.key`` (Ed25519, PEM), both of mode 0600, and
 ``trust.keys`` (lines of ``<key id> <base64 public key> <comment>``). A master key is never in a topic, SQL, log or
-process list. Losing it changes every pseudonym: back it up.
+process list. Losing it changes every pseudonym: back it up. Keys are made once, together, for a hub that has none and never had.
 """
 
 import base64
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -19,23 +20,58 @@ from hub.model.errors import HubError
 from hub.model.signing import key_id_of
 
 MASTER_KEY_BYTES: Final = 32
+OFFICER: Final = "officer.key"
+TRUST: Final = "trust.keys"
+RESTORE: Final = (
+    "restore `keys/` from its backup: new keys would be those of another hub, whose entries workers refuse and whose pseudonyms differ; "
+    "a new hub needs a `--state` of its own"
+)
 
 
 def create_keys(folder: Path, *, epoch: int, comment: str) -> bool:
-    """Make the keys that are missing; True when a new master key was made. Existing files are left alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    made = _write_once(folder / f"master-{epoch}.key", secrets.token_bytes(MASTER_KEY_BYTES))
-    officer = folder / "officer.key"
-    if not officer.exists():
-        private = Ed25519PrivateKey.generate()
-        _write_once(officer, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public = load_officer_key(folder).public_key()
-    trust = folder / "trust.keys"
-    if not trust.exists() or key_id_of(public) not in load_trust_keys(folder):
-        line = f"{key_id_of(public)} {base64.b64encode(public.public_bytes_raw()).decode()} {comment}\n"
-        with trust.open("a", encoding="utf-8") as out:
-            out.write(line)
-    return made
+    """Make the keys of a new hub, all of them; True when they were made, False when they are there.
+
+    HUB-KEY-001 where some are there and one is missing: it is never made anew, since what it signed or derived belongs to the old one.
+    """
+    if has_keys(folder):
+        require_keys(folder)
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    try:
+        _make(draft, epoch=epoch, comment=comment)
+        if not folder.exists() or not any(folder.iterdir()):
+            draft.replace(folder)
+        else:
+            for path in draft.iterdir():
+                path.rename(folder / path.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return True
+
+
+def has_keys(folder: Path) -> bool:
+    """Tell whether any key of a hub is in ``folder``."""
+    return any(folder.glob("master-*.key")) or any((folder / name).exists() for name in (OFFICER, TRUST))
+
+
+def require_keys(folder: Path) -> None:
+    """Hold that every kind of key is in ``folder``; HUB-KEY-001 names the first that is missing."""
+    missing = [name for name in (OFFICER, TRUST) if not (folder / name).exists()]
+    missing += [] if any(folder.glob("master-*.key")) else ["master-1.key"]
+    if missing:
+        raise HubError("HUB-KEY-001", f"`{folder / missing[0]}` is missing, and this is the state of a hub that had it", RESTORE)
+
+
+def _make(folder: Path, *, epoch: int, comment: str) -> None:
+    _write(folder / f"master-{epoch}.key", secrets.token_bytes(MASTER_KEY_BYTES))
+    private = Ed25519PrivateKey.generate()
+    _write(folder / OFFICER, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = private.public_key()
+    line = f"{key_id_of(public)} {base64.b64encode(public.public_bytes_raw()).decode()} {comment}\n"
+    _write(folder / TRUST, line.encode())
 
 
 def load_master_keys(folder: Path) -> Mapping[int, bytes]:
@@ -93,26 +129,18 @@ def load_trust_keys(folder: Path) -> Mapping[str, Ed25519PublicKey]:
 
 def _read_private(path: Path) -> bytes:
     if not path.exists():
-        raise HubError("HUB-KEY-001", f"`{path}` is missing", "`cityhub up` makes it once; otherwise restore it from its backup")
+        raise HubError(
+            "HUB-KEY-001", f"`{path}` is missing", "`cityhub up` makes it once, for a new hub; otherwise restore it from its backup"
+        )
     if path.stat().st_mode & 0o077:
         raise HubError("HUB-KEY-001", f"`{path}` is readable by others", f"chmod 600 {path}")
     return path.read_bytes()
 
 
-def _write_once(path: Path, content: bytes) -> bool:
-    """Write a new file of mode 0600 that appears whole or not at all; False when it is there already."""
-    if path.exists():
-        return False
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _write(path: Path, content: bytes) -> None:
+    """Write a new file of mode 0600."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True

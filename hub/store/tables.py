@@ -178,6 +178,13 @@ def create_tables(engine: Engine) -> None:
         raise refused_by_store(error) from error
 
 
+def has_acts(engine: Engine) -> bool:
+    """Tell whether anything was ever done with this database; HUB-STORE-001 when it does not answer."""
+    with reading(engine) as connection:
+        known = acts.name in sa.inspect(connection).get_table_names()
+        return known and connection.scalar(sa.select(acts.c.seq).limit(1)) is not None
+
+
 def _known_version(connection: sa.Connection) -> int | None:
     """Return the version of the tables, None where none was noted; HUB-STORE-002 for one that is newer than this hub."""
     found: int | None = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))

@@ -92,7 +92,7 @@ def test_what_was_stored_and_not_appended_is_appended_at_the_next_start(settings
     first.open_dataset()
     first.sign()
 
-    def crash(*_: object) -> int:
+    def crash(*_: object, **__: object) -> int:
         raise HubError("HUB-BROKER-010", "the process died here", "")
 
     with monkeypatch.context() as patched:
@@ -113,7 +113,7 @@ def test_what_was_stored_and_not_appended_is_appended_at_the_next_start(settings
 def test_an_append_whose_outcome_is_not_known_is_finished_by_the_watch(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call failed, the right is taken all the same: nobody has to ask twice."""
     with monkeypatch.context() as patched:
-        patched.setattr(Publisher, "append", lambda *_: (_ for _ in ()).throw(HubError("HUB-BROKER-010", "no answer", "")))
+        patched.setattr(Publisher, "append", lambda *_, **__: (_ for _ in ()).throw(HubError("HUB-BROKER-010", "no answer", "")))
         with pytest.raises(HubError):
             hall.hub.control.agreements.suspend("parking-vehicles", actor=hall.hub.officer)
     until(lambda: hall.acts()[-1] == ("suspend.agreement", "parking-vehicles", "done"))
