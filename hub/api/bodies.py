@@ -30,7 +30,7 @@ def decode(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         place = str(error).rpartition(" - at `")[2].rstrip("`") if isinstance(error, msgspec.ValidationError) else ""
-        fix = f"send a JSON object with {', '.join(kind.__struct_fields__)}"  # type: ignore[attr-defined]  # kinds are structs
+        fix = f"send a JSON object with {', '.join(kind.__struct_encode_fields__)}"  # type: ignore[attr-defined]  # kinds are structs
         raise HubError(
             "HUB-API-001", "request body cannot be read", fix, problems=(Problem("body", place, "is not as expected", fix),)
         ) from None

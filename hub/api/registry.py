@@ -2,19 +2,20 @@
 
 Supported: registering, looking up, listing, fetching by id, compatibility, configuration for reading. Compatibility is
 FULL_TRANSITIVE for every subject and cannot be lowered. Only subjects of datasets in the catalogue take new schemas:
-``<prefix>dept.<org>.<dataset>-value``. The schemas of the hub's own records are found by their ids, too.
+``<prefix>dept.<org>.<dataset>-value``. The schemas of the hub's own records are found by their ids, too. What a client asks for
+beyond that is refused by name (``registry_requests``).
 """
 
 import json
 from importlib.resources import files
 from typing import Any, Final
 
-import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
-from hub.api.bodies import Body, answer, decode
+from hub.api.bodies import Body, answer
 from hub.api.house import House
 from hub.api.problems import REGISTRY_JSON, confluent_error
+from hub.api.registry_requests import asked_schema, page_of, require_obeyed
 from hub.catalogue.compatibility import LEVEL
 from hub.catalogue.gate import Earlier, check_schema
 from hub.catalogue.registry import Registered
@@ -27,20 +28,14 @@ _NO_SUBJECT: Final = (404, 40401, "subject not found")
 _NO_VERSION: Final = (404, 40402, "version not found")
 _NO_SCHEMA: Final = (404, 40403, "schema not found")
 _BAD_VERSION: Final = (422, 42202, "the version is neither a positive number nor `latest`")
+_ANY_CONTEXT: Final = ":*:"
+"""How clients say "whatever context" before a prefix; there is one context here."""
 VERSION_MAX: Final = 2**31 - 1
-
-
-class SchemaRequest(msgspec.Struct, rename={"schema_type": "schemaType"}):
-    """What clients send: the schema as text. Other types than Avro and references to other schemas are refused."""
-
-    schema: str
-    schema_type: str | None = None
-    references: list[Any] | None = None
 
 
 def registry_router(house: House) -> APIRouter:
     """Return the routes over ``house``."""
-    router = APIRouter(tags=["schema registry"])
+    router = APIRouter(tags=["schema registry"], dependencies=[Depends(require_obeyed)])
     _reading(router, house)
     _writing(router, house)
     _by_id(router, house)
@@ -57,16 +52,18 @@ def _reading(router: APIRouter, house: House) -> None:
         return _json({})
 
     @router.get("/subjects")
-    def subjects() -> Response:
-        """List the subjects."""
+    def subjects(request: Request) -> Response:
+        """List the subjects, those with `subjectPrefix` where it is asked for."""
+        prefix = request.query_params.get("subjectPrefix", "").removeprefix(_ANY_CONTEXT)
         with reading(hub.engine) as connection:
-            return _json(hub.registry.subjects(connection))
+            found = [subject for subject in hub.registry.subjects(connection) if subject.startswith(prefix)]
+        return _json(page_of(request, found))
 
     @router.get("/subjects/{subject}/versions")
-    def versions(subject: str) -> Response:
+    def versions(request: Request, subject: str) -> Response:
         """List the version numbers of a subject."""
         found = _versions(house, subject)
-        return _json([version.version for version in found]) if found else confluent_error(*_NO_SUBJECT)
+        return _json([version.version for version in page_of(request, found)]) if found else confluent_error(*_NO_SUBJECT)
 
     @router.get("/subjects/{subject}/versions/{version}")
     def version(subject: str, version: str) -> Response:
@@ -87,7 +84,7 @@ def _writing(router: APIRouter, house: House) -> None:
     @router.post("/subjects/{subject}/versions")
     def register(subject: str, body: Body) -> Response:
         """Register a schema; its id is answered once every worker can learn of it."""
-        schema = _schema(body)
+        schema = asked_schema(body)
         known = _known(house, subject, schema)
         if known is not None:
             return _json({"id": known.schema_id})
@@ -97,7 +94,7 @@ def _writing(router: APIRouter, house: House) -> None:
     @router.post("/subjects/{subject}")
     def lookup(subject: str, body: Body) -> Response:
         """Return the version of a subject that is the schema sent."""
-        schema = _schema(body)
+        schema = asked_schema(body)
         found = _known(house, subject, schema)
         if found is not None:
             return _json(_wire(found))
@@ -108,7 +105,7 @@ def _writing(router: APIRouter, house: House) -> None:
     @router.post("/compatibility/subjects/{subject}/versions/{version}")
     def compatible(subject: str, version: str, body: Body) -> Response:
         """Tell whether a schema could be registered; always against every version, whichever is named."""
-        schema = _schema(body)
+        schema = asked_schema(body)
         found = _version(house, subject, version)
         if not isinstance(found, Registered):
             return found
@@ -140,16 +137,20 @@ def _by_id(router: APIRouter, house: House) -> None:
         return Response(text, media_type=REGISTRY_JSON) if text is not None else confluent_error(*_NO_SCHEMA)
 
     @router.get("/schemas/ids/{schema_id}/versions")
-    def uses(schema_id: int) -> Response:
+    def uses(request: Request, schema_id: int) -> Response:
         """List the subjects and versions that an id stands under."""
         found = _uses(house, schema_id)
-        return _json([{"subject": use.subject, "version": use.version} for use in found]) if found else confluent_error(*_NO_SCHEMA)
+        return (
+            _json([{"subject": use.subject, "version": use.version} for use in page_of(request, found)])
+            if found
+            else confluent_error(*_NO_SCHEMA)
+        )
 
     @router.get("/schemas/ids/{schema_id}/subjects")
-    def subjects_of(schema_id: int) -> Response:
+    def subjects_of(request: Request, schema_id: int) -> Response:
         """List the subjects that an id stands under."""
         found = _uses(house, schema_id)
-        return _json(sorted({use.subject for use in found})) if found else confluent_error(*_NO_SCHEMA)
+        return _json(page_of(request, sorted({use.subject for use in found}))) if found else confluent_error(*_NO_SCHEMA)
 
 
 def _configuration(router: APIRouter, house: House) -> None:
@@ -171,15 +172,6 @@ def _configuration(router: APIRouter, house: House) -> None:
 
 def _json(value: Any) -> Response:
     return answer(value, media_type=REGISTRY_JSON)
-
-
-def _schema(body: bytes) -> str:
-    sent = decode(body, SchemaRequest)
-    if sent.schema_type not in {None, "AVRO"}:
-        raise HubError("HUB-SCHEMA-001", "the schema's type is not AVRO", "records of datasets are Avro")
-    if sent.references:
-        raise HubError("HUB-SCHEMA-002", "the schema refers to other schemas", "send it whole, without references")
-    return sent.schema
 
 
 def _wire(found: Registered) -> dict[str, Any]:

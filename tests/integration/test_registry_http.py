@@ -153,6 +153,71 @@ def test_a_schema_in_other_words_is_the_one_that_is_known(running: Running) -> N
     assert running.client.get(f"/subjects/{subject}/versions").json() == before
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("id", 7), ("version", 2), ("metadata", {"properties": {"a": "b"}}), ("ruleSet", {"domainRules": []}), ("schemaTagsToAdd", [{}])],
+)
+@pytest.mark.parametrize("door", ["/subjects/{}/versions", "/subjects/{}", "/compatibility/subjects/{}/versions/latest"])
+def test_a_member_that_the_registry_does_not_act_on_is_refused_by_name(running: Running, door: str, member: str, value: Any) -> None:
+    """What is passed over in silence is believed to be done; null, or nothing, asks for nothing."""
+    path = door.format(running.subject)
+    refused = post(running, path, VEHICLE, **{member: value})
+    assert error_of(refused) == (422, 42201)
+    assert f"`{member}`" in refused.json()["message"]
+    assert post(running, path, VEHICLE, **{member: None}, references=[]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "named"),
+    [
+        ("GET", "/subjects", "deletedOnly=true", "deletedOnly"),
+        ("GET", "/subjects", "limit=many", "limit"),
+        ("GET", "/subjects/{}/versions/latest", "format=resolved", "format"),
+        ("GET", "/schemas/ids/1", "fetchMaxId=true", "fetchMaxId"),
+        ("GET", "/schemas/ids/1", "subjectPrefix=x", "subjectPrefix"),
+        ("GET", "/config", "permanent=true", "permanent"),
+        ("POST", "/subjects/{}", "normalize=perhaps", "normalize"),
+        ("POST", "/subjects/{}/versions", "force=true", "force"),
+    ],
+)
+def test_a_query_that_the_registry_does_not_act_on_is_refused_by_name(
+    running: Running, method: str, path: str, query: str, named: str
+) -> None:
+    """Each with the parameters that are obeyed there."""
+    response = running.client.request(
+        method, f"{path.format(running.subject)}?{query}", content=json.dumps({"schema": json.dumps(VEHICLE)})
+    )
+    assert error_of(response) == (422, 42201)
+    assert f"`{named}`" in response.json()["message"]
+
+
+def test_what_is_no_word_of_that_api_is_refused_without_being_repeated(running: Running) -> None:
+    """A value may stand where a name should."""
+    told = running.client.get("/subjects?110101199003070011=x")
+    assert (error_of(told), "1101" in told.text) == ((422, 42201), False)
+    told = post(running, f"/subjects/{running.subject}", VEHICLE, **{"110101199003070011": 1})
+    assert (error_of(told), "1101" in told.text) == ((422, 42201), False)
+
+
+def test_what_clients_spell_out_and_what_is_obeyed_passes(running: Running) -> None:
+    """The queries that Confluent's clients send, and prefixes and pages of lists."""
+    client, subject = running.client, running.subject
+    every = client.get("/subjects?deleted=false&deleted_only=false&offset=0&limit=-1").json()
+    assert len(every) >= 2
+    assert client.get(f"/subjects?subjectPrefix=:*:{subject}").json() == [subject]
+    assert client.get("/subjects?subjectPrefix=nobody").json() == []
+    assert client.get("/subjects?offset=1&limit=1").json() == every[1:2]
+    assert client.get(f"/subjects/{subject}/versions?offset=0&limit=1").json() == [1]
+    assert client.get(f"/schemas/ids/1?subject={subject}&format=&fetchMaxId=false").status_code == 200
+    assert client.get("/schemas/ids/1/versions?offset=0&limit=-1&deleted=false").json() == [{"subject": subject, "version": 1}]
+    assert client.get("/schemas/ids/1/subjects?offset=1").json() == []
+    assert client.get("/config?defaultToGlobal=true").status_code == 200
+    assert post(running, f"/subjects/{subject}?normalize=False&deleted=true", VEHICLE, version=-1).status_code == 200
+    assert post(running, f"/compatibility/subjects/{subject}/versions/latest?verbose=true", VEHICLE).status_code == 200
+    assert "`schemaType`" in post(running, f"/subjects/{subject}", VEHICLE, schemaType="JSON").json()["message"]
+    assert "schemaType" in client.post(f"/subjects/{subject}", content=b'{"schema": 7}').json()["message"]
+
+
 def test_a_name_that_avro_forbids_is_refused_and_never_a_fault_of_the_server(running: Running) -> None:
     """Once in, it stood in the way of every later version."""
     path = f"/subjects/{running.subject}/versions"
