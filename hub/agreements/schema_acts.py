@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from hub.agreements.dataset_acts import dataset_body
 from hub.agreements.desk import OpenAct, now_ms
+from hub.agreements.meanings import Meanings
 from hub.agreements.outputs import compile_entry, findings, schema_drafts
 from hub.agreements.publisher import Draft
 from hub.agreements.shelf import AgreementRow
@@ -33,7 +34,7 @@ class SchemaActs:
         """Return the version of ``subject`` that is ``schema``, registered now where it is new.
 
         HUB-SCHEMA-005 for a subject of no dataset, -001 and -002 from the gate, -004 where it is not compatible, or where a live
-        agreement would not compile any more.
+        agreement would not compile any more or would deliver something else under a name that it grants.
         """
         w = self._w
         act = Act(verb="register.schema", object_type="schema", object_id="(no subject of ours)")
@@ -42,17 +43,16 @@ class SchemaActs:
                 row = self._dataset_of(connection, subject)
                 opened.act = msgspec.structs.replace(act, object_id=subject)
                 known = w.registry.find(connection, subject=subject, schema=schema)
+                versions = w.registry.versions(connection, subject)
                 if known is not None:
                     self._require_told(connection, row, known)
-                    return known
-                earlier = Earlier.of([version.schema for version in w.registry.versions(connection, subject)])
-                check_schema(schema, where=subject, earlier=earlier)
+                    return msgspec.structs.replace(known, newest=versions[-1].version)
+                check_schema(schema, where=subject, earlier=Earlier.of([version.schema for version in versions]))
                 opened.act = msgspec.structs.replace(act, object_id=subject, after_hash=fingerprint(schema))
                 w.registry.require_compatible(connection, subject=subject, schema=schema)
-                version = len(w.registry.versions(connection, subject)) + 1
-                live = w.shelf.live_on(connection, row.entry.dataset)
-                self._require_compilable(row, live, Registered(subject, version, 0, schema))
-            return self._dry(subject, version, schema) if dry_run else self._write(opened, row, subject, schema)
+                candidate = Registered(subject, len(versions) + 1, 0, schema, new=True, newest=len(versions) + 1)
+                self._require_kept(row, w.shelf.live_on(connection, row.entry.dataset), candidate, versions)
+            return candidate if dry_run else self._write(opened, row, subject, schema)
 
     def _write(self, opened: OpenAct, row: CatalogueRow, subject: str, schema: str) -> Registered:
         w = self._w
@@ -60,6 +60,7 @@ class SchemaActs:
             with writing(w.desk.engine) as connection:
                 wording = w.registry.first_wording(connection, schema)
                 registered = w.registry.register(connection, subject=subject, schema=wording, at_ms=now_ms())
+                registered = msgspec.structs.replace(registered, newest=w.registry.versions(connection, subject)[-1].version)
                 if not row.published:
                     w.desk.done_within(connection, opened)
                     return registered
@@ -99,19 +100,19 @@ class SchemaActs:
             )
         return found
 
-    def _require_compilable(self, row: CatalogueRow, live: tuple[AgreementRow, ...], candidate: Registered) -> None:
+    def _require_kept(
+        self, row: CatalogueRow, live: tuple[AgreementRow, ...], candidate: Registered, earlier: tuple[Registered, ...]
+    ) -> None:
+        """Hold that each live agreement compiles under the new schema, and that what it names means what it meant."""
+        meanings = Meanings(candidate.schema, earlier) if live else None
         problems = tuple(
             msgspec.structs.replace(found, where=f"agreement {agreement.terms.id}")
             for agreement in live
-            for found in findings(agreement.terms, row.entry, (candidate,))
+            for found in (*findings(agreement.terms, row.entry, (candidate,)), *(meanings.changed(agreement.terms) if meanings else ()))
         )
         if problems:
             fix = "keep what agreements grant, or end or change those agreements first"
             raise HubError("HUB-SCHEMA-004", f"schema breaks live agreements on `{row.entry.dataset}`", fix, problems=_placed(problems))
-
-    @staticmethod
-    def _dry(subject: str, version: int, schema: str) -> Registered:
-        return Registered(subject, version, 0, schema, new=True)
 
 
 def _placed(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:

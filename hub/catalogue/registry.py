@@ -36,6 +36,8 @@ class Registered(msgspec.Struct, frozen=True):
     schema: str
     new: bool = False
     """True where this registration made the version."""
+    newest: int | None = None
+    """The newest version of the subject, where an act answers: a known version is not made the newest by registering it again."""
 
 
 class Registry:

@@ -24,7 +24,8 @@ def register(
 ) -> None:
     """Register a schema as the next version of a dataset's records.
 
-    It must pass the gate, be compatible with every earlier version, and keep what live agreements grant.
+    It must pass the gate, be compatible with every earlier version, and keep what live agreements grant: every field, and what it means.
+    Registering a version again changes nothing: the newest stays the newest.
 
     Example: `cityhub schema register transport/flights avro_schemas/transport/flight/v2.avsc`
     """
@@ -35,7 +36,8 @@ def register(
         emit(found, as_json=True)
         return
     said = "would be" if dry_run and found["new"] else "is"
-    say(f"subject {found['subject']}: version {found['version']} {said} {'new' if found['new'] else 'known'}")
+    stays = "" if found["newest"] in (None, found["version"]) else f"; version {found['newest']} stays the newest"
+    say(f"subject {found['subject']}: version {found['version']} {said} {'new' if found['new'] else 'known'}{stays}")
     table("", (), [("id", None if dry_run and found["new"] else found["schema_id"]), ("version", found["version"])])
 
 

@@ -323,6 +323,33 @@ def test_a_writer_schema_that_takes_a_granted_field_away_is_refused(hall: Hall) 
     assert refusal.value.problems[0].where == "agreement parking-vehicles"
 
 
+def test_a_writer_schema_that_changes_what_a_granted_field_is_is_refused_with_the_agreements_name(hall: Hall) -> None:
+    """Its pseudonyms would change without a word. A version of the agreement that names the kind is the way on."""
+    hall.open_dataset()
+    hall.sign(AGREEMENT.replace("fields: [plate,", "fields: [{name: plate, pseudonym: {}},"))
+    subject, officer = hall.names.dept_subject(DATASET), hall.hub.officer
+    plate, kind, phone = VEHICLE["fields"]
+    changed = json.dumps({**VEHICLE, "fields": [{**plate, "identifier": "phone"}, kind, phone]})
+    for dry_run in (True, False):
+        with pytest.raises(HubError) as refusal:
+            hall.hub.control.schemas.register(subject=subject, schema=changed, actor=officer, dry_run=dry_run)
+        assert refusal.value.code == "HUB-SCHEMA-004"
+        assert [problem.where for problem in refusal.value.problems] == ["agreement parking-vehicles"]
+    named = AGREEMENT.replace("fields: [plate,", "fields: [{name: plate, pseudonym: {identifier: plate}},") + "version: 2\n"
+    hall.sign(named)
+    assert hall.hub.control.schemas.register(subject=subject, schema=changed, actor=officer).version == 2
+
+
+def test_an_older_version_registered_again_stays_an_older_version(hall: Hall) -> None:
+    """The answer says which one is the newest: that is what producers go on with."""
+    hall.open_dataset()
+    subject, officer = hall.names.dept_subject(DATASET), hall.hub.officer
+    wider = {**VEHICLE, "fields": [*VEHICLE["fields"], {"name": "colour", "type": "string", "default": ""}]}
+    new = hall.hub.control.schemas.register(subject=subject, schema=json.dumps(wider), actor=officer)
+    again = hall.hub.control.schemas.register(subject=subject, schema=json.dumps(VEHICLE), actor=officer)
+    assert [(found.version, found.new, found.newest) for found in (new, again)] == [(2, True, 2), (1, False, 2)]
+
+
 def test_a_subject_of_no_dataset_takes_no_schema(hall: Hall) -> None:
     """Nobody can smuggle a topic in through the registry."""
     with pytest.raises(HubError) as refusal:
