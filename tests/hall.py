@@ -6,17 +6,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from kafka import KafkaProducer
 from sqlalchemy import select
 
 from hub.agreements.repair import PlanKeeper
 from hub.app import Hub, initialise
 from hub.broker.plan_log import LogEntry, PlanLog
+from hub.catalogue.registry import fingerprint
 from hub.model.entry import Kind, decode_body
 from hub.model.names import Names
 from hub.model.records import PlanEntry, decode_plan_entry
 from hub.settings import BrokerSettings, ServeSettings, Settings
-from hub.store.tables import acts
+from hub.store.engine import writing
+from hub.store.tables import acts, schemas
 
 VEHICLE: dict[str, Any] = {
     "type": "record",
@@ -89,6 +92,17 @@ class Hall:
         control, officer = self.hub.control, self.hub.officer
         change = control.datasets.apply(entry, file="d.yaml", schema=json.dumps(schema or VEHICLE), actor=officer)
         control.datasets.publish(change.dataset, actor=officer)
+
+    def open_old_dataset(self) -> str:
+        """Open a dataset as it was before identifier kinds were a closed list: ``citizen`` of its key and its plates; return the entry."""
+        entry = ENTRY + "key_identifier: x-citizen\n"
+        schema = {**VEHICLE, "fields": [{**VEHICLE["fields"][0], "identifier": "citizen"}, *VEHICLE["fields"][1:]]}
+        self.open_dataset(VEHICLE, entry)
+        with writing(self.hub.engine) as connection:
+            row = self.hub.catalogue.require(connection, DATASET)
+            self.hub.catalogue.put(connection, msgspec.structs.replace(row.entry, key_identifier="citizen"), at_ms=0)
+            connection.execute(schemas.update().values(text=json.dumps(schema), fingerprint=fingerprint(json.dumps(schema))))
+        return entry.replace("x-citizen", "citizen")
 
     def sign(self, text: str = AGREEMENT) -> str:
         """Apply and sign an agreement; return its id."""

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from hub.agreements.desk import OpenAct, now_ms
 from hub.agreements.fences import PartitionAnswer
-from hub.agreements.file import AgreementFile, parse_agreement
-from hub.agreements.outputs import compile_entry, findings
+from hub.agreements.file import AgreementFile, AgreementReading
+from hub.agreements.fit import fit_problems, judged
+from hub.agreements.outputs import compile_entry
 from hub.agreements.publisher import Draft, Staged
 from hub.agreements.shelf import AgreementRow, check_terms_kept
 from hub.agreements.wiring import Wiring
@@ -64,7 +65,8 @@ class AgreementActs:
         w = self._w
         act = Act(verb="apply.agreement", object_type="agreement", object_id="(file)")
         with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing(), writing(w.desk.engine) as connection:
-            parsed = parse_agreement(text, file=file)
+            found = AgreementReading(text, file=file)
+            parsed = found.finish(judged(w, connection, found, at_ms=now_ms()))
             terms = parsed.agreement
             opened.act = _act(Step.APPLY, terms, before=None, after=content_hash(terms))
             versions = w.shelf.versions(connection, terms.id)
@@ -237,11 +239,7 @@ class AgreementActs:
         terms = parsed.agreement
         row = w.catalogue.require(connection, terms.dataset)
         _require_shared(terms, sharing=row.entry.sharing)
-        writers = w.registry.versions(connection, w.names.dept_subject(terms.dataset))
-        problems = list(findings(terms, row.entry, writers))
-        if not w.knows_tariff(terms.tariff):
-            problems.append(Problem("", "tariff", "has no price in this hub", "`cityhub bill tariffs` shows those that have"))
-        parsed.refuse("HUB-AGREE-005", tuple(problems))
+        parsed.refuse("HUB-AGREE-005", fit_problems(w, connection, terms, row.entry, at_ms=now_ms()))
 
     def _require_signable(self, connection: Connection, draft: AgreementRow) -> int:
         """Hold that the draft can be published now; returns the partitions of its dataset."""
@@ -253,10 +251,10 @@ class AgreementActs:
         if not row.published:
             fix = f"`cityhub dataset publish {terms.dataset}`"
             raise HubError("HUB-DATASET-005", f"dataset `{terms.dataset}` is not published", fix)
-        self._require_fit(connection, draft.file())
         if terms.valid_until_ms <= now_ms():
             fix = "apply a new version with a later `valid_until`"
             raise HubError("HUB-AGREE-005", f"the term of agreement `{terms.id}` ended {shown_time(terms.valid_until_ms)}", fix)
+        self._require_fit(connection, draft.file())
         return row.entry.partitions
 
     def _change(self, row: AgreementRow, outcome: str) -> AgreementChange:

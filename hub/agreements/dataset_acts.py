@@ -20,7 +20,7 @@ from hub.catalogue.gate import Earlier, check_schema
 from hub.catalogue.registry import Registered
 from hub.model.dataset import DatasetEntry
 from hub.model.entry import DatasetBody, Kind, SchemaBody
-from hub.model.errors import HubError
+from hub.model.errors import HubError, Problem
 from hub.model.names import TopicPartition, dataset_parts
 from hub.model.usage import ZERO_HASH, Position
 from hub.store.acts import Act, Actor, content_hash
@@ -54,7 +54,7 @@ class DatasetActs:
         w = self._w
         act = Act(verb="apply.dataset", object_type="dataset", object_id="(file)")
         with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing():
-            entry = parse_dataset_entry(text, file=file)
+            entry = self._read(text, file=file, schema=schema)
             opened.act = msgspec.structs.replace(act, object_id=entry.dataset, after_hash=content_hash(entry))
             schema_text = schema if schema is not None else shipped_schema(entry.schema)
             with writing(w.desk.engine) as connection:
@@ -106,6 +106,21 @@ class DatasetActs:
         """Return every dataset of the catalogue."""
         with reading(self._w.desk.engine) as connection:
             return self._w.catalogue.all(connection)
+
+    def _read(self, text: str, *, file: str, schema: str | None) -> DatasetEntry:
+        """Read an entry; with its faults those of the schema that came with it are told, so that both are mended in one round."""
+        try:
+            return parse_dataset_entry(text, file=file, kind_kept=self._kind_kept)
+        except HubError as error:
+            if schema is None or error.code != "HUB-DATASET-001":
+                raise
+            problems = (*error.problems, *_schema_problems(schema, file))
+            raise HubError(error.code, error.message, error.fix, problems=problems) from None
+
+    def _kind_kept(self, dataset: str) -> str | None:
+        with reading(self._w.desk.engine) as connection:
+            known = self._w.catalogue.find(connection, dataset)
+        return None if known is None else known.entry.key_identifier
 
     def _require_schema(self, connection: Connection, entry: DatasetEntry, schema: str | None) -> None:
         """Hold that the dataset has, or now gets, a schema that passes the gate; a further version is registered by itself."""
@@ -184,6 +199,14 @@ class DatasetActs:
             schema_ids=tuple(found.schema_id for found in w.registry.versions(connection, subject)),
             partitions=entry.partitions,
         )
+
+
+def _schema_problems(schema: str, file: str) -> tuple[Problem, ...]:
+    try:
+        check_schema(schema, where=f"schema of {file}")
+    except HubError as error:
+        return error.problems or (Problem(f"schema of {file}", "", error.message, error.fix),)
+    return ()
 
 
 def dataset_body(w: Wiring, entry: DatasetEntry, schema_ids: tuple[int, ...]) -> DatasetBody:

@@ -5,7 +5,7 @@ Only the shape is checked here. Whether the terms fit a dataset's schema is ``hu
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from hub.model.times import TIME_FIX, begin_ms, end_ms
 VERSION_MAX: Final = 1_000_000
 _SLUG_FIX: Final = "lower-case letters, digits and dashes, at most 40, beginning with a letter"
 _TARIFF = re.compile(r"[a-z][a-z0-9-]{0,39}(@[1-9][0-9]{0,8})?\Z")
+_GRANT = re.compile(r"fields\[(\d+)\]")
 _SLUGS: Final = ("id", "provider", "consumer")
 _KNOWN: Final = (
     "apiVersion",
@@ -62,9 +63,7 @@ class AgreementFile(msgspec.Struct, frozen=True):
 
     def locate(self, path: str) -> str:
         """Return ``file:line`` of a path, or of the nearest one above it."""
-        while path and path not in self.lines:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return f"{self.file}:{self.lines.get(path, 1)}"
+        return f"{self.file}:{_line_of(path, self.lines)}"
 
     def refuse(self, code: str, findings: tuple[Problem, ...]) -> None:
         """Raise ``code`` with findings whose ``where`` is filled in from their field paths, if there are any."""
@@ -75,20 +74,59 @@ class AgreementFile(msgspec.Struct, frozen=True):
         raise HubError(code, f"agreement `{self.agreement.id}` has {len(placed)} {noun}", "mend each of them", problems=placed)
 
 
+class AgreementReading:
+    """A file as far as it could be read: whole terms, or faults of form and the terms that can be judged beside them."""
+
+    def __init__(self, text: str, *, file: str) -> None:
+        """Read ``text``; faults are kept until ``finish``."""
+        self._text = text
+        self._faults = Faults(file)
+        self._root = read_manifest(text, faults=self._faults)
+        self._terms: dict[str, Any] = {}
+        self._places: tuple[int, ...] = ()
+        if self._root.value:
+            self._terms, self._places = _terms(Form(self._root, self._faults), self._faults)
+
+    @property
+    def faulty(self) -> bool:
+        """Tell whether the file has faults of form."""
+        return bool(self._faults.found)
+
+    @property
+    def partial(self) -> Agreement | None:
+        """What was read of the terms, with None for what was not; None where not even the dataset could be read."""
+        return Agreement(**self._terms) if self._terms.get("dataset") else None
+
+    def finish(self, beside: Sequence[Problem] = ()) -> AgreementFile:
+        """Return the file; HUB-AGREE-001 lists every fault of form, and with them what was found ``beside``, in terms of ``partial``."""
+        lines = dict(_lines(self._root))
+        if not self.faulty:
+            return AgreementFile(Agreement(**self._terms), self._faults.file, self._text, lines)
+        told = [fault.field for fault in self._faults.found]
+        for found in beside:
+            path = self._path_in_file(found.field)
+            if not any(_within(path, other) or _within(other, path) for other in told):
+                where = f"{self._faults.file}:{_line_of(path, lines)}"
+                self._faults.found.append(msgspec.structs.replace(found, field=path, where=where))
+        self._faults.refuse("HUB-AGREE-001", "agreement file")
+        raise AssertionError("a faulty file is refused")
+
+    def _path_in_file(self, path: str) -> str:
+        """Grants with faults are not in ``partial``, so that the places of those behind them differ."""
+        found = _GRANT.match(path)
+        return path if found is None else f"fields[{self._places[int(found[1])]}]{path[found.end() :]}"
+
+
 def parse_agreement(text: str, *, file: str) -> AgreementFile:
     """Read an agreement file; HUB-AGREE-001 lists every fault."""
-    faults = Faults(file)
-    root = read_manifest(text, faults=faults)
-    agreement = _terms(Form(root, faults), faults) if root.value else None
-    faults.refuse("HUB-AGREE-001", "agreement file")
-    if agreement is None:  # pragma: no cover - every None above notes its fault
-        raise HubError("HUB-AGREE-001", f"agreement file `{file}` cannot be read", "compare it with the example in README")
-    return AgreementFile(agreement, file, text, dict(_lines(root)))
+    return AgreementReading(text, file=file).finish()
 
 
-def _terms(form: Form, faults: Faults) -> Agreement | None:
+def _terms(form: Form, faults: Faults) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """Return what the file says of the terms, None for what it does not say well, and where in its list each grant stands."""
     form.head("Agreement")
     form.known(_KNOWN, later=_LATER)
+    grants = read_grants(form)
     terms: dict[str, Any] = {key: _slug(form, key) for key in _SLUGS}
     terms |= {
         "dataset": _dataset(form, provider=terms["provider"]),
@@ -97,7 +135,7 @@ def _terms(form: Form, faults: Faults) -> Agreement | None:
         "valid_from_ms": _time(form, "valid_from", begin_ms, required=False),
         "valid_until_ms": _time(form, "valid_until", end_ms, required=True),
         "tariff": _tariff(form),
-        "fields": read_grants(form),
+        "fields": tuple(grant for _, grant in grants),
         "rows": read_rule(form.values["rows"], faults) if "rows" in form.values else None,
         **_optional(form),
     }
@@ -106,7 +144,7 @@ def _terms(form: Form, faults: Faults) -> Agreement | None:
     begin, end = terms["valid_from_ms"], terms["valid_until_ms"]
     if begin is not None and end is not None and begin >= end:
         faults.add(form.values["valid_until"], "lies before `valid_from`", "let the term end after it begins")
-    return None if faults.found else Agreement(**terms)
+    return terms, tuple(place for place, _ in grants)
 
 
 def _slug(form: Form, key: str, *, required: bool = True) -> str | None:
@@ -164,6 +202,17 @@ def _optional(form: Form) -> dict[str, object]:
         "charge_basis": form.choice("charge_basis", CHARGE_BASES, default="shadow"),
         "key": form.choice("key", KEY_RULES, default="drop"),
     }
+
+
+def _within(path: str, other: str) -> bool:
+    return path == other or path.startswith((f"{other}.", f"{other}["))
+
+
+def _line_of(path: str, lines: Mapping[str, int]) -> int:
+    """Return the line of a path, or of the nearest one above it."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path, 1)
 
 
 def _lines(node: Node) -> Iterator[tuple[str, int]]:

@@ -18,8 +18,8 @@ _SLUG_FIX: Final = "write a kind such as `plate` or `resident-id`"
 _NUMBER_FIX: Final = 'write a number, as text where it must be exact: "0.10"'
 
 
-def read_grants(form: Form) -> tuple[Grant, ...]:
-    """Read ``fields``; faults are noted, and what has one is left out."""
+def read_grants(form: Form) -> tuple[tuple[int, Grant], ...]:
+    """Read ``fields``, each with its place in the list; faults are noted, and what has one is left out."""
     if "fields" not in form.values:
         form.missing("fields", "list what is granted, as `fields: [plate, {name: owner_id, pseudonym: {}}]`")
         return ()
@@ -27,16 +27,16 @@ def read_grants(form: Form) -> tuple[Grant, ...]:
     if len(items) > FIELDS_MAX:
         form.faults.add(form.values["fields"], "has too many fields", f"grant at most {FIELDS_MAX}")
         return ()
-    out: list[Grant] = []
+    out: list[tuple[int, Grant]] = []
     met: set[str] = set()
-    for item in items:
+    for place, item in enumerate(items):
         grant = _grant(item, form.faults)
         if grant is None:
             continue
         if grant.name in met:
             form.faults.add(item, "is granted twice", "keep one of the two")
         met.add(grant.name)
-        out.append(grant)
+        out.append((place, grant))
     return tuple(out)
 
 

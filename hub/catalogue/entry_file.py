@@ -1,12 +1,14 @@
 """Dataset entry files: the YAML that puts a dataset into the catalogue, every fault at once. Source: SHAPES "Dataset entry"."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from hub.model.dataset import DEFAULT_PARTITIONS, LEVELS, SECRECY, SHARING, DatasetEntry
 from hub.model.errors import HubError, Problem
+from hub.model.identifiers import is_identifier_kind, kind_fix
 from hub.model.manifest import Faults, Form, read_manifest
-from hub.model.names import dataset_parts, is_slug
+from hub.model.names import dataset_parts
 
 PARTITIONS_MAX: Final = 64
 RETENTION_CLASSES: Final = ("ops_180d", "impact_3y", "accounting_10y", "accounting_30y", "evidence_permanent", "payload_short")
@@ -31,8 +33,15 @@ _KNOWN: Final = (
 _KEEP_OUT: Final = "keep it out: state secrets and work secrets are exchanged on other networks, under other rules"
 
 
-def parse_dataset_entry(text: str, *, file: str) -> DatasetEntry:
-    """Read a dataset entry; HUB-DATASET-001 lists every fault, HUB-DATASET-002 refuses both levels of secrecy."""
+def _no_kind(_dataset: str) -> str | None:
+    return None
+
+
+def parse_dataset_entry(text: str, *, file: str, kind_kept: Callable[[str], str | None] = _no_kind) -> DatasetEntry:
+    """Read a dataset entry; HUB-DATASET-001 lists every fault, HUB-DATASET-002 refuses both levels of secrecy.
+
+    ``kind_kept`` tells the key identifier that a dataset has already: one from before the list of kinds was closed may stay.
+    """
     faults = Faults(file)
     root = read_manifest(text, faults=faults)
     form = Form(root, faults)
@@ -40,12 +49,18 @@ def parse_dataset_entry(text: str, *, file: str) -> DatasetEntry:
     if secrecy is not None and secrecy.value in SECRECY and secrecy.value != "none":
         problem = Problem(f"{file}:{secrecy.line}", "secrecy", "secret data may not enter the hub", _KEEP_OUT)
         raise HubError("HUB-DATASET-002", f"dataset entry `{file}` declares a secret", _KEEP_OUT, problems=(problem,))
-    entry = _entry(form) if root.value else {}
+    entry = _entry(form, kind_kept) if root.value else {}
     faults.refuse("HUB-DATASET-001", "dataset entry")
     return DatasetEntry(**entry)
 
 
-def _entry(form: Form) -> dict[str, Any]:
+def schema_path(text: str) -> str | None:
+    """Return the schema path of an entry that may have faults elsewhere, None where it has none that is one."""
+    value = Form(read_manifest(text, faults=Faults("")), Faults("")).values.get("schema")
+    return value.value if value is not None and isinstance(value.value, str) and SCHEMA_PATH.match(value.value) else None
+
+
+def _entry(form: Form, kind_kept: Callable[[str], str | None]) -> dict[str, Any]:
     form.head("Dataset")
     form.known(_KNOWN)
     entry: dict[str, Any] = {
@@ -62,8 +77,9 @@ def _entry(form: Form) -> dict[str, Any]:
         "retention_class": form.choice("retention_class", RETENTION_CLASSES, default="payload_short"),
         **{key: form.text(key, required=False) for key in _TEXTS},
     }
-    if entry["key_identifier"] is not None and not is_slug(entry["key_identifier"]):
-        form.faults.add(form.values["key_identifier"], "is no identifier kind", "write a kind such as `plate` or `resident-id`")
+    kind = entry["key_identifier"]
+    if kind is not None and not is_identifier_kind(kind) and kind != kind_kept(entry["dataset"] or ""):
+        form.faults.add(form.values["key_identifier"], "is no identifier kind", kind_fix(kind))
     if entry["sharing"] == "not_shared" and "sharing_basis" not in form.values:
         form.missing("sharing_basis", "cite the law or document that forbids the sharing")
     return entry

@@ -83,11 +83,10 @@ def _read(ctx: typer.Context) -> list[dict[str, Any]]:
 
 def _schema_beside(file: Path, text: str) -> str | None:
     """Return the schema that an entry names, where it lies near the entry; serve reports what is wrong with the entry itself."""
-    from hub.catalogue.entry_file import parse_dataset_entry  # noqa: PLC0415 - YAML, which `--help` does not need
+    from hub.catalogue.entry_file import schema_path  # noqa: PLC0415 - YAML, which `--help` does not need
 
-    try:
-        path = parse_dataset_entry(text, file=file.name).schema
-    except HubError:
+    path = schema_path(text)
+    if path is None:
         return None
     for folder in (*file.absolute().parents, Path.cwd()):
         found = folder / "avro_schemas" / path

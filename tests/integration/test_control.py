@@ -323,6 +323,52 @@ def test_a_writer_schema_that_takes_a_granted_field_away_is_refused(hall: Hall) 
     assert refusal.value.problems[0].where == "agreement parking-vehicles"
 
 
+def test_all_that_is_wrong_with_an_agreement_is_told_in_one_round(hall: Hall) -> None:
+    """Form, schema, tariff, identifier kinds and the time: not one after the other, and not at signing only."""
+    hall.open_dataset()
+    fields = "fields: [{name: plate, pseudonym: {identifier: plat}}, {name: colour}, {name: class, truncate: {to: decade}}"
+    wrong = (
+        AGREEMENT.replace("fields: [plate", fields)
+        .replace("2050", "2020")
+        .replace("per-record@1", "by-weight@9")
+        .replace("eq:", "gt: 1, eq:")
+    )
+    with pytest.raises(HubError) as refusal:
+        hall.hub.control.agreements.apply(wrong, file="a.yaml", actor=hall.hub.officer)
+    assert refusal.value.code == "HUB-AGREE-001"
+    told = {problem.field for problem in refusal.value.problems}
+    expected = {"rows.all[0]", "fields[0].pseudonym.identifier", "fields[1].name", "fields[2].truncate", "tariff", "valid_until"}
+    assert told == expected
+    assert all(problem.where.startswith("a.yaml:") for problem in refusal.value.problems)
+    with pytest.raises(HubError) as refusal:
+        hall.hub.control.agreements.apply(wrong.replace("gt: 1, eq:", "eq:"), file="a.yaml", actor=hall.hub.officer)
+    assert refusal.value.code == "HUB-AGREE-005"
+    assert {problem.field for problem in refusal.value.problems} == expected - {"rows.all[0]"}
+    with pytest.raises(HubError) as refusal:
+        hall.hub.control.agreements.apply(wrong.replace("vehicles", "cars"), file="a.yaml", actor=hall.hub.officer)
+    assert {problem.field for problem in refusal.value.problems} == {"dataset", "rows.all[0]"}
+
+
+def test_faults_of_an_entry_and_of_its_schema_are_told_in_one_round(hall: Hall) -> None:
+    """Both are mended before the next try."""
+    wrong = json.dumps({**VEHICLE, "fields": [{**VEHICLE["fields"][0], "grade": "L9"}]})
+    with pytest.raises(HubError) as refusal:
+        hall.hub.control.datasets.apply(ENTRY.replace("title", "titel"), file="d.yaml", schema=wrong, actor=hall.hub.officer)
+    assert refusal.value.code == "HUB-DATASET-001"
+    assert {"titel", "title", "fields[0].grade"} == {problem.field for problem in refusal.value.problems}
+
+
+def test_kinds_from_before_the_list_was_closed_may_stay(hall: Hall) -> None:
+    """A key's kind cannot change once records are there, and pseudonyms depend on a field's."""
+    old = hall.open_old_dataset()
+    control, officer = hall.hub.control, hall.hub.officer
+    assert control.datasets.apply(old, file="d.yaml", schema=None, actor=officer).outcome == "exists"
+    with pytest.raises(HubError) as refusal:
+        control.datasets.apply(old.replace("vehicles", "cars"), file="d.yaml", schema=None, actor=officer)
+    assert [problem.field for problem in refusal.value.problems] == ["key_identifier"]
+    hall.sign(AGREEMENT.replace("fields: [plate,", "fields: [{name: plate, pseudonym: {identifier: citizen}},"))
+
+
 def test_a_writer_schema_that_changes_what_a_granted_field_is_is_refused_with_the_agreements_name(hall: Hall) -> None:
     """Its pseudonyms would change without a word. A version of the agreement that names the kind is the way on."""
     hall.open_dataset()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.agreements.file import parse_agreement
+from hub.agreements.file import AgreementReading, parse_agreement
 from hub.model.agreement import All, Condition, Grant
 from hub.model.errors import HubError, Problem
 
@@ -167,3 +167,29 @@ def test_a_finding_about_a_field_is_put_on_its_line() -> None:
     assert parsed.locate("rows.all[1].field") == "a.yaml:11"
     assert parsed.locate("fields[2].pseudonym.unknown") == "a.yaml:12"
     assert parsed.locate("nowhere") == "a.yaml:1"
+
+
+def test_what_is_found_beside_faults_of_form_is_told_on_its_own_line_in_the_same_round() -> None:
+    """Grants with faults are left out of what is judged, so that the places of the others differ from those in the file."""
+    text = (
+        EXAMPLE.replace("tariff:", "tarif:").replace("fields: [", "fields:\n- {name: a, blur: {}}\n- plate\n- b\n").partition("plate, ")[0]
+    )
+    reading = AgreementReading(text, file="a.yaml")
+    assert reading.faulty
+    assert reading.partial is not None
+    assert [grant.name for grant in reading.partial.fields] == ["plate", "b"]
+    beside = [
+        Problem("", field, "beside", "") for field in ("fields[1].name", "fields[0]", "fields", "tariff", "valid_until", "rows.all[0].eq")
+    ]
+    with pytest.raises(HubError) as refusal:
+        reading.finish(beside)
+    found = {problem.field: int(problem.where.rpartition(":")[2]) for problem in refusal.value.problems if problem.message == "beside"}
+    lines = text.splitlines()
+    assert {field: lines[line - 1].strip().partition(":")[0] for field, line in found.items()} == {
+        "fields[2].name": "- b",
+        "fields[1]": "- plate",
+        "valid_until": "valid_until",
+        "rows.all[0].eq": "rows",
+    }, "what form told of `fields` as a whole and of `tariff` is not told twice"
+    assert refusal.value.code == "HUB-AGREE-001"
+    assert {"tarif", "fields[0].blur"} <= {problem.field for problem in refusal.value.problems}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.catalogue.entry_file import parse_dataset_entry
+from hub.catalogue.entry_file import parse_dataset_entry, schema_path
 from hub.model.errors import HubError
 
 ENTRY = """\
@@ -50,3 +50,23 @@ def test_every_fault_is_listed_at_once() -> None:
     fields = {problem.field for problem in refusal_of(text).problems}
     absent = {"apiVersion", "title", "accountable_person"}
     assert fields == absent | {"kind", "dataset", "titel", "sharing", "schema", "partitions", "secrecy"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "passes"), [("plate", True), ("x-aircraft", True), ("aircraft", False), ("plates", False), ("号牌", False)]
+)
+def test_the_key_identifier_is_one_of_the_list_or_ones_own(kind: str, passes: bool) -> None:  # noqa: FBT001 - a column of the table
+    """A misspelt kind would make pseudonyms that join with nobody's; what the dataset has already may stay."""
+    text = ENTRY + f"key_identifier: {kind}\n"
+    if passes:
+        assert parse_dataset_entry(text, file="d.yaml").key_identifier == kind
+    else:
+        (found,) = refusal_of(text).problems
+        assert (found.where, found.field, "`x-`" in found.fix) == ("d.yaml:8", "key_identifier", True)
+        assert parse_dataset_entry(text, file="d.yaml", kind_kept={"transport/flights": kind}.get).key_identifier == kind
+
+
+def test_the_schema_path_is_read_from_an_entry_that_has_other_faults() -> None:
+    """So that the schema is judged in the same round."""
+    assert schema_path(ENTRY.replace("title", "titel")) == "transport/flight/v1.avsc"
+    assert [schema_path(text) for text in ("", "{", "schema: [a]", "schema: ../../etc/passwd", "- a")] == [None] * 5
