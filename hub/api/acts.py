@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
-from hub.api.bodies import answer
+from hub.api.bodies import answer, require_known_query
 from hub.api.house import House
 from hub.store.act_views import PAGE_MAX, ActFilter, find_acts, require_act
 from hub.store.engine import reading
@@ -14,7 +14,7 @@ PAGE_ROWS = 100
 
 def acts_router(house: House) -> APIRouter:
     """Return the routes over ``house``."""
-    router = APIRouter(prefix="/v1/acts", tags=["acts"])
+    router = APIRouter(prefix="/v1/acts", tags=["acts"], dependencies=[Depends(require_known_query)])
     hub = house.hub
 
     @router.get("")

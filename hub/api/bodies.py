@@ -1,5 +1,6 @@
 """Bodies of requests and answers: bounded, read strictly, written as JSON."""
 
+import inspect
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -22,6 +23,18 @@ async def read_body(request: Request) -> bytes:
 
 
 Body = Annotated[bytes, Depends(read_body)]
+
+
+def require_known_query(request: Request) -> None:
+    """Refuse a parameter of the query that a route of the hub's own does not know, such as a misspelt ``dry_run``: HUB-API-001.
+
+    What a route knows are the parameters of its function that have a default. Names that were sent are not repeated.
+    """
+    declared = inspect.signature(request.scope["route"].endpoint).parameters
+    known = sorted(name for name, parameter in declared.items() if parameter.default is not inspect.Parameter.empty)
+    if not set(request.query_params) <= set(known):
+        fix = f"known here: {', '.join(known)}" if known else "leave the query out: no parameter is known here"
+        raise HubError("HUB-API-001", "the query holds a parameter that is not known here", fix)
 
 
 def decode(body: bytes, kind: type[T]) -> T:

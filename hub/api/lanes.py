@@ -1,14 +1,14 @@
 """Lanes over the API: where each stands, and the way on for one that stopped."""
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 
-from hub.api.bodies import Body, answer, decode
+from hub.api.bodies import Body, answer, decode, require_known_query
 from hub.api.house import House
 from hub.model.names import TopicPartition
 
 
-class AdoptRequest(msgspec.Struct):
+class AdoptRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Where a lane shall go on."""
 
     at: int
@@ -16,7 +16,7 @@ class AdoptRequest(msgspec.Struct):
 
 def lanes_router(house: House) -> APIRouter:
     """Return the routes over ``house``."""
-    router = APIRouter(prefix="/v1/lanes", tags=["exchange"])
+    router = APIRouter(prefix="/v1/lanes", tags=["exchange"], dependencies=[Depends(require_known_query)])
     hub = house.hub
 
     @router.get("")

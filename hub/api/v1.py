@@ -3,11 +3,11 @@
 from typing import Final
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from hub.agreements.agreement_acts import AgreementChange
 from hub.agreements.shelf import agreement_view
-from hub.api.bodies import Body, answer, decode
+from hub.api.bodies import Body, answer, decode, require_known_query
 from hub.api.house import House
 from hub.catalogue.datasets import dataset_view
 from hub.model.errors import HubError
@@ -18,7 +18,7 @@ FILE_NAME_CHARACTERS_MAX: Final = 200
 _STEPS: Final = (Act.SIGN, Act.SUSPEND, Act.RESUME, Act.END)
 
 
-class FileRequest(msgspec.Struct):
+class FileRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A file sent with its name, so that faults are reported on its lines; a dataset entry may bring its schema."""
 
     text: str
@@ -26,7 +26,7 @@ class FileRequest(msgspec.Struct):
     schema: str | None = None
 
 
-class SchemaRequest(msgspec.Struct):
+class SchemaRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A schema for the records of a dataset."""
 
     dataset: str
@@ -35,7 +35,7 @@ class SchemaRequest(msgspec.Struct):
 
 def v1_router(house: House) -> APIRouter:
     """Return the routes over ``house``."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", dependencies=[Depends(require_known_query)])
     hub = house.hub
 
     @router.post("/datasets", tags=["datasets"])

@@ -255,6 +255,34 @@ def test_an_unknown_path_of_the_hubs_own_api_is_a_problem(running: Running) -> N
     assert running.client.post("/v1/agreements/parking-vehicles/burn").json()["code"] == "HUB-API-002"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/agreements/parking-vehicles/end?dry-run=true"),
+        ("POST", "/v1/agreements/parking-vehicles/end?dry_run=true&dryrun=true"),
+        ("POST", "/v1/agreements?dryrun=true"),
+        ("GET", "/v1/agreements?consumer=parking-office"),
+        ("GET", "/v1/lanes?topic=x"),
+        ("GET", "/v1/acts?subject=x"),
+    ],
+)
+def test_a_parameter_that_a_route_does_not_know_is_refused(running: Running, method: str, path: str) -> None:
+    """A misspelt `dry_run` would be the act itself."""
+    response = running.client.request(method, path, content=AGREEMENT.encode() if method == "POST" else None)
+    assert response.json()["code"] == "HUB-API-001"
+    assert running.client.get("/v1/agreements/parking-vehicles").json()[0]["state"] == "active"
+
+
+def test_a_member_that_a_body_of_the_hubs_own_api_does_not_have_is_refused(running: Running) -> None:
+    """Written in the wrong place, `dry_run` would be the act itself."""
+    for path, sent in (
+        ("/v1/schemas", {"dataset": DATASET, "schema": "{}"}),
+        ("/v1/datasets", {"text": ENTRY}),
+        ("/v1/agreements", {"text": AGREEMENT}),
+    ):
+        assert running.client.post(path, json={**sent, "dry_run": True}).json()["code"] == "HUB-API-001"
+
+
 def test_a_body_past_the_bound_is_refused(running: Running) -> None:
     """Nothing unbounded."""
     response = running.client.post("/v1/agreements", content=b"x" * (512 * 1024 + 1))
