@@ -36,6 +36,7 @@ from hub.ledger.signed_terms import SignedTerms, read_signed_terms
 from hub.ledger.tariffs import released_tariffs
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
+from hub.model.written import identifier
 from hub.settings import MASTER_KEY_EPOCH, Settings
 from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tables belong to the store that is made here
 from hub.store.act_anchor import AnchorFile
@@ -242,7 +243,7 @@ class Hub:
     def adopt(self, lane: TopicPartition, *, at: int, dry_run: bool = False) -> Adopted:
         """Let a stopped lane go on at ``at``: an act. HUB-LANE-003, -009 and -010 refuse."""
         fits = 0 <= at <= OFFSET_MAX
-        act = Act(verb="adopt.position", object_type="lane", object_id=str(lane), object_version=at if fits else None)
+        act = Act(verb="adopt.position", object_type="lane", object_id=identifier(str(lane)), object_version=at if fits else None)
         desk = self.control.desk
         with desk.acting(act, actor=self.officer, dry_run=dry_run) as opened:
             if not fits:

@@ -1,8 +1,8 @@
 """The desk: where every act begins and ends.
 
 Holds law 8: an act is recorded ``intended`` in the SQL transaction of its change, before it takes effect, and gets its outcome
-after; a refusal is an act too. Holds the write lock under which SQL and hub.plan change together, and the reasons for which no
-change may be made now (a serve that stands by, hub.plan ahead of SQL).
+after; a refusal is an act too, by its code and without a word of the caller's. Holds the write lock under which SQL and hub.plan
+change together, and the reasons for which no change may be made now (a serve that stands by, hub.plan ahead of SQL).
 """
 
 import threading
@@ -147,7 +147,7 @@ class Desk:
             return
         try:
             with writing(self.engine, urgent=opened.urgent) as connection:
-                self._record(connection, opened, "failed" if opened.intended else "refused", reason=str(error))
+                self._record(connection, opened, "failed" if opened.intended else "refused", reason=error.written)
         except HubError as silent:
             log.warning("act_not_noted", act=opened.act.verb, code=silent.code)
             opened.left_open = opened.intended

@@ -11,6 +11,7 @@ from hub.model.agreement import Agreement
 from hub.model.errors import HubError, Problem
 from hub.model.lifecycle import State
 from hub.model.times import shown_time
+from hub.model.written import identifier
 from hub.store.tables import agreements
 
 LIVE = (State.ACTIVE, State.SUSPENDED)
@@ -51,7 +52,8 @@ class Shelf:
         """Return every version; HUB-AGREE-002 where there is none."""
         found = self.versions(connection, agreement_id)
         if not found:
-            raise HubError("HUB-AGREE-002", f"agreement `{agreement_id}` is not known", "`cityhub agreement list` shows those that are")
+            fix = "`cityhub agreement list` shows those that are"
+            raise HubError("HUB-AGREE-002", f"agreement `{identifier(agreement_id)}` is not known", fix)
         return found
 
     def current(self, connection: Connection, agreement_id: str) -> AgreementRow:

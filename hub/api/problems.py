@@ -132,7 +132,7 @@ def _gone(request: Request, error: ClientDisconnect) -> Response:
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request_failed", route=request.url.path if len(request.url.path) < 200 else "", exc_info=error)
+    log.error("request_failed", route=_route(request), exc_info=error)
     if _is_ours(request):
         body = {
             "type": "about:blank",
@@ -143,6 +143,11 @@ def _unexpected(request: Request, error: Exception) -> Response:
         }
         return answer(body, status=500, media_type=PROBLEM_JSON)
     return confluent_error(500, 50001, f"unexpected {type(error).__name__}")
+
+
+def _route(request: Request) -> str:
+    """Return the template of the path that was asked for: the path itself may hold anything."""
+    return str(getattr(request.scope.get("route"), "path", "(no route)"))
 
 
 def _is_ours(request: Request) -> bool:

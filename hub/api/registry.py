@@ -21,6 +21,7 @@ from hub.catalogue.gate import Earlier, check_schema
 from hub.catalogue.registry import Registered
 from hub.model.errors import HubError
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
+from hub.model.written import identifier
 from hub.store.engine import reading
 
 _HUB_RECORDS: Final = ("plan-entry", "usage-step", "quarantined")
@@ -98,7 +99,7 @@ def _writing(router: APIRouter, house: House) -> None:
         found = _known(house, subject, schema)
         if found is not None:
             return _json(_wire(found))
-        check_schema(schema, where=subject)
+        check_schema(schema, where=identifier(subject))
         known = bool(_versions(house, subject))
         return confluent_error(*(_NO_SCHEMA if known else _NO_SUBJECT))
 
@@ -109,7 +110,7 @@ def _writing(router: APIRouter, house: House) -> None:
         found = _version(house, subject, version)
         if not isinstance(found, Registered):
             return found
-        check_schema(schema, where=subject, earlier=Earlier.of([version.schema for version in _versions(house, subject)]))
+        check_schema(schema, where=identifier(subject), earlier=Earlier.of([version.schema for version in _versions(house, subject)]))
         try:
             with reading(hub.engine) as connection:
                 hub.registry.require_compatible(connection, subject=subject, schema=schema)

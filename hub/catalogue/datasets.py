@@ -12,6 +12,7 @@ from hub.catalogue.entry_file import SCHEMA_PATH
 from hub.model.dataset import DatasetEntry
 from hub.model.errors import HubError, Problem
 from hub.model.times import shown_time
+from hub.model.written import identifier
 from hub.store.tables import datasets
 
 APPLIED: Final = "applied"
@@ -49,7 +50,8 @@ class Catalogue:
         """Return the entry of ``<org>/<dataset>``; HUB-DATASET-003 where there is none."""
         found = self.find(connection, dataset)
         if found is None:
-            raise HubError("HUB-DATASET-003", f"dataset `{dataset}` is not known", "apply its entry first: `cityhub dataset apply FILE`")
+            fix = "apply its entry first: `cityhub dataset apply FILE`"
+            raise HubError("HUB-DATASET-003", f"dataset `{identifier(dataset)}` is not known", fix)
         return found
 
     def all(self, connection: Connection) -> tuple[CatalogueRow, ...]:

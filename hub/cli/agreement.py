@@ -9,6 +9,7 @@ from hub.cli.client import ServeClient, read_text
 from hub.cli.output import JsonFlag, emit, say, session, table
 from hub.cli.reading import reading
 from hub.model.errors import HubError
+from hub.model.written import identifier
 
 app = typer.Typer(no_args_is_help=True)
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
@@ -88,7 +89,8 @@ def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = Fals
     """
     rows = [row for row in reversed(_read(ctx)) if row["id"] == agreement_id]
     if not rows:
-        raise HubError("HUB-AGREE-002", f"agreement `{agreement_id}` is not known", "`cityhub agreement list` shows those that are")
+        fix = "`cityhub agreement list` shows those that are"
+        raise HubError("HUB-AGREE-002", f"agreement `{identifier(agreement_id)}` is not known", fix)
     if as_json:
         emit(rows, as_json=True)
         return

@@ -27,6 +27,7 @@ from hub.model.signing import key_id_of
 from hub.settings import Settings
 from hub.store.engine import open_engine, reading
 from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys
+from hub.store.private import open_to_others
 from hub.store.tables import STORE_VERSION, store_version
 
 PYTHON_MIN: Final = (3, 11)
@@ -36,6 +37,7 @@ ACTS_NEWEST: Final = 200
 DISK_FREE_BYTES_WARN: Final = 5 * 1024**3
 DISK_FREE_BYTES_MIN: Final = 1024**3
 TOPICS_TOLD_MAX: Final = 5
+PATHS_TOLD_MAX: Final = 5
 
 
 class Status(StrEnum):
@@ -112,6 +114,12 @@ def _folder(settings: Settings) -> Finding:
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o022:
         return Finding(Status.FAILED, f"others may write to {folder.absolute()}", f"chmod 700 {folder.absolute()}")
+    close = f"chmod -R go= {folder.absolute()}, or start `cityhub up` again: it does"
+    if found := open_to_others(folder):
+        names = ", ".join(sorted({path.relative_to(folder).parts[0] for path in found})[:PATHS_TOLD_MAX])
+        return Finding(Status.FAILED, f"others may read what is in {folder.absolute()}: {names}", close)
+    if mode & 0o077:
+        return Finding(Status.WARN, f"others may look into {folder.absolute()}, mode {mode:o}", close)
     return Finding(Status.OK, f"{folder.absolute()} of mode {mode:o}")
 
 

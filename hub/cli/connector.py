@@ -14,6 +14,7 @@ import typer
 from hub.cli.output import JsonFlag, Progress, emit, progress, say, session, table
 from hub.model.errors import HubError
 from hub.model.names import dataset_parts, is_slug
+from hub.store.private import keep_private
 
 if TYPE_CHECKING:
     from connectors.kit.access import HubAccess
@@ -168,6 +169,7 @@ def run(
     definition = _definition(file)
     access = _access(ctx)
     configure_logs(process="connector")
+    keep_private(access.state)
     take_up = TakeUp.ANEW if anew else TakeUp.GIVE_UP_REST if give_up_rest else TakeUp.GO_ON
     with _progress(definition.dataset, once=once) as shown:
         options = RunOptions(once=once, take_up=take_up, limits=_limits(ctx))

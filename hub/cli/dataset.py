@@ -10,6 +10,7 @@ from hub.cli.output import JsonFlag, emit, say, session, table
 from hub.cli.reading import reading
 from hub.model.errors import HubError
 from hub.model.names import dataset_parts
+from hub.model.written import identifier
 
 app = typer.Typer(no_args_is_help=True)
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
@@ -69,7 +70,7 @@ def show(ctx: typer.Context, dataset: Dataset, as_json: JsonFlag = False) -> Non
     names = session(ctx).settings.names
     row = next((row for row in _read(ctx) if row["dataset"] == dataset), None)
     if row is None:
-        raise HubError("HUB-DATASET-003", f"dataset `{dataset}` is not known", "`cityhub dataset list` shows those that are")
+        raise HubError("HUB-DATASET-003", f"dataset `{identifier(dataset)}` is not known", "`cityhub dataset list` shows those that are")
     emit({**row, "topic": names.dept(dataset), "subject": names.dept_subject(dataset)}, as_json=as_json)
 
 

@@ -6,6 +6,7 @@ import typer
 
 from hub.cli.output import session
 from hub.observe.logs import configure_logs
+from hub.store.private import keep_private
 
 app = typer.Typer()
 
@@ -39,6 +40,7 @@ def serve(
     from hub.app import initialise  # noqa: PLC0415 - same
     from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys  # noqa: PLC0415 - same
 
+    keep_private(settings.state)
     if init:
         initialise(settings)
     load_master_keys(settings.keys_folder)

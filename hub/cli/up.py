@@ -19,6 +19,7 @@ from hub.cli.output import JsonFlag, Session, emit, say, session, table
 from hub.cli.running import Running, log_folder, only_one, read_running, stop_left_behind, write_json
 from hub.model.errors import ExitCode, HubError
 from hub.settings import Settings
+from hub.store.private import keep_private
 
 BACKGROUND_TIMEOUT_S: Final = 180.0
 
@@ -74,6 +75,7 @@ def stay_up(found: Session, *, as_json: bool, lead_with: str | None = None) -> i
 
     settings = found.settings
     refuse_free_ports(settings)
+    keep_private(settings.state)
     with only_one(settings.state):
         orders = Orders()
         watch = Watch(found, orders, lead_with=lead_with)
@@ -137,6 +139,7 @@ def write_targets(settings: Settings) -> Path:
 def start_in_background(found: Session, *, lead_with: str | None = None) -> None:
     """Start `up` as a process of its own and return when it is ready; HUB-UP-002 with its last words when it is not."""
     state = found.settings.state
+    keep_private(state)
     with only_one(state):
         make_state(found.settings)
     log = log_folder(state) / "up.log"

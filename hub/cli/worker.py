@@ -14,6 +14,7 @@ import typer
 from hub.cli.crew import Crew
 from hub.cli.output import Session, session
 from hub.observe.logs import configure_logs
+from hub.store.private import keep_private
 
 app = typer.Typer()
 
@@ -41,6 +42,7 @@ def worker(
         os.environ["CITYHUB_STATE"] = str(found.state)
     if found.config is not None:
         os.environ["CITYHUB_CONFIG"] = str(found.config)
+    keep_private(found.settings.state)
     if processes > 1:
         raise typer.Exit(_crew(found, processes).run(as_json=as_json))
     if ALLOCATOR.keys() - os.environ.keys():

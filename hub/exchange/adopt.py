@@ -18,6 +18,7 @@ from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.records import encode_usage_step
 from hub.model.usage import ZERO_HASH, Position, UsageEntry, UsageStep, chain_hash, check_conservation
+from hub.model.written import identifier
 
 BEFORE_ANY_PLAN: Final = -1
 ADOPTER: Final = "exchange-adopt"
@@ -55,7 +56,7 @@ def adopt(
     """
     topic_id = admin.topic_ids([lane.topic]).get(lane.topic)
     if topic_id is None or lane.partition >= admin.partitions(lane.topic):
-        raise HubError("HUB-LANE-010", f"`{lane}` does not exist", "see `cityhub exchange status` for the lanes there are")
+        raise HubError("HUB-LANE-010", f"`{identifier(str(lane))}` does not exist", "see `cityhub exchange status` for the lanes there are")
     begin, end = admin.begin_offsets([lane])[lane], admin.end_offsets([lane])[lane]
     if not begin <= at <= end:
         raise HubError("HUB-LANE-003", f"{at} is outside the log of `{lane}`", f"choose an offset from {begin} to {end}")

@@ -8,6 +8,7 @@ import msgspec
 
 from hub.ledger.chain import HOUR_MS
 from hub.model.errors import HubError
+from hub.model.written import identifier
 
 TZ: Final = "Asia/Shanghai"
 _OFFSET: Final = timezone(timedelta(hours=8))
@@ -33,7 +34,7 @@ class Period(msgspec.Struct, frozen=True):
         """Read ``2026-11``; HUB-LEDGER-003 when it is no month."""
         found = _PERIOD.match(text)
         if found is None:
-            raise HubError("HUB-LEDGER-003", f"`{text}` is no period", "write year and month, such as 2026-11")
+            raise HubError("HUB-LEDGER-003", f"`{identifier(text)}` is no period", "write year and month, such as 2026-11")
         year, month = int(found[1]), int(found[2])
         start = datetime(year, month, 1, tzinfo=_OFFSET)
         end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=_OFFSET)

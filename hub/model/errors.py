@@ -168,6 +168,12 @@ class HubError(Exception):
         """The catalogue entry of this error's code."""
         return CODES[self.code]
 
+    @property
+    def written(self) -> str:
+        """What may be stored of it for ever: code, the code's own title and how many faults; no word of whoever was refused."""
+        many = len(self.problems)
+        return f"{self.code} {self.entry.en}" + (f", {many} faults" if many > 1 else "")
+
     def __str__(self) -> str:
         """Return ``CODE message``."""
         return f"{self.code} {self.message}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from hub.model.errors import HubError
+from hub.model.written import identifier
 
 LIVE = "live"
 PARTITION_DIGITS_MAX = 9
@@ -32,7 +33,7 @@ class TopicPartition(NamedTuple):
         """Read ``topic-partition``; HUB-NAME-003 when it is none."""
         topic, dash, number = text.rpartition("-")
         if not dash or not topic or not (number.isascii() and number.isdigit() and len(number) <= PARTITION_DIGITS_MAX):
-            raise HubError("HUB-NAME-003", f"`{text}` is no partition of a topic", "write it as `dept.transport.flights-2`")
+            raise HubError("HUB-NAME-003", f"`{identifier(text)}` is no partition of a topic", "write it as `dept.transport.flights-2`")
         return cls(topic, int(number))
 
 
@@ -47,7 +48,7 @@ def dataset_parts(dataset: str) -> tuple[str, str]:
     if not slash or not is_slug(org) or not is_slug(slug):
         raise HubError(
             "HUB-NAME-001",
-            f"`{dataset}` is no dataset name",
+            f"`{identifier(dataset)}` is no dataset name",
             "write `<org>/<dataset>`, each of lower-case letters, digits and dashes, at most 40, beginning with a letter",
         )
     return org, slug

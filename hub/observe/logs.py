@@ -2,9 +2,10 @@
 
 Every line has ``time`` (ISO 8601, UTC), ``level``, ``event`` and ``process``; further keys come from ``LOG_KEYS`` and no others:
 an unknown key raises where ``CITYHUB_LOG_STRICT`` is ``1`` (tests) and is dropped elsewhere, so that a field value cannot slip in
-under a new name. Exceptions are logged as type and frames, without their text, which may hold values of records. What the
-libraries log (faust, aiokafka, kafka) comes through from WARNING on, never below, with exceptions and bytes cut out of it, and
-one kind of message at most ``REPEATS_MAX`` times in ``REPEATS_WINDOW_S``.
+under a new name. What a caller typed is cut out of an error's text, where it is no identifier. Exceptions are logged as type and
+frames, without their text, which may hold values of records. What the libraries log (faust, aiokafka, kafka) comes through from
+WARNING on, never below, with exceptions and bytes cut out of it, and one kind of message at most ``REPEATS_MAX`` times in
+``REPEATS_WINDOW_S``.
 
 ``log = structlog.get_logger()`` in a module, ``configure_logs(process="worker")`` once in a process.
 """
@@ -24,6 +25,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from hub.model.errors import HubError
+from hub.model.written import masked
 
 STRICT_VARIABLE: Final = "CITYHUB_LOG_STRICT"
 TEXT_MAX: Final = 400
@@ -33,6 +35,7 @@ REPEATS_MAX: Final = 3
 REPEATS_WINDOW_S: Final = 10.0
 REPEATS_KINDS_MAX: Final = 500
 
+_TEXTS: Final = ("message", "fix", "reason")
 _STANDING: Final = ("time", "level", "event", "process", "logger")
 LOG_KEYS: Final = frozenset(
     {
@@ -124,7 +127,12 @@ class _KnownKeys:
             message = f"log keys {unknown} are not declared in hub.observe.logs.LOG_KEYS"
             raise ValueError(message)
         standing = {key: event[key] for key in _STANDING if key in event}
-        return standing | {key: value if key.startswith("_") else _plain(value) for key, value in event.items() if key not in unknown}
+        return standing | {key: value if key.startswith("_") else _said(key, value) for key, value in event.items() if key not in unknown}
+
+
+def _said(key: str, value: object) -> object:
+    """Return a value as a line may carry it: of an error's text without what a caller typed."""
+    return _plain(masked(value) if key in _TEXTS and isinstance(value, str) else value)
 
 
 def _plain(value: object) -> object:
@@ -142,7 +150,7 @@ def _plain(value: object) -> object:
 
 
 def _exceptions(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put type and frames in the place of ``exc_info``; of our own errors also code, message and fix, which hold no values."""
+    """Put type and frames in the place of ``exc_info``; of our own errors also code, message and fix."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()

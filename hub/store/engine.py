@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from hub.model.errors import HubError
+from hub.store.private import keep_file_private
 from hub.store.turns import Turns
 
 METADATA: Final = MetaData()
@@ -31,7 +32,8 @@ def open_engine(url: str) -> Engine:
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, execution_options=options)
     if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep_file_private(Path(parsed.database))
     arguments = {"timeout": LOCK_WAIT_S, "check_same_thread": False}
     engine = create_engine(parsed, hide_parameters=True, connect_args=arguments, execution_options=options)
     event.listen(engine, "connect", _sqlite_connect)

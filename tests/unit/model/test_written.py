@@ -1,0 +1,48 @@
+"""What is written down of what somebody typed."""
+
+import pytest
+
+from hub.model.errors import HubError, Problem
+from hub.model.names import TopicPartition, dataset_parts
+from hub.model.written import identifier, is_identifier, masked
+
+PERSONAL = ("330106199001011258", "王小明", "13800001258", "a330106199001011258", "wang xiao ming", "330106 19900101 1258", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["parking-7", "transport/flights", "dept.transport.flights-value", "dept.a.b-20261201-2", "_x", "a" * 160, ".cityhub/keys"]
+)
+def test_identifiers_are_said(text: str) -> None:
+    """Whoever mends something must find it."""
+    assert identifier(text) == text
+
+
+@pytest.mark.parametrize("text", [*PERSONAL, "a" * 161, "a`b", "a\nb", "x123456789"])
+def test_anything_else_is_said_by_its_length(text: str) -> None:
+    """A slip of the clipboard is not kept."""
+    assert not is_identifier(text)
+    assert identifier(text) == f"({len(text)} characters, no identifier)"
+
+
+def test_an_errors_text_is_masked_where_it_quotes_what_is_no_identifier() -> None:
+    """Commands and ids stay, so that a log still says what to do."""
+    said = masked("agreement `parking-7`, subject `王小明`, number `330106199001011258`: `cityhub exchange adopt dept.a.b-2 --at 12`")
+    assert said == "agreement `parking-7`, subject `(3 characters)`, number `(18 characters)`: `cityhub exchange adopt dept.a.b-2 --at 12`"
+    assert masked("`/tmp/x y/.cityhub/keys` and `chmod 700 /tmp/x`") == "`/tmp/x y/.cityhub/keys` and `chmod 700 /tmp/x`"
+
+
+def test_what_is_kept_of_a_refusal_is_its_code_and_title() -> None:
+    """An act stands for ever: no word of the caller's is in it."""
+    faults = tuple(Problem("王小明.yaml:1", "rows", "13800001258", "fix") for _ in range(3))
+    error = HubError("HUB-AGREE-001", "agreement file `王小明.yaml` has 3 faults", "mend 330106199001011258", problems=faults)
+    assert error.written == "HUB-AGREE-001 agreement file is not valid, 3 faults"
+    assert HubError("HUB-AGREE-002", "agreement `x` is not known").written == "HUB-AGREE-002 agreement is not known"
+
+
+@pytest.mark.parametrize("text", PERSONAL[:4])
+def test_refusals_of_names_do_not_repeat_them(text: str) -> None:
+    """Wherever a name is read."""
+    for read in (dataset_parts, TopicPartition.parse):
+        with pytest.raises(HubError) as raised:
+            read(text)  # type: ignore[operator]
+        assert text not in str(raised.value)
