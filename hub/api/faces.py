@@ -21,6 +21,8 @@ from hub.observe import metrics
 from hub.observe.health import render_checks, run_checks
 
 OTHER_ROUTE: Final = "other"
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that are counted by their name; any other word is ``other``."""
 
 
 def build_app(house: House) -> FastAPI:
@@ -87,7 +89,8 @@ class Counted:
             await self.app(scope, receive, noting)
         finally:
             route = getattr(scope.get("route"), "path", OTHER_ROUTE)
-            metrics.HTTP_REQUESTS.labels(method=scope["method"], route=route, status=f"{status // 100}xx").inc()
+            method = scope["method"] if scope["method"] in METHODS else OTHER_ROUTE
+            metrics.HTTP_REQUESTS.labels(method=method, route=route, status=f"{status // 100}xx").inc()
             metrics.HTTP_REQUEST_SECONDS.labels(route=route).observe(time.perf_counter() - started)
 
 
