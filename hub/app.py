@@ -31,7 +31,10 @@ from hub.exchange.context import beyond_the_dataset
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.status import LaneStatus, lane_statuses
+from hub.ledger.books import ChainRow
+from hub.ledger.chain import Break, ChainId
 from hub.ledger.collector import Collector
+from hub.ledger.resume import Resumed, find_chain, resume, resumed
 from hub.ledger.signed_terms import SignedTerms, read_signed_terms
 from hub.ledger.tariffs import released_tariffs
 from hub.model.errors import HubError
@@ -43,6 +46,7 @@ from hub.store.act_anchor import AnchorFile
 from hub.store.acts import Act, Actor
 from hub.store.engine import open_engine, reading, writing
 from hub.store.keys import RESTORE, create_keys, has_keys, load_master_keys, load_officer_key, load_trust_keys
+from hub.store.known_topics import known_topics, remember_topic
 from hub.store.tables import create_tables, has_acts
 
 OFFSET_MAX: Final = 2**63 - 1
@@ -225,9 +229,9 @@ class Hub:
         """
         folder = self.settings.keys_folder
         self.ensure_topics()
-        self.anchor.open()
         keeper = self.control.keeper(self.plan_log, load_trust_keys(folder))
         new_officer = keeper.require_officer(told=lead_with)
+        self.anchor.open()
         if adopt_plan:
             lost = self.anchor.lost()
             self.control.adopt_plan(keeper, actor=self.officer, lost=lost)
@@ -238,7 +242,44 @@ class Hub:
         keeper.repair()
         if self.control.desk.closed is None:
             self.control.publish_keys(load_master_keys(folder), actor=self.officer, anew=new_officer)
+        self.remember_topics()
         return keeper
+
+    def remember_topics(self) -> None:
+        """Keep the ids of the topics that published datasets have now: usage of other topics is posted to nobody."""
+        with reading(self.engine) as connection:
+            topics = {self.names.dept(row.entry.dataset): row.entry.dataset for row in self.catalogue.all(connection) if row.published}
+            known = known_topics(connection, scope=self.names.scope)
+        fresh = {topic: str(topic_id) for topic, topic_id in self.admin.topic_ids(topics).items() if str(topic_id) not in known}
+        if fresh:
+            with writing(self.engine) as connection:
+                for topic, topic_id in fresh.items():
+                    remember_topic(connection, scope=self.names.scope, dataset=topics[topic], topic=topic, topic_id=topic_id)
+
+    def resume_chain(self, chain_id: ChainId, *, dataset: str | None = None) -> Resumed:
+        """Read a held chain again from where it is held: an act, where there is something to do.
+
+        HUB-LEDGER-005 for one that is not known, HUB-LEDGER-009 where no dataset has its topic and
+        ``dataset`` does not say whose it was.
+        """
+        row = find_chain(self.engine, chain_id, scope=self.names.scope)
+        if row.chain.held is None:
+            return resumed(row, posted=0)
+        act = Act(verb="resume.chain", object_type="chain", object_id=str(chain_id), object_version=None)
+        with self.control.outside.acting(act, actor=self.officer):
+            if row.chain.held.reason is Break.TOPIC:
+                self._accept_topic(row, dataset)
+            return resume(chain_id, bootstrap=self.settings.bootstrap, names=self.names, engine=self.engine)
+
+    def _accept_topic(self, row: ChainRow, dataset: str | None) -> None:
+        """Keep that a chain's topic was a dataset's, on the word of who resumes it."""
+        if dataset is None or self.names.dept(dataset) != row.source_topic:
+            fix = "where it was a dataset's topic that is gone by now, name the dataset: `--dataset ORG/DATASET`"
+            raise HubError("HUB-LEDGER-009", f"chain `{row.id}` is of a topic that no dataset has or had", fix)
+        with writing(self.engine) as connection:
+            self.catalogue.require(connection, dataset)
+            topic_id = row.id.topic_id
+            remember_topic(connection, scope=self.names.scope, dataset=dataset, topic=row.source_topic, topic_id=topic_id)
 
     def adopt(self, lane: TopicPartition, *, at: int, dry_run: bool = False) -> Adopted:
         """Let a stopped lane go on at ``at``: an act. HUB-LANE-003, -009 and -010 refuse."""
@@ -253,6 +294,8 @@ class Hub:
                 live = [row.terms for row in self.shelf.all(connection) if row.live]
                 if not dry_run:
                     desk.intend(connection, opened)
+            if not dry_run:
+                self.remember_topics()
             found = adopt(
                 lane,
                 at=at,

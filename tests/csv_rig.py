@@ -46,7 +46,9 @@ class RegistryServer:
     def __init__(self, schemas: Mapping[int, Mapping[str, Any]], *, subject: str) -> None:
         """Serve; the largest id is the latest."""
         self.schemas = dict(schemas)
-        handler = type("Handler", (_RegistryHandler,), {"schemas": self.schemas, "subject": subject})
+        self.acts: list[tuple[str, Any]] = []
+        """Paths and bodies of what was posted."""
+        handler = type("Handler", (_RegistryHandler,), {"schemas": self.schemas, "subject": subject, "acts": self.acts})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
@@ -67,6 +69,7 @@ class RegistryServer:
 class _RegistryHandler(BaseHTTPRequestHandler):
     schemas: Mapping[int, Mapping[str, Any]]
     subject: str
+    acts: list[tuple[str, Any]]
 
     def do_GET(self) -> None:
         latest = max(self.schemas)
@@ -76,6 +79,15 @@ class _RegistryHandler(BaseHTTPRequestHandler):
         body = {"error_code": 40401} if text is None else {"subject": self.subject, "version": 1, "id": found, "schema": text}
         raw = json.dumps(body).encode()
         self.send_response(404 if text is None else 200)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.acts.append((self.path, body))
+        raw = json.dumps({"act": "ACT"}).encode()
+        self.send_response(200)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
         self.wfile.write(raw)

@@ -21,7 +21,8 @@ from hub.model.agreement import Agreement, Grant
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
 from hub.model.usage import UsageStep
-from hub.store.engine import open_engine
+from hub.store.engine import open_engine, writing
+from hub.store.known_topics import remember_topic
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
 from hub.store.tables import create_tables
 
@@ -71,8 +72,14 @@ class LedgerTown:
 
     def lane(self, partition: int = 0) -> "Lane":
         """Return a lane that stands at its beginning."""
+        self.know(self.topic_id)
         writer = Writer(partition=partition, topic_id=self.topic_id, topic=self.topic, scope=self.names.scope)
         return Lane(self, writer, self.producer(f"{self.names.exchange_group}-{partition}-{len(self._producers)}"))
+
+    def know(self, topic_id: uuid.UUID) -> None:
+        """Let a topic be the dataset's, as publishing it does."""
+        with writing(self.engine) as connection:
+            remember_topic(connection, scope=self.names.scope, dataset="transport/flights", topic=self.topic, topic_id=str(topic_id))
 
     def producer(self, transactional_id: str) -> Any:
         """Return a transactional producer, closed at the end of the test."""

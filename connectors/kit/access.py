@@ -8,7 +8,7 @@ import msgspec
 
 from connectors.kit.contract import Definition, Target
 from connectors.kit.publisher import Publisher
-from connectors.kit.registry import Registry
+from connectors.kit.registry import Registry, post
 from hub.broker.admin import Admin
 from hub.model.errors import HubError
 from hub.model.names import Names
@@ -57,6 +57,18 @@ class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
             yield Target(topic, str(topic_id), partitions, registry, self.record_bytes_max)
         finally:
             registry.close()
+
+    @contextmanager
+    def recorded_anew(self, definition: Definition) -> Iterator[None]:
+        """Record at serve that the source is about to publish everything again, then what became of it; HUB-SERVE-001 without serve."""
+        path = f"/v1/connectors/{definition.name}/anew"
+        act = post(self.serve_url, path, {"dataset": definition.dataset})["act"]
+        try:
+            yield
+        except BaseException:
+            post(self.serve_url, f"{path}/{act}", {"outcome": "failed"})
+            raise
+        post(self.serve_url, f"{path}/{act}", {"outcome": "done"})
 
 
 def topic_is_missing(topic: str) -> HubError:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import httpx
 
 from connectors.kit.contract import WriterSchema
-from hub.model.errors import HubError
+from hub.model.errors import CODES, HubError
 from hub.model.source_schema import read_schema
 
 TIMEOUT_S: Final = 30.0
@@ -50,3 +50,19 @@ class Registry:
         if not isinstance(found, dict) or "schema" not in found:
             raise down
         return found
+
+
+def post(url: str, path: str, body: dict[str, str]) -> dict[str, Any]:
+    """Ask serve for an act; its refusals come back with their codes, HUB-SERVE-001 where it does not answer."""
+    fix = "start it: `cityhub up`, or `cityhub serve`; an act is recorded there before it takes effect"
+    try:
+        answer = httpx.post(f"{url}{path}", json=body, timeout=TIMEOUT_S, trust_env=False)
+        found = answer.json()
+    except (httpx.HTTPError, ValueError):
+        raise HubError("HUB-SERVE-001", f"`{url}` does not answer", fix) from None
+    if isinstance(found, dict) and answer.is_success:
+        return found
+    code = str(found.get("code", "")) if isinstance(found, dict) else ""
+    if code in CODES:
+        raise HubError(code, str(found.get("detail", "")), str(found.get("fix", "")))
+    raise HubError("HUB-SERVE-001", f"serve answered {answer.status_code}", fix)

@@ -40,6 +40,8 @@ OVERTAKEN_WITHIN_S: Final = 60.0
 OUTCOMES_MAX: Final = 1_000
 POLL_S: Final = 1.0
 WAIT_S: Final = 0.1
+_UNRECORDED: Final = ("HUB-SERVE-001", "HUB-SERVE-002", "HUB-SERVE-003")
+"""Serve did not record the act of publishing anew: then nothing is published anew, and nobody waits for it."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +156,8 @@ class Runner:
         except HubError as error:
             if error.code != "HUB-CONN-005" or not anew:
                 raise
-            reader.start(None, take_up=TakeUp.ANEW)
+            with self._access.recorded_anew(self._definition):
+                reader.start(None, take_up=TakeUp.ANEW)
         else:
             if anew:
                 fix = "run it without `--anew`: it goes on where it stands"
@@ -203,7 +206,8 @@ class Runner:
 
     def _hold_passing(self, error: Unpublished | HubError) -> None:
         """Raise what does not pass by waiting, and what has been waited for long enough."""
-        if isinstance(error, HubError) and error.entry.exit is not ExitCode.DEPENDENCY:
+        passes = not isinstance(error, HubError) or error.entry.exit is ExitCode.DEPENDENCY
+        if isinstance(error, HubError) and (not passes or (self._take_up is TakeUp.ANEW and error.code in _UNRECORDED)):
             raise error
         reason = error.code if isinstance(error, HubError) else str(error)
         self.trouble = f"no commit, {reason}"

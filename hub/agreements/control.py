@@ -17,6 +17,7 @@ from hub.agreements.agreement_acts import AgreementActs
 from hub.agreements.dataset_acts import DatasetActs
 from hub.agreements.desk import Desk, OpenAct, now_ms
 from hub.agreements.fences import Revocations, SharedFence
+from hub.agreements.outside_acts import OutsideActs
 from hub.agreements.publisher import Draft, Publisher
 from hub.agreements.repair import PlanKeeper
 from hub.agreements.schema_acts import SchemaActs
@@ -82,6 +83,7 @@ class ControlPlane:
         self.datasets = DatasetActs(self._wiring)
         self.schemas = SchemaActs(self._wiring)
         self.agreements = AgreementActs(self._wiring)
+        self.outside = OutsideActs(self._wiring)
 
     def keeper(self, plan_log: PlanLog, trust: Mapping[str, Ed25519PublicKey]) -> PlanKeeper:
         """Return the keeper of hub.plan, reading over ``plan_log``."""

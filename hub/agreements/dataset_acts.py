@@ -25,6 +25,7 @@ from hub.model.names import TopicPartition, dataset_parts
 from hub.model.usage import ZERO_HASH, Position
 from hub.store.acts import Act, Actor, content_hash
 from hub.store.engine import reading, writing
+from hub.store.known_topics import remember_topic
 
 
 class DatasetChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +90,11 @@ class DatasetActs:
                     return self._change(connection, row.entry, "exists" if row.published else "would be published")
                 w.desk.intend(connection, opened)
             self._make_topics(row.entry)
-            self._open_lanes(row.entry)
+            topic_id = self._open_lanes(row.entry)
             with w.desk.changing():
                 with writing(w.desk.engine) as connection:
                     w.catalogue.mark_published(connection, dataset, at_ms=now_ms())
+                    remember_topic(connection, scope=w.names.scope, dataset=dataset, topic=w.names.dept(dataset), topic_id=topic_id)
                     staged = w.publisher.stage(
                         connection, self._drafts(connection, row.entry, versions), correlation_id=opened.correlation_id
                     )
@@ -157,8 +159,8 @@ class DatasetActs:
         kept = {"partitions": entry.partitions, "replication": w.replication}
         w.admin.create_topics([dept_topic(w.names, entry.dataset, **kept), quarantine_topic(w.names, entry.dataset, **kept)])
 
-    def _open_lanes(self, entry: DatasetEntry) -> None:
-        """Commit the earliest offset with step 0 for each lane that has no position."""
+    def _open_lanes(self, entry: DatasetEntry) -> str:
+        """Commit the earliest offset with step 0 for each lane that has no position; returns the topic's id."""
         w = self._w
         topic = w.names.dept(entry.dataset)
         lanes = [TopicPartition(topic, partition) for partition in range(entry.partitions)]
@@ -179,6 +181,7 @@ class DatasetActs:
         }
         if opening:
             w.gate.open(opening, names=w.names)
+        return str(topic_id)
 
     def _drafts(self, connection: Connection, entry: DatasetEntry, versions: tuple[Registered, ...]) -> list[Draft]:
         w = self._w

@@ -14,6 +14,7 @@ from hub.api.admission import Admission
 from hub.api.doorway import Doorway, own_hosts
 from hub.api.house import House
 from hub.api.lanes import lanes_router
+from hub.api.ledger import ledger_router
 from hub.api.problems import install
 from hub.api.registry import registry_router
 from hub.api.v1 import v1_router
@@ -60,6 +61,7 @@ def build_app(house: House) -> FastAPI:
     app.include_router(v1_router(house))
     app.include_router(lanes_router(house))
     app.include_router(acts_router(house))
+    app.include_router(ledger_router(house))
     app.include_router(registry_router(house))
     return app
 

@@ -16,10 +16,10 @@ _DOWN_FIX: Final = "start it: `cityhub up`, or `cityhub serve`"
 class ServeClient:
     """Calls the API of one serve."""
 
-    def __init__(self, settings: "Settings") -> None:
-        """Call ``settings.serve_url``."""
+    def __init__(self, settings: "Settings", *, timeout_s: float | None = None) -> None:
+        """Call ``settings.serve_url``; ``timeout_s`` for what takes longer than the settings allow for a request."""
         self._url = settings.serve_url
-        self._timeout_s = settings.serve.request_timeout_s
+        self._timeout_s = timeout_s or settings.serve.request_timeout_s
 
     def post(self, *path: str, body: Mapping[str, Any] | None = None, dry_run: bool = False) -> Any:
         """POST to a path given by its parts and return the JSON answered; refusals come back as the HubError they were."""

@@ -1,19 +1,24 @@
 """``cityhub ledger``: what was used, whether it agrees with what was delivered, and chains that wait for somebody."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from hub.app import Hub
+from hub.cli.client import ServeClient
 from hub.cli.output import JsonFlag, emit, say, session, table
 from hub.ledger.chain import ChainId
 from hub.ledger.check import Report, check
-from hub.ledger.resume import resume
+from hub.ledger.resume import DEADLINE_S
 from hub.ledger.show import Stand, show_chains, show_use
 from hub.model.errors import HubError, Problem
 
 app = typer.Typer(no_args_is_help=True)
+
+
+RESUME_WITHIN_S: Final = DEADLINE_S + 10.0
+"""How long a chain may take to be read again."""
 
 
 class By(StrEnum):
@@ -76,20 +81,21 @@ def check_command(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 def resume_command(
     ctx: typer.Context,
     chain: Annotated[str, typer.Argument(help="`<topic id>/<partition>`, as `ledger show --by chain` prints it.")],
+    dataset: Annotated[str | None, typer.Option(help="Whose topic it was, for a chain that is held because no dataset has it.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Read a held chain again from where it was held; exits 5 where it is held again.
+    """Read a held chain again from where it was held: an act, recorded. Exits 5 where it is held again.
 
     Example: `cityhub ledger show --held`, then `cityhub ledger resume CHAIN` with a chain it names
     """
     settings = session(ctx).settings
-    with Hub(settings) as hub:
-        found = resume(ChainId.parse(chain), bootstrap=settings.bootstrap, names=hub.names, engine=hub.engine)
+    body = {"chain": str(ChainId.parse(chain)), "dataset": dataset}
+    found = ServeClient(settings, timeout_s=RESUME_WITHIN_S).post("v1", "ledger", "resume", body=body)
     emit(found, as_json=as_json)
-    if found.held_at is not None:
+    if found["held_at"] is not None:
         raise HubError(
             "HUB-LEDGER-001",
-            f"chain `{chain}` is held again at usage offset {found.held_at}: {found.held_reason}",
+            f"chain `{chain}` is held again at usage offset {found['held_at']}: {found['held_reason']}",
             "its steps do not continue each other: look at hub.usage there",
         )
 
@@ -108,6 +114,7 @@ def _print_report(report: Report) -> None:
         ("posted in the ledger", report.posted),
         ("counted in share topics", report.delivered),
         ("unverifiable: gone by retention", report.unverifiable),
+        ("records of hub.usage refused", report.refused),
         ("usage steps", report.steps),
         ("chains", report.chains),
         ("differences", report.differences_found),

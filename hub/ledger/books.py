@@ -8,14 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, and_, insert, select, update
+from sqlalchemy import Connection, Engine, and_, case, insert, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
 
 from hub.ledger.chain import Break, Chain, ChainId, Held
-from hub.ledger.tally import COUNTS, HourKey, HourSums, Stretch, Tally
+from hub.ledger.tally import COUNTS, SUM_MAX, HourKey, HourSums, Stretch, Tally
 from hub.model.errors import HubError
 from hub.store.engine import writing
+from hub.store.known_topics import is_known
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
+
+REFUSED: Final = (IntegrityError, DataError, OverflowError)
+"""What SQL has against values: sums beyond its integers, or a law that its tables hold."""
 
 
 class Overtaken(Exception):  # noqa: N818 - a state: someone else has posted there
@@ -37,8 +42,11 @@ class ChainRow(NamedTuple):
     chain: Chain
 
 
-def post(engine: Engine, stretch: Stretch, *, scope: str) -> Tally:
-    """Post ``stretch`` in one SQL transaction, position and effects; Overtaken when the position is not where it begins."""
+def post(engine: Engine, stretch: Stretch, *, scope: str, refused: bool = False) -> Tally:
+    """Post ``stretch`` in one SQL transaction, position and effects; Overtaken when the position is not where it begins.
+
+    ``refused``: SQL has refused the sums of these records before, so their chains are held and nothing is summed.
+    """
     with writing(engine) as connection:
         move_position(connection, stretch, scope=scope)
         before: dict[ChainId, Chain] = {}
@@ -47,7 +55,7 @@ def post(engine: Engine, stretch: Stretch, *, scope: str) -> Tally:
             before[chain_id] = load_chain(connection, chain_id, scope=scope)
             return before[chain_id]
 
-        tally = Tally(scope=scope, load=load)
+        tally = Tally(scope=scope, load=load, knows=lambda chain_id: is_known(connection, chain_id.topic_id, scope=scope), full=refused)
         tally.take(record for record in stretch.records if record.offset >= stretch.first_offset)
         for chain_id, chain in before.items():
             save_chain(connection, chain_id, before=chain, after=tally.chain(chain_id), tally=tally, scope=scope)
@@ -59,6 +67,20 @@ def post(engine: Engine, stretch: Stretch, *, scope: str) -> Tally:
         if rows:
             connection.execute(insert(USAGE_REFUSED), rows)
     return tally
+
+
+def post_singly(engine: Engine, stretch: Stretch, *, scope: str) -> list[Tally]:
+    """Post a stretch that SQL refused as a whole, record by record: the chain of the one that it refuses is held, the others go on."""
+    tallies = []
+    begins = [stretch.first_offset, *(record.offset for record in stretch.records[1:])]
+    for number, (first, record) in enumerate(zip(begins, stretch.records, strict=True)):
+        after = begins[number + 1] if number + 1 < len(begins) else stretch.next_offset
+        single = stretch._replace(first_offset=first, next_offset=after, records=[record])
+        try:
+            tallies.append(post(engine, single, scope=scope))
+        except REFUSED:
+            tallies.append(post(engine, single, scope=scope, refused=True))
+    return tallies
 
 
 def open_positions(engine: Engine, *, scope: str, usage_topic_id: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -206,9 +228,14 @@ def _chain_of(row: Any) -> Chain:
 def _add_hour(dialect: Any) -> Any:
     """Return the statement that makes an hourly row or adds to it."""
     row = dialect.insert(USAGE_HOURS)
-    added = {name: USAGE_HOURS.c[name] + row.excluded[name] for name in COUNTS}
+    added = {name: _sum(USAGE_HOURS.c[name], row.excluded[name]) for name in COUNTS}
     latest = {name: row.excluded[name] for name in ("last_step", "last_usage_offset")}
     return row.on_conflict_do_update(index_elements=list(USAGE_HOURS.primary_key), set_=added | latest)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Return a sum that is null, and so refused, beyond SQL's integers: SQLite would go on in floating point."""
+    return case((one > SUM_MAX - other, null()), else_=one + other)
 
 
 _ADD_HOUR: Final = {"sqlite": _add_hour(sqlite), "postgresql": _add_hour(postgresql)}

@@ -79,6 +79,10 @@ class Break(StrEnum):
     """The record has no append time of the broker."""
     PARTITION = "partition"
     """Its chain stands in another partition of hub.usage."""
+    TOPIC = "topic"
+    """No dataset has or had its source topic: nothing of it is posted or billed."""
+    SUMS = "sums"
+    """With it the sums of its hour would leave SQL's integers."""
 
 
 class Record(Protocol):
@@ -178,8 +182,7 @@ def follow(chain: Chain, reading: Reading) -> Chain:
         return chain
     found = _break(chain, reading)
     if found is not None:
-        place = chain.usage_partition if chain.usage_partition is not None else reading.usage_partition
-        return msgspec.structs.replace(chain, usage_partition=place, held=Held(reading.usage_offset, found))
+        return hold(chain, reading, found)
     return Chain(
         step=reading.step.step,
         next_offset=reading.step.next_offset,
@@ -187,6 +190,12 @@ def follow(chain: Chain, reading: Reading) -> Chain:
         metered_ms=max(reading.append_ms, chain.metered_ms),
         usage_partition=reading.usage_partition,
     )
+
+
+def hold(chain: Chain, reading: Reading, reason: Break) -> Chain:
+    """Return the chain held at ``reading``."""
+    place = chain.usage_partition if chain.usage_partition is not None else reading.usage_partition
+    return msgspec.structs.replace(chain, usage_partition=place, held=Held(reading.usage_offset, reason))
 
 
 def _break(chain: Chain, reading: Reading) -> Break | None:

@@ -68,7 +68,7 @@ def check(bootstrap: str, *, names: Names, engine: Engine, signed: SignedTerms, 
     """
     terms = signed.terms
     books = read_books(engine, scope=names.scope)
-    walk = Walk(scope=names.scope, ledger_read_to=books.read_to)
+    walk = Walk(scope=names.scope, ledger_read_to=books.read_to, knows=books.knows)
     deliveries = Deliveries(engine=engine, names=names, terms=terms)
     try:
         usage = UsageLog(bootstrap, names=names, client_id="cityhub-check")
@@ -133,7 +133,7 @@ def _report(walk: Walk, books: Books, deliveries: Deliveries, read_to: dict[int,
         unverifiable=sum(found.records for found in deliveries.unverifiable),
         steps=walk.steps,
         chains=walk.chains,
-        refused=len(walk.booked.refused) + len(walk.beyond.refused),
+        refused=walk.refused,
         usage_read_to=dict(read_to),
         ledger_read_to=books.read_to,
         differences_found=len(differences),

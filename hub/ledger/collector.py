@@ -15,7 +15,8 @@ from kafka.errors import KafkaError
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub.ledger.books import Overtaken, open_positions, post
+from hub.ledger.books import REFUSED, Overtaken, open_positions, post, post_singly
+from hub.ledger.chain import Break
 from hub.ledger.tally import Stretch, Tally
 from hub.ledger.usage_log import UsageLog
 from hub.model.errors import HubError
@@ -30,8 +31,14 @@ RETRY_S_MIN: Final = 0.5
 RETRY_S_MAX: Final = 15.0
 HELD_EVERY_S: Final = 5.0
 """How often the chains that are held are counted again: `ledger resume` is another process."""
+HOLD_EVERY_S: Final = 10.0
+"""How often hub.usage itself is looked at: a reader of a topic that was made again would wait for its offsets for ever."""
 DEADLINE_S: Final = 30.0
 """A transaction that its owner left is ended by the broker within 20 s."""
+
+STRANGE_FIX: Final = (
+    "find out who writes to hub.usage; where it was a dataset's topic that is gone, `cityhub ledger resume CHAIN --dataset DATASET`"
+)
 
 log: Final = structlog.get_logger()
 
@@ -69,8 +76,12 @@ class Collector:
                 with self._open() as usage:
                     pause = RETRY_S_MIN
                     self._trouble = None
+                    held_at = time.monotonic()
                     while not stop.is_set():
                         self._take(usage, usage.poll(records_max=self._records_max))
+                        if time.monotonic() - held_at > HOLD_EVERY_S:
+                            usage.hold()
+                            held_at = time.monotonic()
             except Exception as error:
                 # the thread must live: the ledger catches up once the cause is gone
                 self._trouble = _cause(error)
@@ -87,7 +98,7 @@ class Collector:
             for stretches in usage.read_to(until, deadline_s=deadline_s, records_max=self._records_max):
                 for tally in self._take(usage, stretches):
                     posted += tally.posted
-                    refused += len(tally.refused)
+                    refused += len(tally.refused) + tally.strange
             return Collected(dict(usage.positions), until, posted, refused, self.count_held())
 
     def trouble(self) -> str | None:
@@ -97,7 +108,11 @@ class Collector:
     def count_held(self) -> int:
         """Return how many chains are held; the metric follows."""
         table = USAGE_CHAINS
-        wanted = select(func.count()).select_from(table).where(table.c.scope == self._names.scope, table.c.held_at.is_not(None))
+        wanted = (
+            select(func.count())
+            .select_from(table)
+            .where(table.c.scope == self._names.scope, table.c.held_at.is_not(None), table.c.held_reason != Break.TOPIC)
+        )
         with reading(self._engine) as connection:
             found: int = connection.execute(wanted).scalar_one()
         metrics.CHAINS_HELD.set(found)
@@ -108,6 +123,7 @@ class Collector:
         usage = UsageLog(self._bootstrap, names=self._names, client_id="cityhub-ledger")
         try:
             self._seek(usage)
+            usage.hold()
         except BaseException:
             usage.__exit__(None, None, None)
             raise
@@ -121,14 +137,22 @@ class Collector:
         tallies = []
         for stretch in stretches:
             try:
-                tally = post(self._engine, stretch, scope=self._names.scope)
+                found = self._post(stretch)
             except Overtaken:
                 self._seek(usage)
                 break
-            tallies.append(tally)
-            _tell(tally)
+            tallies += found
+            for tally in found:
+                _tell(tally)
         self._measure(usage, tallies)
         return tallies
+
+    def _post(self, stretch: Stretch) -> list[Tally]:
+        try:
+            return [post(self._engine, stretch, scope=self._names.scope)]
+        except REFUSED as error:
+            log.warning("a stretch of usage is posted record by record", error=type(error).__name__, records=len(stretch.records))
+            return post_singly(self._engine, stretch, scope=self._names.scope)
 
     def _measure(self, usage: UsageLog, tallies: list[Tally]) -> None:
         positions: Mapping[int, int] = usage.positions
@@ -142,19 +166,20 @@ class Collector:
 def _tell(tally: Tally) -> None:
     """Count what was posted and alarm what was not."""
     metrics.USAGE_STEPS.inc(tally.posted)
-    metrics.USAGE_REFUSED.inc(len(tally.refused))
+    metrics.USAGE_REFUSED.inc(len(tally.refused) + tally.strange)
     for (partition, offset), reason in tally.refused.items():
         log.error("record of hub.usage refused", partition=partition, offset=offset, reason=reason.value)
     for chain_id in tally.held:
         held = tally.chain(chain_id).held
         if held is not None:
+            strange = held.reason is Break.TOPIC
             log.error(
                 "chain of usage steps held",
-                code="HUB-LEDGER-001",
+                code="HUB-LEDGER-009" if strange else "HUB-LEDGER-001",
                 chain=str(chain_id),
                 offset=held.usage_offset,
                 reason=held.reason.value,
-                fix=f"find out why, then `cityhub ledger resume {chain_id}`",
+                fix=STRANGE_FIX if strange else f"find out why, then `cityhub ledger resume {chain_id}`",
             )
 
 

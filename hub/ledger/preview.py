@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Engine
 
 from hub.ledger.books import read_chains, read_hours, read_positions
+from hub.ledger.chain import Break
 from hub.ledger.periods import Period
 from hub.ledger.rating import Bill, Terms, rate
 from hub.ledger.tariffs import TariffBook
@@ -40,5 +41,5 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
     return Preview(
         bill=bill,
         usage_read_to={partition: position.next_offset for partition, position in positions.items()},
-        chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None),
+        chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None and row.chain.held.reason is not Break.TOPIC),
     )

@@ -37,7 +37,7 @@ class Resumed(msgspec.Struct, frozen=True):
 
 def resume(chain_id: ChainId, *, bootstrap: str, names: Names, engine: Engine, deadline_s: float = DEADLINE_S) -> Resumed:
     """Read ``chain_id`` again from where it is held; HUB-LEDGER-005 when it is not known, no change when it is not held."""
-    row = _find(engine, chain_id, scope=names.scope)
+    row = find_chain(engine, chain_id, scope=names.scope)
     posted = 0
     deadline = time.monotonic() + deadline_s
     with UsageLog(bootstrap, names=names, client_id="cityhub-ledger-resume") as usage:
@@ -49,15 +49,20 @@ def resume(chain_id: ChainId, *, bootstrap: str, names: Names, engine: Engine, d
             try:
                 tally = _post_next(row, row.chain.held, usage=usage, engine=engine, scope=names.scope)
             except Overtaken:
-                row = _find(engine, chain_id, scope=names.scope)
+                row = find_chain(engine, chain_id, scope=names.scope)
                 continue
             posted += tally.posted
             row = row._replace(chain=tally.chain(chain_id))
             if tally.held:
                 break
+    return resumed(row, posted=posted)
+
+
+def resumed(row: ChainRow, *, posted: int) -> Resumed:
+    """Return what became of a chain that stands at ``row``."""
     held = row.chain.held
     return Resumed(
-        chain=str(chain_id),
+        chain=str(row.id),
         source_topic=row.source_topic,
         posted=posted,
         held_at=None if held is None else held.usage_offset,
@@ -65,7 +70,8 @@ def resume(chain_id: ChainId, *, bootstrap: str, names: Names, engine: Engine, d
     )
 
 
-def _find(engine: Engine, chain_id: ChainId, *, scope: str) -> ChainRow:
+def find_chain(engine: Engine, chain_id: ChainId, *, scope: str) -> ChainRow:
+    """Return where a chain stands; HUB-LEDGER-005 when it is not known."""
     with reading(engine) as connection:
         found = next((row for row in read_chains(connection, scope=scope) if row.id == chain_id), None)
     if found is None:

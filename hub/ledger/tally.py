@@ -1,11 +1,12 @@
 """Sums of usage steps per hour: what a stretch of hub.usage adds to the ledger. No I/O in here."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from hub.ledger.chain import Chain, ChainId, Reading, Record, Refusal, follow, read_step
+from hub.ledger.chain import Break, Chain, ChainId, Reading, Record, Refusal, follow, hold, read_step
+from hub.model.usage import UsageEntry
 
 
 class Stretch(NamedTuple):
@@ -69,19 +70,31 @@ COUNTS = (
     "bytes_delivered",
 )
 """Fields of HourSums that add up."""
+SUM_MAX: Final = 2**63 - 1
+"""SQL's integers end here."""
 
 
 class Tally:
     """Follows chains over records of hub.usage and sums what continues them.
 
     ``load`` gives where a chain stands before the first record of it that is taken; ``chains`` holds where each stands now,
-    ``hours`` the sums of the steps that moved them, ``refused`` the records that are no steps.
+    ``hours`` the sums of the steps that moved them, ``refused`` the records that are no steps. ``knows`` is asked for a chain that
+    begins: one of a topic that no dataset has is held there.
     """
 
-    def __init__(self, *, scope: str, load: Callable[[ChainId], Chain] = lambda _: Chain()) -> None:
-        """Begin with nothing summed."""
+    def __init__(
+        self,
+        *,
+        scope: str,
+        load: Callable[[ChainId], Chain] = lambda _: Chain(),
+        knows: Callable[[ChainId], bool] = lambda _: True,
+        full: bool = False,
+    ) -> None:
+        """Begin with nothing summed; ``full``: SQL has no room for what these records would add."""
+        self._full = full
         self._scope = scope
         self._load = load
+        self._knows = knows
         self.chains: dict[ChainId, Chain] = {}
         self.topics: dict[str, str] = {}
         """Source topic name by topic id."""
@@ -92,6 +105,8 @@ class Tally:
         """Chains that a record of this tally stopped, in that order."""
         self.posted = 0
         """Steps that moved a chain."""
+        self.strange = 0
+        """Steps of topics that no dataset has."""
 
     def take(self, records: Iterable[Record], *, only: ChainId | None = None) -> None:
         """Take records of one partition of hub.usage, in their order; with ``only``, pass over what is not of that chain."""
@@ -107,26 +122,44 @@ class Tally:
         """Move the chain of ``reading`` and add to its hour; False where the chain is or becomes held."""
         chain_id = reading.chain_id
         before = self.chain(chain_id)
-        after = follow(before, reading)
+        after = self._after(before, reading)
         self.chains[chain_id] = after
         self.topics[chain_id.topic_id] = reading.step.source_topic
         if after.held is None:
             self._add(reading, after.hour)
             return True
+        if after.held.reason is Break.TOPIC:
+            self.strange += 1
         if before.held is None:
             self.held.append(chain_id)
         return False
+
+    def _after(self, before: Chain, reading: Reading) -> Chain:
+        if before == Chain() and not self._knows(reading.chain_id):
+            return hold(before, reading, Break.TOPIC)
+        after = follow(before, reading)
+        if after.held is None and (self._full or self._overflows(reading, after.hour)):
+            return hold(before, reading, Break.SUMS)
+        return after
 
     def chain(self, chain_id: ChainId) -> Chain:
         """Return where a chain stands now."""
         found = self.chains.get(chain_id)
         return self._load(chain_id) if found is None else found
 
+    def _overflows(self, reading: Reading, hour: int) -> bool:
+        """Tell whether bytes would: counts of records sum to source offsets, which are within reason."""
+        for entry in reading.step.entries:
+            sums = self.hours.get(_key(reading, entry, hour))
+            if sums is not None and max(sums.bytes_source + entry.bytes_source, sums.bytes_delivered + entry.bytes_delivered) > SUM_MAX:
+                return True
+        return False
+
     def _add(self, reading: Reading, hour: int) -> None:
         step = reading.step
         self.posted += 1
         for entry in step.entries:
-            key = HourKey(entry.agreement_id, entry.agreement_version, *_place(reading.chain_id), hour)
+            key = _key(reading, entry, hour)
             sums = self.hours.get(key)
             if sums is None:
                 sums = self.hours[key] = HourSums(reading.usage_partition, step.step, reading.usage_offset)
@@ -144,5 +177,6 @@ class Tally:
             sums.bytes_delivered += entry.bytes_delivered
 
 
-def _place(chain_id: ChainId) -> tuple[str, str, int]:
-    return chain_id.pass_id, chain_id.topic_id, chain_id.partition
+def _key(reading: Reading, entry: UsageEntry, hour: int) -> HourKey:
+    topic_id, partition, pass_id = reading.chain_id
+    return HourKey(entry.agreement_id, entry.agreement_version, pass_id, topic_id, partition, hour)

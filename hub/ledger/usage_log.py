@@ -23,6 +23,9 @@ FETCH_MAX_WAIT_MS: Final = 250
 """What is written in a quarter of a second is read at once, and posted in one transaction, however many steps that are."""
 
 
+RESTORE_FIX: Final = "usage is lost where it is not restored: restore the broker's data, and run `cityhub ledger check`"
+
+
 class UsageLog(AbstractContextManager["UsageLog"]):
     """A reader of hub.usage; HUB-BROKER-009 when there is no such topic.
 
@@ -71,6 +74,20 @@ class UsageLog(AbstractContextManager["UsageLog"]):
             ends = admin.end_offsets([TopicPartition(self.topic, number) for number in self._partitions])
         return {place.partition: offset for place, offset in ends.items()}
 
+    def hold(self) -> None:
+        """Hold that hub.usage is still the topic that was opened, and has every position; HUB-LEDGER-006 where it was cut or made again."""
+        with Admin(self._bootstrap, client_id=self._client_id) as admin:
+            places = [TopicPartition(self.topic, number) for number in self.positions]
+            same = str(admin.topic_ids([self.topic]).get(self.topic)) == self.topic_id
+            begins, ends = admin.begin_offsets(places), admin.end_offsets(places)
+        if not same:
+            raise HubError("HUB-LEDGER-006", f"`{self.topic}` was deleted, or made again", RESTORE_FIX)
+        for place in places:
+            at, begin, end = self.positions[place.partition], begins.get(place), ends.get(place)
+            if begin is None or end is None or not begin <= at <= end:
+                cut = f"`{place}` holds offsets {begin} to {end}, the ledger stands at {at}: what lies between was deleted"
+                raise HubError("HUB-LEDGER-006", cut, RESTORE_FIX)
+
     def poll(self, *, records_max: int, timeout_ms: int = POLL_MS) -> list[Stretch]:
         """Return what came next, one stretch per partition that moved; markers without records move it too."""
         try:
@@ -79,7 +96,7 @@ class UsageLog(AbstractContextManager["UsageLog"]):
             raise HubError(
                 "HUB-LEDGER-006",
                 f"`{self.topic}` does not have the offset where the ledger stands",
-                "usage was deleted: restore the broker's data, and run `cityhub ledger check`",
+                RESTORE_FIX,
             ) from None
         except CorruptRecordError:
             raise HubError("HUB-LEDGER-006", f"a record batch of `{self.topic}` is corrupt", "restore the broker's data") from None

@@ -1,16 +1,17 @@
 """Reading hub.usage again from its beginning, and comparing the ledger with what it gives at the same usage offsets."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from sqlalchemy import Engine
 
 from hub.ledger.books import read_chains, read_hours, read_positions, read_refused
-from hub.ledger.chain import Chain, ChainId, Reading, read_step
+from hub.ledger.chain import Break, Chain, ChainId, Reading, read_step
 from hub.ledger.periods import shown_hour
 from hub.ledger.tally import HourKey, HourSums, Stretch, Tally
 from hub.store.engine import reading
+from hub.store.known_topics import known_topics
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -35,6 +36,15 @@ class Books(msgspec.Struct, frozen=True):
     chains: dict[ChainId, Chain]
     hours: dict[HourKey, HourSums]
     refused: dict[tuple[int, int], str]
+    topics: frozenset[str] = frozenset()
+    """Ids of the topics whose usage counts."""
+
+    def knows(self, chain_id: ChainId) -> bool:
+        """Tell whether steps of a chain that begins are usage of this hub, as its collector decided or would decide."""
+        mine = self.chains.get(chain_id)
+        if mine is not None:
+            return mine.held is None or mine.held.reason is not Break.TOPIC
+        return chain_id.topic_id in self.topics
 
     @property
     def delivered(self) -> int:
@@ -52,18 +62,19 @@ def read_books(engine: Engine, *, scope: str) -> Books:
             chains={row.id: row.chain for row in read_chains(connection, scope=scope)},
             hours=dict(read_hours(connection, scope=scope)),
             refused=read_refused(connection, scope=scope),
+            topics=known_topics(connection, scope=scope),
         )
 
 
 class Walk:
     """Follows hub.usage from its beginning: ``booked`` is what the ledger must hold, ``beyond`` what lies behind its offsets."""
 
-    def __init__(self, *, scope: str, ledger_read_to: Mapping[int, int]) -> None:
+    def __init__(self, *, scope: str, ledger_read_to: Mapping[int, int], knows: Callable[[ChainId], bool] = lambda _: True) -> None:
         """Nothing is read yet."""
         self._scope = scope
         self._cut = ledger_read_to
-        self.booked = Tally(scope=scope)
-        self.beyond = Tally(scope=scope, load=self.booked.chain)
+        self.booked = Tally(scope=scope, knows=knows)
+        self.beyond = Tally(scope=scope, load=self.booked.chain, knows=knows)
         self.metered: dict[tuple[str, int, int], int] = {}
         """Delivered records by agreement, version and source partition; steps of held chains too: they were delivered."""
         self.steps = 0
@@ -78,12 +89,19 @@ class Walk:
                 if not isinstance(found, Reading):
                     tally.refused[record.partition, record.offset] = found
                     continue
-                tally.follow(found)
+                held = None if tally.follow(found) else tally.chain(found.chain_id).held
+                if held is not None and held.reason is Break.TOPIC:
+                    continue
                 self.steps += 1
                 for entry in found.step.entries:
                     place = (entry.agreement_id, entry.agreement_version, found.step.source_partition)
                     self.metered[place] = self.metered.get(place, 0) + entry.delivered
                 yield found
+
+    @property
+    def refused(self) -> int:
+        """How many records are no usage steps of this hub."""
+        return sum(len(tally.refused) + tally.strange for tally in (self.booked, self.beyond))
 
     @property
     def chains(self) -> int:
@@ -95,7 +113,7 @@ class Walk:
         for tally in (self.booked, self.beyond):
             for chain_id in tally.held:
                 chain = tally.chain(chain_id)
-                if chain.held is not None:
+                if chain.held is not None and chain.held.reason is not Break.TOPIC:
                     where = f"{chain_id} ({tally.topics[chain_id.topic_id]}-{chain_id.partition}) at usage offset {chain.held.usage_offset}"
                     opening = "step 1" if chain.next_offset is None else f"step {chain.step + 1} from offset {chain.next_offset}"
                     yield Difference("chain", where, None, opening, chain.held.reason.value)

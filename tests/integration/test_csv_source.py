@@ -268,6 +268,21 @@ def test_a_topic_created_again_under_its_name_stops_the_source(rig: CsvRig) -> N
     assert raised.value.code == "HUB-CONN-005"
     assert rig.publish(take_up=TakeUp.ANEW).published == 1
     assert rows_of(rig) == [1]
+    path = "/v1/connectors/flights/anew"
+    assert rig.registry.acts == [(path, {"dataset": "transport/flights"}), (f"{path}/ACT", {"outcome": "done"})]
+
+
+def test_without_serve_nothing_is_published_anew(rig: CsvRig) -> None:
+    """It changes what counts, so it is recorded before it takes effect, or not done; and nobody waits two minutes to hear that."""
+    rig.put("a.csv", HEADER + "1,a\n")
+    rig.publish()
+    _recreate(rig)
+    rig.registry.close()
+    with pytest.raises(HubError) as raised:
+        rig.publish(take_up=TakeUp.ANEW)
+    assert raised.value.code == "HUB-SERVE-001"
+    assert "cityhub serve" in raised.value.fix
+    assert rows_of(rig) == []
 
 
 def test_publishing_anew_is_refused_while_the_position_can_be_used(rig: CsvRig) -> None:
@@ -278,6 +293,7 @@ def test_publishing_anew_is_refused_while_the_position_can_be_used(rig: CsvRig) 
         rig.publish(take_up=TakeUp.ANEW)
     assert raised.value.code == "HUB-CONN-010"
     assert rows_of(rig) == [1]
+    assert rig.registry.acts == []
 
 
 @pytest.mark.parametrize("loss", ["journal", "older journal", "position"])

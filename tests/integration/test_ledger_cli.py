@@ -67,6 +67,7 @@ def cityhub(ledger: LedgerTown, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setenv("CITYHUB_SCOPE", ledger.names.scope)
     monkeypatch.setenv("CITYHUB_TOPICS_PREFIX", ledger.names.prefix)
     monkeypatch.setenv("CITYHUB_BROKER__BOOTSTRAP", ledger.bootstrap)
+    monkeypatch.setenv("CITYHUB_SERVE__PORT", "1")
 
     def call(*arguments: str) -> Printed:
         capsys.readouterr()
@@ -131,17 +132,16 @@ def test_ledger_check_exits_5_and_names_where(ledger: LedgerTown, cityhub: Call)
     assert error["problems"][0]["message"] == "ledger: expected delivered 2000, filtered 5, found delivered 2001, filtered 4"
 
 
-def test_ledger_resume_gives_a_chain_back(ledger: LedgerTown, cityhub: Call) -> None:
-    """As it is named by `ledger show --held`."""
-    end = max(ledger.collect().positions.values())
+def test_ledger_resume_is_an_act_and_needs_serve(ledger: LedgerTown, cityhub: Call) -> None:
+    """It changes what counts: who resumes a chain is recorded, or nothing is resumed."""
+    (chain,) = answer(cityhub, "ledger", "show", "--by", "chain")["rows"]
     with ledger.engine.begin() as connection:
-        connection.execute(update(USAGE_CHAINS).values(held_at=end, held_reason="hash"))
-    (held,) = answer(cityhub, "ledger", "show", "--held")["rows"]
+        connection.execute(update(USAGE_CHAINS).values(held_at=0, held_reason="hash"))
 
-    found = answer(cityhub, "ledger", "resume", held["chain"])
+    found = cityhub("ledger", "resume", chain["chain"])
 
-    assert (found["held_at"], found["posted"]) == (None, 0)
-    assert answer(cityhub, "ledger", "show", "--held")["rows"] == []
+    assert (found.returncode, "HUB-SERVE-001" in found.stderr) == (4, True)
+    assert len(answer(cityhub, "ledger", "show", "--held")["rows"]) == 1
 
 
 def test_bill_preview_names_the_steps_behind_each_line(ledger: LedgerTown, cityhub: Call) -> None:

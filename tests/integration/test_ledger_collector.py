@@ -4,10 +4,13 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hall import until
+from ledger_steps import entry
 from ledger_town import LedgerTown
 from sqlalchemy import select, update
 
@@ -309,3 +312,59 @@ def make_again(ledger: LedgerTown) -> None:
     while ledger.names.usage in ledger.admin.topic_ids([ledger.names.usage]) and time.monotonic() < deadline:
         time.sleep(0.1)
     ledger.admin.create_topics([usage_topic(ledger.names, replication=1)])
+
+
+def test_usage_of_a_topic_that_no_dataset_has_is_refused_and_the_counts_still_agree(ledger: LedgerTown) -> None:
+    """A stranger's steps are told and billed to nobody; the check is no poorer for them."""
+    lane = ledger.lane()
+    lane.step(5)
+    stranger = ledger.lane(partition=1)
+    stranger.writer.topic_id = uuid.uuid4()
+    stranger.step(7, deliver=0)
+    stranger.step(8, deliver=0)
+
+    found = ledger.collect()
+
+    assert (found.posted, found.refused, found.held) == (1, 2, 0)
+    assert ledger.sums()["delivered"] == 5
+    report = ledger.check()
+    assert (report.sound, report.metered, report.refused) == (True, 5, 2)
+
+
+def test_usage_of_a_topic_that_was_deleted_or_made_again_still_counts(ledger: LedgerTown) -> None:
+    """History is no stranger: the id was a dataset's once, whatever Kafka has under that name by now."""
+    lane = ledger.lane()
+    lane.step(5)
+    ledger.topic_id = uuid.uuid4()
+    ledger.lane().step(6)
+
+    assert (ledger.collect().posted, ledger.sums()["delivered"]) == (2, 11)
+    assert ledger.check().sound
+
+
+@pytest.mark.parametrize("how", ["cut", "made again"])
+def test_a_collector_says_steadily_that_hub_usage_is_not_what_it_read(ledger: LedgerTown, how: str) -> None:
+    """Not ok at one look and HUB-LEDGER-006 at the next."""
+    ledger.lane().step(5)
+    ledger.collect()
+    (partition,) = [number for number, offset in ledger.collect().positions.items() if offset]
+    if how == "cut":
+        ledger.lane(partition=1).meter_only(ledger.lane().writer.next(entry(delivered=1)))
+        ledger.alter(USAGE_POSITIONS, next_offset=0)
+        ledger.forget(ledger.names.usage, partition, before=1)
+    else:
+        ledger.admin.delete_topics([ledger.names.usage])
+        ledger.admin.create_topics([usage_topic(ledger.names, replication=1)])
+    collector, stop = Collector(ledger.bootstrap, ledger.names, ledger.engine), threading.Event()
+    thread = threading.Thread(target=collector.run, args=(stop,))
+    thread.start()
+    try:
+        until(lambda: "HUB-LEDGER-006" in (collector.trouble() or ""))
+        looks = []
+        for _ in range(60):
+            looks.append(collector.trouble())
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        thread.join()
+    assert {look and look.split()[0] for look in looks} == {"HUB-LEDGER-006"}

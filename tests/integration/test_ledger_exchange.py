@@ -14,7 +14,8 @@ from hub.ledger.show import Use, show_use
 from hub.ledger.signed_terms import SignedTerms
 from hub.ledger.tariffs import released_tariffs
 from hub.model.agreement import Condition
-from hub.store.engine import open_engine
+from hub.store.engine import open_engine, writing
+from hub.store.known_topics import remember_topic
 from hub.store.tables import create_tables
 
 pytestmark = pytest.mark.broker
@@ -29,10 +30,19 @@ def engine(tmp_path: Path) -> Engine:
     return found
 
 
+def publish(town: Town, engine: Engine) -> str:
+    """Publish the dataset and keep its topic's id in SQL, as serve does; returns the topic."""
+    topic = town.publish("transport/flights")
+    topic_id = str(town.admin.topic_ids([topic])[topic])
+    with writing(engine) as connection:
+        remember_topic(connection, scope=town.names.scope, dataset="transport/flights", topic=topic, topic_id=topic_id)
+    return topic
+
+
 def test_what_workers_deliver_is_what_the_ledger_bills(town: Town, engine: Engine) -> None:
     """Checks between a kill of the worker and the next one's start, then the sums, the bill and the three counts."""
     schema_id = town.schema("transport/flights", FLIGHT)
-    topic = town.publish("transport/flights")
+    topic = publish(town, engine)
     paying = {"charge_basis": "guided_price"}
     agreed = [terms("rows", rows=Condition("origin", "eq", "JFK"), **paying), terms("shadowed")]
     for one in agreed:
@@ -66,7 +76,7 @@ def test_what_workers_deliver_is_what_the_ledger_bills(town: Town, engine: Engin
 def test_a_bill_of_real_use_is_rated_and_repeats_itself(town: Town, engine: Engine) -> None:
     """From records to fen; asked again, the same."""
     schema_id = town.schema("transport/flights", FLIGHT)
-    topic = town.publish("transport/flights")
+    topic = publish(town, engine)
     one = terms("rows", charge_basis="guided_price")
     town.agree(one)
     town.produce(topic, [(0, None, encode(schema_id, FLIGHT, flight(number))) for number in range(500)])

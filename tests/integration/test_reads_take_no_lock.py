@@ -115,7 +115,7 @@ def test_commands_that_look_read_while_the_store_is_held(served: Serve) -> None:
     """They also look whether tables are missing, which is no reason to take the lock."""
     with held(served), reading(served.hub.settings) as connection:
         assert served.hub.catalogue.require(connection, DATASET).published
-        assert len(served.hub.terms()) == 1
+        assert len(served.hub.signed_terms().terms) == 1
 
 
 def test_a_change_on_a_held_store_is_refused_with_a_code_and_a_fix(

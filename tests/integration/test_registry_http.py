@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import fastavro
 import httpx
 import pytest
 from hall import AGREEMENT, DATASET, ENTRY, VEHICLE, hall_settings, until
+from kafka import KafkaProducer
+from ledger_steps import Writer, entry
 
 from hub.api.server import Serve
 from hub.app import initialise
 from hub.broker.embedded import EmbeddedBroker
+from hub.ledger.show import show_chains
 from hub.model.names import Names
+from hub.model.records import encode_usage_step
 
 pytestmark = pytest.mark.broker
 JSON = "application/vnd.schemaregistry.v1+json"
@@ -337,3 +342,39 @@ def test_acts_are_listed_shown_and_paged(running: Running) -> None:
     assert running.client.get("/v1/acts", params={"since": "yesterday"}).json()["code"] == "HUB-API-001"
     assert running.client.get("/v1/acts", params={"limit": 501}).status_code in {400, 422}
     until(lambda: running.serve.hub.verify_acts().anchored == running.serve.hub.verify_acts().acts)
+
+
+def test_publishing_anew_is_recorded_from_its_intent_to_its_outcome(running: Running) -> None:
+    """By whom, for which connector; an act is settled once, and one that was never begun is not."""
+    begun = running.client.post("/v1/connectors/flights/anew", json={"dataset": DATASET}).json()["act"]
+    path = f"/v1/connectors/flights/anew/{begun}"
+
+    assert running.client.post(path, json={"outcome": "done"}).status_code == 200
+
+    assert running.client.post(path, json={"outcome": "done"}).json()["code"] == "HUB-ACTS-003"
+    rows = running.client.get(f"/v1/acts/{begun}").json()
+    assert [(row["act"], row["object_id"], row["outcome"]) for row in rows] == [
+        ("anew.connector", "flights", "intended"),
+        ("anew.connector", "flights", "done"),
+    ]
+    assert running.client.post("/v1/connectors/flights/anew", json={"dataset": "a/b"}).json()["code"] == "HUB-DATASET-003"
+
+
+def test_a_chain_of_a_topic_that_is_gone_is_resumed_on_a_persons_word_and_that_is_an_act(running: Running) -> None:
+    """After the database was lost nobody else can know that the topic was a dataset's."""
+    hub = running.serve.hub
+    writer = Writer(topic_id=uuid.uuid4(), topic=hub.names.dept(DATASET), scope=hub.names.scope)
+    step = writer.next(entry("parking-vehicles", delivered=3))
+    producer = KafkaProducer(bootstrap_servers=hub.settings.bootstrap)
+    producer.send(hub.names.usage, key=step.key, value=encode_usage_step(step)).get(15)
+    producer.close()
+    chain = f"{writer.topic_id}/0"
+    until(lambda: show_chains(hub.engine, scope=hub.names.scope, held_only=True).rows)
+
+    refused = running.client.post("/v1/ledger/resume", json={"chain": chain}).json()
+    found = running.client.post("/v1/ledger/resume", json={"chain": chain, "dataset": DATASET}).json()
+    again = running.client.post("/v1/ledger/resume", json={"chain": chain}).json()
+
+    assert (refused["code"], found["posted"], found["held_at"], again["posted"]) == ("HUB-LEDGER-009", 1, None, 0)
+    acts = running.client.get("/v1/acts", params={"object": chain}).json()["acts"]
+    assert [row["outcome"] for row in acts] == ["done", "intended", "failed", "intended"]

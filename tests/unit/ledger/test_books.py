@@ -1,27 +1,33 @@
 """The books: a stretch is posted whole or not at all, once, and SQL itself refuses sums that do not conserve."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
-from ledger_steps import SCOPE, TOPIC_ID, Log, Writer, entry, log_of
+from ledger_steps import SCOPE, TOPIC, TOPIC_ID, Log, Writer, entry, log_of
 from sqlalchemy import Engine, create_mock_engine, update
 from sqlalchemy.exc import IntegrityError
 
 from hub.ledger.books import (
+    REFUSED,
     Overtaken,
     load_chain,
     open_positions,
     post,
+    post_singly,
     read_chains,
     read_hours,
     read_positions,
     read_refused,
 )
-from hub.ledger.chain import ChainId
+from hub.ledger.chain import COUNT_MAX, Break, ChainId, Held
 from hub.ledger.tally import Stretch, Tally
 from hub.model.errors import HubError
-from hub.store.engine import METADATA, open_engine, reading
+from hub.model.usage import UsageStep
+from hub.store.engine import METADATA, open_engine, reading, writing
+from hub.store.known_topics import remember_topic
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
 from hub.store.tables import create_tables
 
@@ -35,8 +41,15 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     found = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
     create_tables(found)
     open_positions(found, scope=SCOPE, usage_topic_id=USAGE_ID, partitions=range(4))
+    know(found)
     yield found
     found.dispose()
+
+
+def know(engine: Engine) -> None:
+    """Let the topic of the steps be a dataset's."""
+    with writing(engine) as connection:
+        remember_topic(connection, scope=SCOPE, dataset="transport/flights", topic=TOPIC, topic_id=str(TOPIC_ID))
 
 
 def stretch(log: Log, first: int, end: int | None = None) -> Stretch:
@@ -64,6 +77,7 @@ def test_posting_in_stretches_is_posting_at_once(engine: Engine, tmp_path: Path)
     other = open_engine(f"sqlite:///{tmp_path / 'other.sqlite3'}")
     create_tables(other)
     open_positions(other, scope=SCOPE, usage_topic_id=USAGE_ID, partitions=range(4))
+    know(other)
     whole = Tally(scope=SCOPE)
     whole.take(log.records)
 
@@ -165,3 +179,47 @@ def test_the_tables_are_those_of_postgresql_too() -> None:
     METADATA.create_all(mock, tables=[USAGE_HOURS, USAGE_CHAINS], checkfirst=False)
 
     assert any("CREATE TABLE usage_hour" in text and "conservation" in text for text in statements)
+
+
+def heavy(writer: Writer, steps: int) -> list[UsageStep]:
+    """Return steps that each claim as many bytes as a step may."""
+    huge = msgspec.structs.replace(entry("a", delivered=1), bytes_delivered=COUNT_MAX)
+    return [writer.next(huge) for _ in range(steps)]
+
+
+@pytest.mark.parametrize("size", [2_000, 300], ids=["in one stretch", "in several"])
+def test_sums_beyond_sqls_integers_hold_their_chain_and_no_other(engine: Engine, size: int) -> None:
+    """Only somebody's forged steps get there; the collector goes on with everybody else's."""
+    other = Writer(partition=1)
+    log = log_of([*heavy(Writer(), 1_100), other.next(entry("b", delivered=3))])
+    for first in range(0, len(log.records), size):
+        part = stretch(log, first, min(first + size, len(log.records)))
+        try:
+            post(engine, part, scope=SCOPE)
+        except REFUSED:
+            post_singly(engine, part, scope=SCOPE)
+
+    with reading(engine) as connection:
+        chains = {row.id.partition: row.chain for row in read_chains(connection, scope=SCOPE)}
+        hours = dict(read_hours(connection, scope=SCOPE))
+    held = chains[0].held
+    assert held is not None
+    assert (held.reason, held.usage_offset) == (Break.SUMS, 1_023)
+    assert chains[1].held is None
+    assert sum(sums.delivered for key, sums in hours.items() if key.agreement_id == "b") == 3
+    assert max(sums.bytes_delivered for sums in hours.values()) == 1_023 * COUNT_MAX
+
+
+def test_a_topic_that_no_dataset_has_is_posted_to_nobody(engine: Engine) -> None:
+    """Whoever can write to hub.usage could bill anybody; ids that were posted before, and those that a dataset has, are known."""
+    strange = Writer(topic_id=uuid.uuid4())
+    log = log_of([Writer().next(entry("a", delivered=5)), strange.next(entry("a", delivered=7)), strange.next(entry("a", delivered=9))])
+
+    tally = post(engine, stretch(log, 0), scope=SCOPE)
+
+    with reading(engine) as connection:
+        (sums,) = (sums for _, sums in read_hours(connection, scope=SCOPE))
+        held = {row.id.topic_id: row.chain.held for row in read_chains(connection, scope=SCOPE)}
+    assert (sums.delivered, tally.posted, tally.strange) == (5, 1, 2)
+    assert held[str(TOPIC_ID)] is None
+    assert held[str(strange.topic_id)] == Held(1, Break.TOPIC)
