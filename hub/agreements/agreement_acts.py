@@ -18,6 +18,7 @@ from hub.agreements.outputs import compile_entry
 from hub.agreements.publisher import Draft, Staged
 from hub.agreements.shelf import AgreementRow, check_terms_kept
 from hub.agreements.wiring import Wiring
+from hub.agreements.withdrawals import Withdrawal
 from hub.broker.topics import share_topic
 from hub.model.agreement import Agreement
 from hub.model.entry import AgreementBody, Kind
@@ -30,6 +31,8 @@ from hub.observe import metrics
 from hub.store.acts import Act, Actor, content_hash
 from hub.store.engine import reading, writing
 
+_AFTER = {Step.SIGN: State.ACTIVE, Step.SUSPEND: State.SUSPENDED, Step.END: State.ENDED}
+"""The state that a withdrawal leaves."""
 _PARTIES = ("provider", "consumer", "dataset")
 
 
@@ -83,9 +86,12 @@ class AgreementActs:
             return self._change(draft, "drafted")
 
     def sign(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
-        """Make the newest version active and publish it."""
+        """Make the newest version active and publish it; where that is under way and withdraws a right, wait for it and answer."""
         w = self._w
         started = time.monotonic()
+        under_way = None if dry_run else self._asked_again(agreement_id, Step.SIGN, started)
+        if under_way is not None:
+            return under_way
         with w.desk.acting(_unnamed(Step.SIGN, agreement_id), actor=actor, dry_run=dry_run) as opened, w.slow_lock:
             with writing(w.desk.engine) as connection:
                 versions = w.shelf.require(connection, agreement_id)
@@ -103,20 +109,20 @@ class AgreementActs:
             if not any(row.live for row in versions):
                 w.gate.touch(topic.name, partitions=partitions, names=w.names)
             change = self._activate(opened, draft, started)
-            w.desk.done(opened)
+            self._done(opened, change)
             return change
 
     def suspend(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
-        """Take the right away for now; answers per partition where it ended."""
-        return self._move(agreement_id, Step.SUSPEND, actor=actor, dry_run=dry_run)
+        """Take the right away for now; answers per partition where it ended, also when asked again."""
+        return self._withdraw(agreement_id, Step.SUSPEND, actor=actor, dry_run=dry_run)
 
     def resume(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
         """Give a suspended right back."""
         return self._move(agreement_id, Step.RESUME, actor=actor, dry_run=dry_run)
 
     def end(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
-        """End the agreement for good; answers per partition where the right ended."""
-        return self._move(agreement_id, Step.END, actor=actor, dry_run=dry_run)
+        """End the agreement for good; answers per partition where the right ended, also when asked again."""
+        return self._withdraw(agreement_id, Step.END, actor=actor, dry_run=dry_run)
 
     def entries(self) -> tuple[AgreementRow, ...]:
         """Return every version of every agreement."""
@@ -127,6 +133,20 @@ class AgreementActs:
         """Return every version of one agreement; HUB-AGREE-002 where there is none."""
         with reading(self._w.desk.engine) as connection:
             return self._w.shelf.require(connection, agreement_id)
+
+    def _withdraw(self, agreement_id: str, step: Step, *, actor: Actor, dry_run: bool) -> AgreementChange:
+        """Carry a withdrawal out; asked again, also while another call is at it, answer with where the right ended."""
+        started = time.monotonic()
+        before = None if dry_run else self._asked_again(agreement_id, step, started)
+        if before is not None:
+            return before
+        try:
+            return self._move(agreement_id, step, actor=actor, dry_run=dry_run)
+        except HubError as error:
+            before = self._asked_again(agreement_id, step, started) if error.code == "HUB-AGREE-004" and not dry_run else None
+            if before is None:
+                raise
+            return before
 
     def _move(self, agreement_id: str, step: Step, *, actor: Actor, dry_run: bool) -> AgreementChange:
         w = self._w
@@ -149,6 +169,23 @@ class AgreementActs:
                         return self._change(moved, str(after))
                 offset = w.publisher.append(staged, urgent=opened.urgent)
             return self._finish(opened, moved, plan_offset=offset, narrows=step in NARROWING, started=started)
+
+    def _asked_again(self, agreement_id: str, step: Step, started: float) -> AgreementChange | None:
+        """Return the answer of the same withdrawal that is under way or over, None where there is none."""
+        w = self._w
+        with reading(w.desk.engine) as connection:
+            versions = w.shelf.versions(connection, agreement_id)
+        row = next((found for found in versions if found.live), versions[-1] if versions else None)
+        if row is None or row.state is not _AFTER[step]:
+            return None
+        found = w.withdrawals.find(agreement_id, act=f"{step}.agreement", version=row.terms.version)
+        over = isinstance(found, Withdrawal)
+        if found is None or (over and step is Step.SIGN):
+            return None
+        kept = found if isinstance(found, Withdrawal) else w.withdrawals.join(found)
+        change = self._change(row, "exists" if over else str(row.state))
+        seconds = None if over else round(time.monotonic() - started, 4)
+        return msgspec.structs.replace(change, plan_offset=kept.plan_offset, partitions=kept.partitions, seconds=seconds)
 
     def _stage_move(
         self, connection: Connection, opened: OpenAct, row: AgreementRow, moved: AgreementRow, *, narrows: bool
@@ -196,19 +233,30 @@ class AgreementActs:
 
     def _finish(self, opened: OpenAct, moved: AgreementRow, *, plan_offset: int, narrows: bool, started: float) -> AgreementChange:
         change = self._answered(moved, plan_offset=plan_offset, narrows=narrows, started=started)
-        self._w.desk.done(opened)
+        self._done(opened, change)
         return change
+
+    def _done(self, opened: OpenAct, change: AgreementChange) -> None:
+        """Record the act as done, and with it where a right ended: the answer may be lost on its way, and is asked for again."""
+        found = [
+            Withdrawal(
+                agreement_id=change.id,
+                version=change.version,
+                act=opened.act.verb,
+                plan_offset=change.plan_offset or 0,
+                partitions=change.partitions,
+                at_ms=now_ms(),
+            )
+        ]
+        keep = self._w.withdrawals.keep
+        self._w.desk.done(opened, also=lambda connection: keep(connection, opened.correlation_id, found if change.partitions else []))
 
     def _answered(self, row: AgreementRow, *, plan_offset: int, narrows: bool, started: float) -> AgreementChange:
         change = msgspec.structs.replace(self._change(row, str(row.state)), plan_offset=plan_offset)
         if not narrows:
             return change
         w = self._w
-        with reading(w.desk.engine) as connection:
-            entry = w.catalogue.require(connection, row.terms.dataset).entry
-        ended = w.revocations.answer(
-            topic=w.names.dept(entry.dataset), partitions=entry.partitions, share_topic=change.share_topic, plan_offset=plan_offset
-        )
+        ended = w.withdrawals.answer(dataset=row.terms.dataset, share_topic=change.share_topic, plan_offset=plan_offset)
         seconds = time.monotonic() - started
         metrics.REVOCATION_SECONDS.observe(seconds)
         return msgspec.structs.replace(change, partitions=ended, seconds=round(seconds, 4))

@@ -23,6 +23,7 @@ from hub.agreements.repair import PlanKeeper
 from hub.agreements.schema_acts import SchemaActs
 from hub.agreements.shelf import Shelf
 from hub.agreements.wiring import Connections, KnownTariff, Wiring
+from hub.agreements.withdrawals import Withdrawals
 from hub.broker.plan_log import LogEntry, PlanLog
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
@@ -57,21 +58,24 @@ class ControlPlane:
         gate = connections.gate
         desk = Desk(engine=engine, scope=names.scope, key=officer_key)
         fence = SharedFence(lambda lanes: gate.fence(lanes, names=names))
+        publisher = Publisher(
+            engine=engine,
+            scope=names.scope,
+            key=officer_key,
+            master_keys=master_keys,
+            append=lambda data: gate.append(names.plan, 0, data),
+        )
+        catalogue = Catalogue(scope=names.scope)
+        self._revocations = Revocations(fence=fence, admin=connections.revocation_admin, names=names)
         self._wiring = Wiring(
             desk=desk,
-            publisher=Publisher(
-                engine=engine,
-                scope=names.scope,
-                key=officer_key,
-                master_keys=master_keys,
-                append=lambda data: gate.append(names.plan, 0, data),
-            ),
-            catalogue=Catalogue(scope=names.scope),
+            publisher=publisher,
+            catalogue=catalogue,
             registry=Registry(scope=names.scope),
             shelf=Shelf(scope=names.scope),
             admin=connections.admin,
             gate=gate,
-            revocations=Revocations(fence=fence, admin=connections.revocation_admin, names=names),
+            withdrawals=Withdrawals(desk=desk, publisher=publisher, revocations=self._revocations, catalogue=catalogue, names=names),
             names=names,
             replication=replication,
             key_epoch=max(master_keys),
@@ -89,7 +93,13 @@ class ControlPlane:
         """Return the keeper of hub.plan, reading over ``plan_log``."""
         w = self._wiring
         return PlanKeeper(
-            desk=w.desk, publisher=w.publisher, registry=w.registry, plan_log=plan_log, trust=trust, fence=self.fence_datasets
+            desk=w.desk,
+            publisher=w.publisher,
+            registry=w.registry,
+            plan_log=plan_log,
+            trust=trust,
+            fence=self.fence_datasets,
+            withdrawals=w.withdrawals,
         )
 
     def adopt_plan(self, keeper: PlanKeeper, *, actor: Actor, lost: str | None = None) -> int:
@@ -115,7 +125,9 @@ class ControlPlane:
         w = self._wiring
         with reading(w.desk.engine) as connection:
             rows = [w.catalogue.find(connection, dataset) for dataset in datasets]
-        w.revocations.fence({w.names.dept(row.entry.dataset): row.entry.partitions for row in rows if row is not None and row.published})
+        self._revocations.fence(
+            {w.names.dept(row.entry.dataset): row.entry.partitions for row in rows if row is not None and row.published}
+        )
 
     def publish_keys(self, master_keys: Mapping[int, bytes], *, actor: Actor, anew: bool = False) -> None:
         """Put the check value of each master key into hub.plan, once; HUB-KEY-002 when another key is known under its epoch.

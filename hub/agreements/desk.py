@@ -7,7 +7,7 @@ change together, and the reasons for which no change may be made now (a serve th
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -23,6 +23,10 @@ from hub.store.turns import Turns
 
 log = structlog.get_logger()
 CLOSED_FIX: Final = "wait, or ask the serve that holds the lock; `/readyz?verbose` says why"
+
+
+def _nothing(_connection: Connection) -> None:
+    """Write nothing more."""
 
 
 class OpenAct:
@@ -55,6 +59,7 @@ class Desk:
         self._closed: HubError | None = HubError("HUB-SERVE-002", "no change is made before hub.plan was read", CLOSED_FIX)
         self.unfinished = threading.Event()
         """Set when an append has no known outcome: the keeper of hub.plan finishes it."""
+        self._claims = threading.Lock()
         self.in_flight: set[str] = set()
         """Correlation ids of acts that a thread of this process is carrying out."""
 
@@ -98,6 +103,18 @@ class Desk:
                 self.unfinished.set()
 
     @contextmanager
+    def claimed(self, correlation_id: str) -> Iterator[bool]:
+        """Give True where no thread of this process carries this act out, and keep others from it meanwhile."""
+        with self._claims:
+            mine = correlation_id not in self.in_flight
+            self.in_flight.add(correlation_id)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.in_flight.discard(correlation_id)
+
+    @contextmanager
     def changing(self, *, urgent: bool = False) -> Iterator[None]:
         """Hold the write lock, with ``urgent`` before the others that wait; refuses when changes may not be made."""
         with self.write_lock.held(urgent=urgent):
@@ -109,14 +126,15 @@ class Desk:
         self._record(connection, opened, "intended")
         opened.intended = True
 
-    def done(self, opened: OpenAct) -> None:
-        """Record that the act has taken effect."""
+    def done(self, opened: OpenAct, *, also: Callable[[Connection], None] = _nothing) -> None:
+        """Record that the act has taken effect, and what ``also`` writes, in one transaction."""
         with writing(self.engine, urgent=opened.urgent) as connection:
+            also(connection)
             self._record(connection, opened, "done")
         opened.ended = True
 
-    def finish(self, intended: Row[Any], *, outcome: str, reason: str) -> None:
-        """Record the outcome of an act that another process, or a call that failed, left open."""
+    def finish(self, intended: Row[Any], *, outcome: str, reason: str, also: Callable[[Connection], None] = _nothing) -> None:
+        """Record the outcome of an act that another process, or a call that failed, left open; ``also`` as in ``done``."""
         row = intended._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row by name
         act = Act(
             verb=row["act"],
@@ -130,6 +148,7 @@ class Desk:
         opened = OpenAct(act, actor)
         opened.correlation_id = row["correlation_id"]
         with writing(self.engine) as connection:
+            also(connection)
             self._record(connection, opened, outcome, reason=reason)
 
     def done_within(self, connection: Connection, opened: OpenAct, *, reason: str | None = None) -> None:

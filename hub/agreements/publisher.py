@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
 from hub.broker.batches import build_batches
-from hub.model.entry import Body, Kind, decode_body, encode_body, plan_key
+from hub.model.entry import AgreementBody, Body, Kind, decode_body, encode_body, plan_key
 from hub.model.errors import HubError
 from hub.model.plan_proof import HEADER, plan_proof
 from hub.model.records import PlanEntry, decode_plan_entry, encode_plan_entry
@@ -148,6 +148,15 @@ class Publisher:
         """Return the entries that one act staged."""
         wanted = sa.select(plan_entries).where(plan_entries.c.scope == self._scope, plan_entries.c.correlation_id == correlation_id)
         return tuple(_staged(row) for row in connection.execute(wanted))
+
+    @staticmethod
+    def agreement_of(entry: Staged) -> AgreementBody:
+        """Return the body of an agreement's entry; ValueError where it is of another kind."""
+        body = decode_body(Kind(entry.kind), decode_plan_entry(entry.value).body)
+        if not isinstance(body, AgreementBody):
+            message = f"{entry.kind} is no agreement"
+            raise ValueError(message)  # noqa: TRY004 - of the value, not of its type
+        return body
 
     def _stage(self, connection: Connection, draft: Draft, correlation_id: str) -> Staged:
         before = self.newest_of(connection, draft.kind, draft.object_id)

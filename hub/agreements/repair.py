@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub.agreements.desk import Desk
 from hub.agreements.officer import require_officer
 from hub.agreements.publisher import CHANGE_BYTES_MAX, Publisher, Staged
+from hub.agreements.withdrawals import Withdrawals
 from hub.broker.plan_log import LogEntry, PlanLog, Truncated
 from hub.catalogue.registry import Registry
 from hub.model.entry import AgreementBody, DatasetBody, Kind, decode_body, plan_key
@@ -56,6 +57,7 @@ class PlanKeeper:
         plan_log: PlanLog,
         trust: Mapping[str, Ed25519PublicKey],
         fence: Callable[[Collection[str]], None],
+        withdrawals: Withdrawals,
     ) -> None:
         """Read ``plan_log``; ``fence`` fences every lane of the datasets named."""
         self._desk = desk
@@ -64,6 +66,9 @@ class PlanKeeper:
         self._log = plan_log
         self._trust = trust
         self._fence = fence
+        self._withdrawals = withdrawals
+        self.trouble: HubError | None = None
+        """Why the last repair failed, None where it did not: what was done last may not be in effect."""
         self._owed: set[str] = set()
         """Datasets whose lanes must still be fenced: kept until a fence has answered."""
 
@@ -115,6 +120,7 @@ class PlanKeeper:
             try:
                 if self._desk.unfinished.is_set():
                     self.repair()
+                self.trouble = None
                 reads = [self._read(at) for at in self._log.poll(timeout_ms=500)]
                 if reads:
                     self._judge(reads)
@@ -123,6 +129,7 @@ class PlanKeeper:
                 self._desk.unfinished.set()
             except HubError as error:
                 log.warning("plan_watch", code=error.code, message=error.message)
+                self.trouble = error
                 self._desk.unfinished.set()
                 stop.wait(_PAUSE_S)
             except SQLAlchemyError as error:
@@ -215,16 +222,18 @@ class PlanKeeper:
             self._owed = set()
 
     def _finish_acts(self) -> None:
-        """Fence what owes a fence, narrowing acts that were left open too, then give each open act its outcome."""
+        """Fence what owes a fence, then give each open act its outcome; one that withdraws a right with where the right ended."""
         with reading(self._desk.engine) as connection:
             left = [
                 (row, self._publisher.of_act(connection, row.correlation_id))
                 for row in open_acts(connection, scope=self._desk.scope)
                 if row.object_type in OURS and row.correlation_id not in self._desk.in_flight
             ]
-        self._owed |= {entry.narrows for _, staged in left for entry in staged if entry.narrows is not None}
         self._pay()
         for row, staged in left:
+            if any(entry.narrows is not None for entry in staged):
+                self._withdrawals.settle(row.correlation_id, reason="finished by repair")
+                continue
             outcome, reason = ("done", "finished by repair") if staged else ("failed", "interrupted before it took effect")
             self._desk.finish(row, outcome=outcome, reason=reason)
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hub.agreements.desk import Desk
-from hub.agreements.fences import Revocations
 from hub.agreements.publisher import Publisher
 from hub.agreements.shelf import Shelf
+from hub.agreements.withdrawals import Withdrawals
 from hub.broker.admin import Admin
 from hub.broker.fencing import LaneGate
 from hub.catalogue.datasets import Catalogue
@@ -43,7 +43,7 @@ class Wiring:
     shelf: Shelf
     admin: Admin
     gate: LaneGate
-    revocations: Revocations
+    withdrawals: Withdrawals
     names: Names
     replication: int
     key_epoch: int

@@ -17,6 +17,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.agreements.control import ControlPlane
+from hub.agreements.repair import PlanKeeper
 from hub.api.connections import BACKLOG, bounded_protocol, raise_descriptors
 from hub.api.dependencies import Dependencies
 from hub.api.faces import build_app
@@ -63,6 +64,7 @@ class Serve:
         self.trouble: str | None = None
         self._fatal: HubError | None = None
         self._collector: Collector | None = None
+        self._keeper: PlanKeeper | None = None
         self._stop = threading.Event()
         self._lock = ServeLock(settings.state)
         self._socket = _bind(settings.serve.host, settings.serve.port)
@@ -181,6 +183,7 @@ class Serve:
         else:
             return
         self.trouble = None
+        self._keeper = keeper
         self.state = LEADING
         log.info("leading")
         self._collector = self.hub.collector()
@@ -202,7 +205,10 @@ class Serve:
         if self.state != LEADING:
             return None
         closed = self.hub.control.desk.closed
-        return None if closed is None else f"{closed.code} {closed.message}"
+        if closed is not None:
+            return f"{closed.code} {closed.message}"
+        trouble = self._keeper.trouble if self._keeper is not None else None
+        return None if trouble is None else f"what was done last may not be in effect yet: {trouble.code} {trouble.message}"
 
     def _check_acts(self) -> str | None:
         return self.hub.anchor.trouble() if self.state == LEADING else None

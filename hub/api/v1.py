@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from hub.agreements.agreement_acts import AgreementChange
-from hub.agreements.shelf import agreement_view
+from hub.agreements.withdrawals import agreement_views
 from hub.api.bodies import Body, answer, decode, require_known_query
 from hub.api.house import House
 from hub.catalogue.datasets import dataset_view
@@ -83,13 +83,14 @@ def v1_router(house: House) -> APIRouter:
     def agreements() -> Response:
         """List every version of every agreement."""
         with reading(hub.engine) as connection:
-            return answer([agreement_view(row) for row in hub.shelf.all(connection)])
+            return answer(agreement_views(connection, hub.shelf.all(connection), scope=hub.names.scope))
 
     @router.get("/agreements/{agreement_id}", tags=["agreements"])
     def agreement(agreement_id: str) -> Response:
-        """Return every version of one agreement."""
+        """Return every version of one agreement, with where its rights ended."""
         with reading(hub.engine) as connection:
-            return answer([agreement_view(row) for row in hub.shelf.require(connection, agreement_id)])
+            rows = hub.shelf.require(connection, agreement_id)
+            return answer(agreement_views(connection, rows, scope=hub.names.scope, agreement_id=agreement_id))
 
     return router
 

@@ -83,7 +83,7 @@ def list_agreements(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = False) -> None:
-    """Show every version of one agreement, newest first.
+    """Show every version of one agreement, newest first: terms, the state in effect, and where its right ended.
 
     Example: `cityhub agreement show parking-vehicles`
     """
@@ -95,15 +95,20 @@ def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = Fals
         emit(rows, as_json=True)
         return
     for row in rows:
+        withdrawals = row.pop("withdrawals")
         table("", (), list(row.items()))
+        for found in withdrawals:
+            say(f"{found['act']} at {found['at']}, plan offset {found['plan_offset']}:")
+            _show_partitions(found["partitions"])
 
 
 def _read(ctx: typer.Context) -> list[dict[str, Any]]:
-    from hub.agreements.shelf import Shelf, agreement_view  # noqa: PLC0415 - SQL, which `--help` does not need
+    from hub.agreements.shelf import Shelf  # noqa: PLC0415 - SQL, which `--help` does not need
+    from hub.agreements.withdrawals import agreement_views  # noqa: PLC0415 - same
 
     settings = session(ctx).settings
     with reading(settings) as connection:
-        return [agreement_view(row) for row in Shelf(scope=settings.scope).all(connection)]
+        return agreement_views(connection, Shelf(scope=settings.scope).all(connection), scope=settings.scope)
 
 
 def _move(ctx: typer.Context, agreement_id: str, step: str, *, dry_run: bool, as_json: bool) -> None:
@@ -118,6 +123,10 @@ def _show(change: dict[str, Any], *, as_json: bool) -> None:
     say(f"agreement {change['id']} version {change['version']}: {change['outcome']}")
     table("", (), [(key, change[key]) for key in ("state", "dataset", "share_topic", "plan_offset", "seconds")])
     if change["partitions"]:
-        say("the right ended in each partition at:")
-        columns = ("partition", "source_offset", "share_end_offset")
-        table("", columns, [[row[column] for column in columns] for row in change["partitions"]])
+        _show_partitions(change["partitions"])
+
+
+def _show_partitions(rows: list[dict[str, Any]]) -> None:
+    say("the right ended in each partition at:")
+    columns = ("partition", "source_offset", "share_end_offset")
+    table("", columns, [[row[column] for column in columns] for row in rows])

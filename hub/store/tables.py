@@ -158,6 +158,21 @@ plan_entries = sa.Table(
 """``value``: the framed, signed record. ``appended_offset``: null until hub.plan acknowledged it. ``narrows``: the dataset whose
 lanes must be fenced after the append, null where nothing narrows."""
 
+withdrawals = sa.Table(
+    "withdrawals",
+    METADATA,
+    sa.Column("scope", sa.String(12), primary_key=True),
+    sa.Column("correlation_id", sa.String(26), primary_key=True),
+    sa.Column("agreement_id", sa.String(40), nullable=False, index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("act", sa.String(60), nullable=False),
+    sa.Column("plan_offset", sa.BigInteger, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    info={"retention_class": "evidence_permanent"},
+)
+"""``answer``: where the right ended in each partition, JSON; written in the transaction that records the act as done."""
+
 
 def create_tables(engine: Engine) -> None:
     """Make the tables that are missing; takes no lock where none is.

@@ -157,7 +157,12 @@ def test_officers_work_by_the_command_line(site: Site, terminal: Terminal) -> No
     assert terminal.value("agreement", "sign", "parking-vehicles")["state"] == "active"
     suspended = terminal.value("agreement", "suspend", "parking-vehicles")
     assert [answer["source_offset"] for answer in suspended["partitions"]] == [0, 0]
-    code, _, err = terminal.run("agreement", "suspend", "parking-vehicles")
+    again = terminal.value("agreement", "suspend", "parking-vehicles")
+    assert (again["outcome"], again["partitions"]) == ("exists", suspended["partitions"])
+    (shown,) = terminal.value("agreement", "show", "parking-vehicles")
+    assert [kept["partitions"] for kept in shown["withdrawals"]] == [suspended["partitions"]]
+    assert "the right ended in each partition at:" in "".join(terminal.run("agreement", "show", "parking-vehicles")[1:])
+    code, _, err = terminal.run("agreement", "sign", "parking-vehicles")
     assert (code, "HUB-AGREE-004" in err, "`resume`" in err) == (3, True, True)
     assert terminal.value("agreement", "list")[0]["state"] == "suspended"
     assert terminal.value("agreement", "show", "parking-vehicles")[0]["purpose"] == "enforcement"
