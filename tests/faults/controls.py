@@ -2,8 +2,8 @@
 
     python tests/faults/controls.py [--only NAME] [--seed N] [--kernel native|reference]
 
-The last line is one JSON object, ``{name: caught}``; ``sound`` is the same play with nothing broken, and is true when every figure is
-0. Exits 1 when one is not caught.
+The last line is one JSON object, ``{name: caught}``; ``sound`` and ``sound_older_right`` are the same plays with nothing broken, and are
+true when nothing is found. Exits 1 when one is not caught.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 from broken_worker import BREAKS  # noqa: E402 - the path is set first: this is a program
@@ -26,8 +28,16 @@ from play import Aim, Play  # noqa: E402
 from stage import SCOPE, Stage, passages  # noqa: E402
 from watch import Watch  # noqa: E402
 
+from hub.broker.admin import Admin  # noqa: E402
+from hub.broker.batches import build_batches  # noqa: E402
 from hub.broker.embedded import EmbeddedBroker  # noqa: E402
-from hub.model.names import Names  # noqa: E402
+from hub.broker.fencing import LaneGate  # noqa: E402
+from hub.broker.plan_log import PlanLog  # noqa: E402
+from hub.model.entry import LEVEL  # noqa: E402
+from hub.model.names import Names, TopicPartition  # noqa: E402
+from hub.model.records import PlanEntry, decode_plan_entry, encode_plan_entry  # noqa: E402
+from hub.model.signing import sign_entry  # noqa: E402
+from hub.store.keys import load_officer_key  # noqa: E402
 
 RECORDS: Final = 8_000
 RATE: Final = 60.0
@@ -66,6 +76,50 @@ class Scene:
 
         self._run((), finish=finish)
         return run_checker(self.here.manifest(complete=False)) if stopped[0] else None
+
+    def perform_after_entry(
+        self, agreement_id: str, change: Callable[[PlanEntry], PlanEntry], *, seen: Callable[[Play, int], bool]
+    ) -> bool:
+        """Append another entry about an agreement while lanes are at work, and fence every lane, as a withdrawal does.
+
+        Goes on until ``seen`` is true of the play and of how much the agreement's share topic has grown since; tells whether it was.
+        """
+        found: list[bool] = []
+
+        def finish(play: Play) -> None:
+            before = self._append_and_fence(agreement_id, change)
+            deadline = time.monotonic() + STOPPED_WITHIN_S
+            while time.monotonic() < deadline and not seen(play, self._share_end(agreement_id) - before):
+                play.load.tick(ready=True)
+                time.sleep(0.2)
+            found.append(seen(play, self._share_end(agreement_id) - before))
+            for post in play.posts:
+                post.end()
+
+        self._run((), finish=finish)
+        return found[0]
+
+    def _append_and_fence(self, agreement_id: str, change: Callable[[PlanEntry], PlanEntry]) -> int:
+        """Return the end of the agreement's share topic once no step of before can be committed."""
+        here = self.here
+        key = f"agreement/{agreement_id}".encode()
+        with PlanLog(here.broker.bootstrap, here.names.plan) as log:
+            newest = next(at for at in reversed(log.read_all()) if at.key == key)
+        value = encode_plan_entry(change(decode_plan_entry(newest.value or b"")))
+        (batch,) = build_batches([(key, value)], bytes_max=900_000, timestamp_ms=0)
+        gate = LaneGate(here.broker.bootstrap, timeout_ms=10_000)
+        try:
+            gate.append(here.names.plan, 0, batch.data)
+            gate.fence(here.lanes, names=here.names)
+        finally:
+            gate.close()
+        return self._share_end(agreement_id)
+
+    def _share_end(self, agreement_id: str) -> int:
+        here = self.here
+        topic = here.names.share(consumer=f"{agreement_id}-office", agreement=agreement_id)
+        with Admin(here.broker.bootstrap, client_id="fault-controls") as admin:
+            return sum(admin.end_offsets([TopicPartition(topic, number) for number in range(admin.partitions(topic))]).values())
 
     def _run(self, aims: Sequence[Aim], *, finish: Callable[[Play], None]) -> None:
         here = self.here
@@ -121,6 +175,39 @@ def usage_outside(scene: Scene) -> bool:
     return figures["unmetered"] + figures["chain_breaks"] > 0
 
 
+def unsigned_entry(scene: Scene) -> bool:
+    """Caught: a suspended agreement is delivered, since a stranger wrote that it is active and signed nothing."""
+
+    def granted(entry: PlanEntry) -> PlanEntry:
+        body = entry.body.replace('"state":"suspended"', '"state":"active"')
+        return msgspec.structs.replace(entry, revision=entry.revision + 7, body=body, signature=b"")
+
+    return scene.perform_after_entry("paused", granted, seen=lambda _, grown: grown > 0)
+
+
+def _withdrawn_by_a_newer_hub(scene: Scene) -> Callable[[PlanEntry], PlanEntry]:
+    def change(entry: PlanEntry) -> PlanEntry:
+        body = json.dumps(json.loads(entry.body) | {"state": "suspended", "level": LEVEL + 1, "quota": 1})
+        newer = msgspec.structs.replace(entry, revision=entry.revision + 1, body=body)
+        return sign_entry(newer, load_officer_key(scene.here.folder / "keys"))
+
+    return change
+
+
+def older_right(scene: Scene) -> bool:
+    """Caught: records are delivered behind the fence of a suspension that this worker cannot read."""
+    return scene.perform_after_entry("whole", _withdrawn_by_a_newer_hub(scene), seen=lambda _, grown: grown > 0)
+
+
+def sound_older_right(scene: Scene) -> bool:
+    """Nothing is broken: lanes stand still by the code of such an entry, and nothing more is delivered."""
+
+    def stopped(play: Play, grown: int) -> bool:
+        return grown == 0 and all(post.said("HUB-PLAN-004") and post.said("lane stopped") for post in play.posts)
+
+    return scene.perform_after_entry("whole", _withdrawn_by_a_newer_hub(scene), seen=stopped)
+
+
 CONTROLS: Final[Mapping[str, Callable[[Scene], bool]]] = {
     "sound": sound,
     "dropped_records": dropped_records,
@@ -128,6 +215,9 @@ CONTROLS: Final[Mapping[str, Callable[[Scene], bool]]] = {
     "auto_commit": auto_commit,
     "no_fencing": no_fencing,
     "usage_outside": usage_outside,
+    "unsigned_entry": unsigned_entry,
+    "older_right": older_right,
+    "sound_older_right": sound_older_right,
 }
 
 
