@@ -5,7 +5,7 @@ SQL pay for no connection to Kafka; ``cityhub serve`` asks for everything.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -180,6 +180,12 @@ class Hub:
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan of each published dataset by its topic, compiled from hub.plan as a worker compiles it."""
+        book = self._read_plan(self.plan_log)
+        book.compile()
+        return {topic: book.plan(topic) for topic in book.topics}
+
+    def _read_plan(self, log: PlanLog) -> PlanBook:
+        """Return what hub.plan says, proved with the keys of this machine; nothing is compiled yet."""
         folder = self.settings.keys_folder
         book = PlanBook(
             scope=self.names.scope,
@@ -188,10 +194,9 @@ class Hub:
             limits=limits_of(self.settings.exchange),
             alarm=lambda _: None,
         )
-        for entry in self.plan_log.read_all():
+        for entry in log.read_all():
             book.apply(entry.value or b"", offset=entry.offset, key=entry.key, headers=entry.headers)
-        book.compile()
-        return {topic: book.plan(topic) for topic in book.topics}
+        return book
 
     def signed_terms(self) -> SignedTerms:
         """Return every signed version of every agreement, as the ledger rates by them, and where SQL is not what was signed."""
@@ -310,11 +315,21 @@ class Hub:
         return found
 
     def lanes(self) -> tuple[LaneStatus, ...]:
-        """Return where each lane of the published datasets stands, as Kafka has it."""
+        """Return where each lane of the published datasets stands, as Kafka has it, and what hub.plan stops."""
         with reading(self.engine) as connection:
             partitions = self._partitions(connection)
         rows = lane_statuses(self.admin, names=self.names, topics=list(partitions))
-        return tuple(_within(row, partitions[row.topic]) for row in rows)
+        stops = self._plan_stops(partitions)
+        return tuple(_stopped(_within(row, partitions[row.topic]), stops.get(row.topic)) for row in rows)
+
+    def _plan_stops(self, topics: Collection[str]) -> Mapping[str, HubError]:
+        """Return the topics that stand still for what hub.plan says; none where this machine has no keys to read it with."""
+        if not has_keys(self.settings.keys_folder):
+            return {}
+        with PlanLog(self.settings.bootstrap, self.names.plan) as log:
+            book = self._read_plan(log)
+        book.settle()
+        return book.stopped if book.key_fault is None else dict.fromkeys(topics, book.key_fault)
 
     def _partitions(self, connection: Connection) -> dict[str, int]:
         """Return how many partitions the published datasets have, by topic."""
@@ -351,6 +366,13 @@ def _within(row: LaneStatus, partitions: int) -> LaneStatus:
     if row.partition < partitions:
         return row
     fault = beyond_the_dataset(TopicPartition(row.topic, row.partition), partitions)
+    return msgspec.structs.replace(row, code=fault.code, cause=fault.message, fix=fault.fix)
+
+
+def _stopped(row: LaneStatus, fault: HubError | None) -> LaneStatus:
+    """Say of a lane that hub.plan stops it, where nothing else does."""
+    if fault is None or row.code is not None:
+        return row
     return msgspec.structs.replace(row, code=fault.code, cause=fault.message, fix=fault.fix)
 
 

@@ -67,7 +67,6 @@ class PlanBook:
     def compile(self) -> frozenset[str]:
         """Compile what changed; returns the topics whose plan is another now. A plan that fails to compile stops its dataset."""
         changed = set()
-        self._key_fault = self._hold_keys()
         schemas = self._schemas()
         agreements = self._agreements()
         for known in [known for known in self._known.values() if isinstance(known.body, DatasetBody)]:
@@ -79,11 +78,16 @@ class PlanBook:
                 continue
             self._plans[dataset.topic] = self._compiled(dataset, [found.body for found in mine], schemas, offset, before)
             changed.add(dataset.topic)
+        self._schemas_halt = False
+        self.settle()
+        return frozenset(changed)
+
+    def settle(self) -> None:
+        """Take what was applied as told, without plans: enough for whoever asks what stands still, and decides nothing."""
+        self._key_fault = self._hold_keys()
         for key in self._superseded:
             del self._halting[key]
         self._superseded.clear()
-        self._schemas_halt = False
-        return frozenset(changed)
 
     def plan(self, topic: str) -> Plan:
         """Return the plan of a dataset's topic; HubError when there is none, it does not compile, or the dataset must stand still.

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hall import Hall, hall_settings
 
@@ -10,7 +11,8 @@ from hub.broker.embedded import EmbeddedBroker
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.model.plan_proof import is_proven
-from hub.model.signing import key_id_of
+from hub.model.records import encode_plan_entry
+from hub.model.signing import key_id_of, sign_entry
 from hub.settings import Settings
 from hub.store.keys import create_keys, load_master_keys, load_officer_key
 
@@ -101,5 +103,23 @@ def test_every_record_of_hub_plan_carries_the_hubs_proof(settings: Settings) -> 
             assert not is_proven(at.headers, master_keys=keys, scope=scope, key=b"keys/2", value=at.value)
             assert not is_proven(at.headers, master_keys=keys, scope="440300", key=at.key, value=at.value)
             assert not is_proven(at.headers, master_keys={1: bytes(32)}, scope=scope, key=at.key, value=at.value)
+    finally:
+        hall.close()
+
+
+def test_exchange_status_tells_what_hub_plan_stops(settings: Settings) -> None:
+    """What workers of this hub's keys cannot obey, and keys that are not the hub's: never a line that looks well."""
+    hall = Hall(settings, watch=False)
+    try:
+        assert [row.code for row in hall.hub.lanes()] == [None, None]
+        entry = hall.last(KEY)[1]
+        newer = msgspec.structs.replace(entry, revision=entry.revision + 1, body=entry.body.replace('{"', '{"level":2,"', 1))
+        hall.intrude(KEY, encode_plan_entry(sign_entry(newer, load_officer_key(settings.keys_folder))))
+        assert [row.code for row in hall.hub.lanes()] == ["HUB-PLAN-004", "HUB-PLAN-004"]
+        master = settings.keys_folder / "master-1.key"
+        kept = master.read_bytes()
+        master.write_bytes(bytes(32))
+        assert [row.code for row in hall.hub.lanes()] == ["HUB-KEY-002", "HUB-KEY-002"]
+        master.write_bytes(kept)
     finally:
         hall.close()

@@ -250,6 +250,19 @@ def test_the_same_entry_again_moves_the_plan_offset_and_nothing_else() -> None:
     assert (book.book.plan(VEHICLES).plan_offset, before, book.codes) == (6, 5, [])
 
 
+def test_what_stands_still_is_told_without_plans() -> None:
+    """`cityhub exchange status` asks so, and compiles nothing."""
+    book = Book()
+    book.append(Kind.AGREEMENT, "parking", "nonsense", revision=2)
+    other = PlanBook(scope=SCOPE, trust={}, master_keys={1: MASTER}, limits=DEFAULT_LIMITS, alarm=lambda _: None)
+    other._known, other._halting = book.book._known, dict(book.book._halting)
+    other.settle()
+    assert (set(other.stopped), other.key_fault) == ({VEHICLES, DRIVERS}, None)
+    other._superseded = {b"agreement/parking"}
+    other.settle()
+    assert not other.stopped
+
+
 def test_a_schema_whose_newer_entry_cannot_be_read_is_no_schema() -> None:
     """The agreement that delivers by it is denied; the dataset whose records are written by it stands still."""
     book = Book()
