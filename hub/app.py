@@ -26,7 +26,7 @@ from hub.broker.fencing import LaneGate
 from hub.broker.plan_log import PlanLog
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
-from hub.exchange.adopt import Adopted, adopt
+from hub.exchange.adopt import Adopted, adopt, was_adopted
 from hub.exchange.context import beyond_the_dataset
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
@@ -37,7 +37,7 @@ from hub.ledger.collector import Collector
 from hub.ledger.resume import Resumed, find_chain, resume, resumed
 from hub.ledger.signed_terms import SignedTerms, read_signed_terms
 from hub.ledger.tariffs import released_tariffs
-from hub.model.errors import HubError
+from hub.model.errors import ExitCode, HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.written import identifier
 from hub.settings import MASTER_KEY_EPOCH, Settings
@@ -234,7 +234,7 @@ class Hub:
         """
         folder = self.settings.keys_folder
         self.ensure_topics()
-        keeper = self.control.keeper(self.plan_log, load_trust_keys(folder))
+        keeper = self.control.keeper(self.plan_log, load_trust_keys(folder), adopted=self._was_adopted)
         new_officer = keeper.require_officer(told=lead_with)
         self.anchor.open()
         if adopt_plan:
@@ -301,18 +301,25 @@ class Hub:
                     desk.intend(connection, opened)
             if not dry_run:
                 self.remember_topics()
-            found = adopt(
-                lane,
-                at=at,
-                admin=self.admin,
-                gate=self.connections.gate,
-                names=self.names,
-                agreements=[(terms.id, terms.version) for terms in live if self.names.dept(terms.dataset) == lane.topic],
-                dry_run=dry_run,
-            )
+            try:
+                found = adopt(
+                    lane,
+                    at=at,
+                    admin=self.admin,
+                    gate=self.connections.gate,
+                    names=self.names,
+                    agreements=[(terms.id, terms.version) for terms in live if self.names.dept(terms.dataset) == lane.topic],
+                    dry_run=dry_run,
+                )
+            except HubError as error:
+                opened.staged = opened.intended and error.entry.exit is ExitCode.DEPENDENCY  # its fate is not known: repair looks
+                raise
             if not dry_run:
                 desk.done(opened)
         return found
+
+    def _was_adopted(self, lane: TopicPartition, at: int) -> bool:
+        return was_adopted(lane, at=at, admin=self.admin, gate=self.connections.gate, names=self.names)
 
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return where each lane of the published datasets stands, as Kafka has it, and what hub.plan stops."""

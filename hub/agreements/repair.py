@@ -10,7 +10,7 @@ hub with our key) no change is made until that is mended: HUB-SERVE-003.
 import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -24,6 +24,7 @@ from hub.broker.plan_log import LogEntry, PlanLog, Truncated
 from hub.catalogue.registry import Registry
 from hub.model.entry import AgreementBody, DatasetBody, Kind, decode_body, plan_key
 from hub.model.errors import HubError
+from hub.model.names import TopicPartition
 from hub.model.records import PlanEntry, decode_plan_entry
 from hub.model.signing import verify_entry
 from hub.observe import metrics
@@ -31,7 +32,10 @@ from hub.store.acts import open_acts
 from hub.store.engine import reading
 
 log = structlog.get_logger()
-OURS: Final = ("agreement", "dataset", "schema", "keys")
+LANE: Final = "lane"
+OURS: Final = ("agreement", "dataset", "schema", "keys", LANE)
+Adopted: TypeAlias = Callable[[TopicPartition, int], bool]
+"""Tells whether an adoption of a lane at an offset has taken effect; after the answer it cannot any more."""
 _PAUSE_S: Final = 1.0
 _ROOM_BYTES: Final = 200
 """What a record takes in a batch beside key and value, at most."""
@@ -58,8 +62,9 @@ class PlanKeeper:
         trust: Mapping[str, Ed25519PublicKey],
         fence: Callable[[Collection[str]], None],
         withdrawals: Withdrawals,
+        adopted: Adopted,
     ) -> None:
-        """Read ``plan_log``; ``fence`` fences every lane of the datasets named."""
+        """Read ``plan_log``; ``fence`` fences every lane of the datasets named, ``adopted`` looks whether a lane was moved."""
         self._desk = desk
         self._publisher = publisher
         self._registry = registry
@@ -69,6 +74,7 @@ class PlanKeeper:
         self._withdrawals = withdrawals
         self.trouble: HubError | None = None
         """Why the last repair failed, None where it did not: what was done last may not be in effect."""
+        self._adopted = adopted
         self._owed: set[str] = set()
         """Datasets whose lanes must still be fenced: kept until a fence has answered."""
 
@@ -234,7 +240,10 @@ class PlanKeeper:
             if any(entry.narrows is not None for entry in staged):
                 self._withdrawals.settle(row.correlation_id, reason="finished by repair")
                 continue
-            outcome, reason = ("done", "finished by repair") if staged else ("failed", "interrupted before it took effect")
+            took_effect = bool(staged)
+            if row.object_type == LANE:
+                took_effect = row.object_version is not None and self._adopted(TopicPartition.parse(row.object_id), row.object_version)
+            outcome, reason = ("done", "finished by repair") if took_effect else ("failed", "interrupted before it took effect")
             self._desk.finish(row, outcome=outcome, reason=reason)
 
 

@@ -2,8 +2,9 @@
 
 A lane never invents a position, so this is an act. It may leave offsets out (they become ``lost`` in a usage step of the
 chain, in the same transaction as the position) but never goes back behind the chain's end: that would deliver and bill
-records twice. The chain's end is read from hub.usage after the lane is fenced; a lane that takes its id up again and commits
-while that is read stands elsewhere then, and the adoption is refused.
+records twice. The chain's end is what hub.usage and the metadata of the committed position say, the later of the two, so that a
+hub.usage that was cut takes nothing back. It is read after the lane is fenced; a lane that takes its id up again and commits while
+that is read stands elsewhere then, and the adoption is refused.
 """
 
 import uuid
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 from hub.broker.admin import Admin
 from hub.broker.fencing import LaneGate, Standing
 from hub.exchange.metering import usage_output
-from hub.exchange.usage_log import last_step
+from hub.exchange.usage_log import last_step, live_steps, usage_place
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.records import encode_usage_step
@@ -63,7 +64,7 @@ def adopt(
     if not dry_run:
         gate.fence([lane], names=names)
     standing = admin.committed(names.exchange_group, [lane]).get(lane)
-    chain = _chain_end(lane, topic_id, admin=admin, names=names, begin=begin)
+    chain = _chain_end(lane, topic_id, admin=admin, names=names, begin=begin, end=end, standing=standing)
     if at < chain.offset:
         raise HubError(
             "HUB-LANE-009",
@@ -76,12 +77,45 @@ def adopt(
     return _commit(lane, topic_id, chain, at=at, gate=gate, names=names, agreements=agreements, standing=standing)
 
 
-def _chain_end(lane: TopicPartition, topic_id: uuid.UUID, *, admin: Admin, names: Names, begin: int) -> _ChainEnd:
+def was_adopted(lane: TopicPartition, *, at: int, admin: Admin, gate: LaneGate, names: Names) -> bool:
+    """Tell whether an adoption at ``at``, whose serve ended in it, has taken effect. The lane is fenced first: it cannot any more."""
+    topic_id = admin.topic_ids([lane.topic]).get(lane.topic)
+    if topic_id is None:
+        return False
+    gate.fence([lane], names=names)
+    position = _position(admin.committed(names.exchange_group, [lane]).get(lane), topic_id)
+    if position is not None and position.offset == at and position.plan_offset == BEFORE_ANY_PLAN:
+        return True
+    steps = live_steps(admin, names=names, topic_id=topic_id, partition=lane.partition)
+    return any(step.worker_id == ADOPTER and step.next_offset == at for step, _ in steps)
+
+
+def _position(standing: Standing, topic_id: uuid.UUID) -> Position | None:
+    """Return the committed position, None where there is none, or one of another topic, or what is no position."""
+    try:
+        position = Position.parse(offset=standing[0], metadata=standing[1], lane="") if standing is not None else None
+    except HubError:
+        return None
+    return position if position is not None and position.topic_id == topic_id else None
+
+
+def _chain_end(
+    lane: TopicPartition, topic_id: uuid.UUID, *, admin: Admin, names: Names, begin: int, end: int, standing: Standing
+) -> _ChainEnd:
+    """Return where the chain ends: what hub.usage says, or the committed position where that says more."""
+    ends = []
+    position = _position(standing, topic_id)
+    if position is not None:
+        ends.append(_ChainEnd(position.offset, position.step, position.head))
     found = last_step(admin, names=names, topic_id=topic_id, partition=lane.partition)
-    if found is None:
-        return _ChainEnd(begin, 0, ZERO_HASH)
-    step, framed = found
-    return _ChainEnd(step.next_offset, step.step, chain_hash(framed))
+    if found is not None:
+        step, framed = found
+        ends.append(_ChainEnd(step.next_offset, step.step, chain_hash(framed)))
+    if ends:
+        return max(ends, key=lambda chain: (chain.step, chain.offset))
+    place = usage_place(names, topic_id=topic_id, partition=lane.partition)
+    was_cut = admin.begin_offsets([place])[place] > 0  # then nobody knows what was delivered: nothing of it may be decided again
+    return _ChainEnd(end if was_cut else begin, 0, ZERO_HASH)
 
 
 def _commit(

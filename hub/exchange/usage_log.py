@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Final
 
 from kafka import KafkaConsumer
@@ -19,16 +20,28 @@ READ_WITHIN_S: Final = 120.0
 
 
 def last_step(admin: Admin, *, names: Names, topic_id: uuid.UUID, partition: int) -> tuple[UsageStep, bytes] | None:
-    """Return the newest committed live step of a source partition and its framed value, None where there is none.
+    """Return the newest committed live step of a source partition and its framed value, None where there is none."""
+    found: tuple[UsageStep, bytes] | None = None
+    for step in live_steps(admin, names=names, topic_id=topic_id, partition=partition):
+        found = step
+    return found
+
+
+def usage_place(names: Names, *, topic_id: uuid.UUID, partition: int) -> TopicPartition:
+    """Return the partition of hub.usage that the steps of a source partition stand in."""
+    return TopicPartition(names.usage, usage_partition(f"{topic_id}/{partition}".encode()))
+
+
+def live_steps(admin: Admin, *, names: Names, topic_id: uuid.UUID, partition: int) -> Iterator[tuple[UsageStep, bytes]]:
+    """Yield the committed live steps of a source partition, oldest first, each with its framed value.
 
     Reads its partition of hub.usage from the beginning to the high watermark of now: call it after fencing the lane, so
     that no open transaction of that lane hides a step.
     """
     key = f"{topic_id}/{partition}".encode()
-    place = TopicPartition(names.usage, usage_partition(key))
+    place = usage_place(names, topic_id=topic_id, partition=partition)
     end = admin.end_offsets([place])[place]
     consumer = KafkaConsumer(**consumer_config(admin.bootstrap, client_id="cityhub-usage-log"))
-    found: tuple[UsageStep, bytes] | None = None
     try:
         kafka_place = KafkaPartition(*place)
         consumer.assign([kafka_place])
@@ -39,11 +52,10 @@ def last_step(admin: Admin, *, names: Names, topic_id: uuid.UUID, partition: int
                 raise HubError("HUB-BROKER-010", f"`{place}` could not be read to its end in time", "try again; look for open transactions")
             for records in consumer.poll(timeout_ms=200).values():
                 for record in records:
-                    if record.key == key:
-                        found = _live_step(record.value) or found
+                    if record.key == key and (found := _live_step(record.value)) is not None:
+                        yield found
     finally:
         consumer.close()
-    return found
 
 
 def _live_step(value: bytes | None) -> tuple[UsageStep, bytes] | None:

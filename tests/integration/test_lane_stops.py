@@ -8,8 +8,8 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.admin import KafkaAdminClient
 from town import FLIGHT, Town, encode, flight, terms, wait_until
 
-from hub.broker.topics import dept_topic, plan_topic
-from hub.exchange.adopt import adopt
+from hub.broker.topics import USAGE_PARTITIONS, dept_topic, plan_topic
+from hub.exchange.adopt import adopt, was_adopted
 from hub.exchange.status import lane_statuses
 from hub.model.entry import Kind
 from hub.model.errors import HubError
@@ -75,6 +75,65 @@ def test_offsets_left_out_by_an_adoption_stand_in_the_chain_as_lost(town: Town) 
     assert rest[0].first_offset == 4
     assert [row["id"] for row in town.shared("all", partitions=1)] == list(range(4, 10))
     assert schema_id == 1
+
+
+def _cut_usage(town: Town) -> None:
+    places = [TopicPartition(town.names.usage, number) for number in range(USAGE_PARTITIONS)]
+    client = KafkaAdminClient(bootstrap_servers=town.admin.bootstrap)
+    client.delete_records({KafkaPartition(*place): end for place, end in town.admin.end_offsets(places).items() if end})
+    client.close()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_usage_log_that_was_cut_takes_no_adoption_back_behind_the_position(town: Town, dry_run: bool) -> None:  # noqa: FBT001 - a case
+    """The committed position still says what was delivered: 100 records were delivered and metered twice otherwise."""
+    schema_id, lane = _one_partition(town)
+    with town.worker():
+        town.wait_done(lane.topic, partitions=1)
+    _cut_usage(town)
+
+    with pytest.raises(HubError, match="HUB-LANE-009"):
+        adopt(lane, at=0, admin=town.admin, gate=town.gate, names=town.names, agreements=[("all", 1)], dry_run=dry_run)
+    with town.worker():
+        _adopt(town, lane, 10)
+        _more(town, schema_id, range(10, 12))
+        town.wait_done(lane.topic, partitions=1)
+
+    assert [row["id"] for row in town.shared("all", partitions=1)] == list(range(12))
+    assert [step.step for step in town.usage()] == [2]
+
+
+def test_where_neither_position_nor_usage_stand_only_the_end_of_the_log_can_be_adopted(town: Town) -> None:
+    """Nobody knows what was delivered: nothing of it may be decided again."""
+    _, lane = _one_partition(town)
+    with town.worker():
+        town.wait_done(lane.topic, partitions=1)
+    _cut_usage(town)
+    client = KafkaAdminClient(bootstrap_servers=town.admin.bootstrap)
+    client.delete_group_offsets(town.names.exchange_group, [KafkaPartition(*lane)])
+    client.close()
+
+    with pytest.raises(HubError, match="HUB-LANE-009"):
+        _adopt(town, lane, 9)
+    _adopt(town, lane, 10)
+
+    wait_until(lambda: town.positions(lane.topic, partitions=1).get(0, (-1,))[0] == 10, within_s=10)
+
+
+def test_an_adoption_whose_serve_ended_in_it_is_found_to_have_taken_effect_or_not(town: Town) -> None:
+    """By its position, or once the lane has moved on by its step in the chain: an act must not stay open for ever."""
+    schema_id, lane = _one_partition(town)
+    ask = {"admin": town.admin, "gate": town.gate, "names": town.names}
+
+    assert not was_adopted(lane, at=4, **ask)
+    _adopt(town, lane, 4)
+    assert was_adopted(lane, at=4, **ask)
+    with town.worker():
+        _more(town, schema_id, range(10, 12))
+        town.wait_done(lane.topic, partitions=1)
+
+    assert was_adopted(lane, at=4, **ask)
+    assert not was_adopted(lane, at=5, **ask)
 
 
 def test_a_topic_created_again_under_the_same_name_stops_the_partition(town: Town) -> None:

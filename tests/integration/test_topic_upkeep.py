@@ -9,11 +9,14 @@ from hall import DATASET, Hall, hall_settings
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 
+from hub.agreements.desk import OpenAct
 from hub.broker.admin import Admin
 from hub.broker.embedded import EmbeddedBroker
 from hub.broker.topics import TopicSpec
 from hub.cli.checks import Status, run_check
+from hub.exchange.adopt import adopt
 from hub.model.names import Names, TopicPartition
+from hub.store.acts import Act
 
 SHARE = {"consumer": "parking-office", "agreement": "parking-vehicles"}
 
@@ -132,3 +135,22 @@ def test_a_hub_plan_that_was_deleted_is_made_again_and_holds_everything_again(ha
     hall.keeper.repair()
 
     assert {at.key for at in hall.log()} >= {b"agreement/parking-vehicles", f"dataset/{DATASET}".encode(), b"keys/1"}
+
+
+def test_an_adoption_that_a_killed_serve_left_open_gets_its_outcome(hall: Hall, admin: Admin) -> None:
+    """The position is right; the act stayed `intended` for ever. One that took no effect is told as failed."""
+    lane = TopicPartition(hall.names.dept(DATASET), 0)
+    producer = KafkaProducer(bootstrap_servers=admin.bootstrap)
+    for _ in range(3):
+        producer.send(lane.topic, b"record", partition=0)
+    producer.flush()
+    producer.close()
+    for at in (2, 3):
+        opened = OpenAct(Act(verb="adopt.position", object_type="lane", object_id=str(lane), object_version=at), hall.hub.officer)
+        with hall.hub.engine.begin() as connection:
+            hall.hub.control.desk.intend(connection, opened)
+    adopt(lane, at=2, admin=admin, gate=hall.hub.connections.gate, names=hall.names, agreements=[("parking-vehicles", 1)])
+
+    hall.keeper.repair()
+
+    assert [row[2] for row in hall.acts() if row[0] == "adopt.position"] == ["intended", "intended", "done", "failed"]

@@ -36,6 +36,8 @@ def test_a_repair_that_fails_behind_an_emptied_topic_is_tried_again() -> None:
     plan_log: Any = EmptiedAway(stop)
     desk: Any = SimpleNamespace(unfinished=threading.Event(), write_lock=threading.RLock())
     nothing: Any = None
-    PlanKeeper(desk=desk, publisher=nothing, registry=nothing, plan_log=plan_log, trust={}, fence=nothing, withdrawals=nothing).watch(stop)
+    PlanKeeper(
+        desk=desk, publisher=nothing, registry=nothing, plan_log=plan_log, trust={}, fence=nothing, withdrawals=nothing, adopted=nothing
+    ).watch(stop)
     assert plan_log.reads == 2
     assert desk.unfinished.is_set()
