@@ -30,7 +30,7 @@ from hub.exchange.adopt import Adopted, adopt, was_adopted
 from hub.exchange.context import beyond_the_dataset
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
-from hub.exchange.status import LaneStatus, lane_statuses
+from hub.exchange.status import LaneStatus, lane_statuses, told_by_workers
 from hub.ledger.books import ChainRow
 from hub.ledger.chain import Break, ChainId
 from hub.ledger.collector import Collector
@@ -322,12 +322,13 @@ class Hub:
         return was_adopted(lane, at=at, admin=self.admin, gate=self.connections.gate, names=self.names)
 
     def lanes(self) -> tuple[LaneStatus, ...]:
-        """Return where each lane of the published datasets stands, as Kafka has it, and what hub.plan stops."""
+        """Return where each lane of the published datasets stands, as Kafka has it and workers tell, and what hub.plan stops."""
         with reading(self.engine) as connection:
             partitions = self._partitions(connection)
         rows = lane_statuses(self.admin, names=self.names, topics=list(partitions))
         stops = self._plan_stops(partitions)
-        return tuple(_stopped(_within(row, partitions[row.topic]), stops.get(row.topic)) for row in rows)
+        placed = tuple(_stopped(_within(row, partitions[row.topic]), stops.get(row.topic)) for row in rows)
+        return told_by_workers(placed, admin=self.admin, names=self.names)
 
     def _plan_stops(self, topics: Collection[str]) -> Mapping[str, HubError]:
         """Return the topics that stand still for what hub.plan says; none where this machine has no keys to read it with."""

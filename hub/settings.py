@@ -133,6 +133,10 @@ class ExchangeSettings(_Section):
     heartbeat_interval_s: float = 1.0
     plan_fresh_s: float = 10.0
     """A step commits only when hub.plan's leader answered at most this long ago."""
+    quarantine_stop_records: int = Field(default=10_000, ge=0)
+    """A lane stops before it has quarantined nearly all of so many records in a row; 0: never."""
+    quarantine_stop_share: float = Field(default=0.9, gt=0, le=1)
+    """What nearly all is."""
     undeliverable_wait_s: float = Field(default=600.0, ge=0, le=86_400)
     """How long a lane waits for a share partition that is gone, before its records are denied and the others go on."""
     undeliverable_retry_s: float = Field(default=30.0, gt=0, le=3_600)

@@ -9,6 +9,7 @@ hub with our key) no change is made until that is mended: HUB-SERVE-003.
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -37,6 +38,8 @@ OURS: Final = ("agreement", "dataset", "schema", "keys", LANE)
 Adopted: TypeAlias = Callable[[TopicPartition, int], bool]
 """Tells whether an adoption of a lane at an offset has taken effect; after the answer it cannot any more."""
 _PAUSE_S: Final = 1.0
+HOLD_EVERY_S: Final = 2.0
+"""How often hub.plan is held to be the log that was read: deleting every record of it is seen by no reader at its end."""
 _ROOM_BYTES: Final = 200
 """What a record takes in a batch beside key and value, at most."""
 
@@ -122,11 +125,15 @@ class PlanKeeper:
 
     def watch(self, stop: threading.Event) -> None:
         """Follow hub.plan until ``stop`` is set; every trouble is logged and met with another repair."""
+        held_at = time.monotonic()
         while not stop.is_set():
             try:
                 if self._desk.unfinished.is_set():
                     self.repair()
                 self.trouble = None
+                if time.monotonic() - held_at > HOLD_EVERY_S:
+                    held_at = time.monotonic()
+                    self._log.hold()
                 reads = [self._read(at) for at in self._log.poll(timeout_ms=500)]
                 if reads:
                     self._judge(reads)

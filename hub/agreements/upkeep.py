@@ -24,7 +24,8 @@ from hub.catalogue.datasets import Catalogue
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.observe import metrics
-from hub.store.engine import reading
+from hub.store.engine import reading, writing
+from hub.store.topics_seen import note_topics
 
 log = structlog.get_logger()
 EVERY_S: Final = 3.0
@@ -75,6 +76,9 @@ class Upkeep:
         self._plan_id: uuid.UUID | None = None
         self._told: dict[str, str] = {}
         """What cannot be mended, by topic: said once."""
+        self._ids: dict[str, str] = {}
+        """Ids of the share topics, as the last look found them."""
+        self._noted: dict[str, str] = {}
 
     def begin(self) -> None:
         """Make hub.plan and hub.usage at the first start, mend everything at a later one; HUB-BROKER-008 for what nobody may mend."""
@@ -91,6 +95,7 @@ class Upkeep:
         """Mend what can be mended; return what was amiss. Each is counted, and said in the log."""
         wanted = self._wanted()
         flaws = self._compare(wanted)
+        self._note_ids()
         specs = {one.spec.name: one.spec for one in wanted}
         for flaw in flaws:
             self._settle(flaw, specs[flaw.topic])
@@ -113,6 +118,7 @@ class Upkeep:
 
     def _compare(self, wanted: Sequence[_Wanted]) -> tuple[Flaw, ...]:
         found = self._admin.topic_states([one.spec for one in wanted])
+        self._ids = {name: str(state.topic_id) for name, state in found.items() if name.startswith(f"{self._names.prefix}share.")}
         plan = found.get(self._names.plan)
         if plan is not None:
             if self._plan_id not in {None, plan.topic_id}:
@@ -121,6 +127,14 @@ class Upkeep:
                 self._plan_lost()
             self._plan_id = plan.topic_id
         return tuple(flaw for one in wanted for flaw in _flaws(one, found.get(one.spec.name)))
+
+    def _note_ids(self) -> None:
+        """Keep each id that a share topic was seen under: `ledger check` tells by it what went with a topic that was made again."""
+        new = {topic: topic_id for topic, topic_id in self._ids.items() if self._noted.get(topic) != topic_id}
+        if new:
+            with writing(self._engine) as connection:
+                note_topics(connection, new, scope=self._names.scope)
+            self._noted |= new
 
     def _settle(self, flaw: Flaw, spec: TopicSpec) -> None:
         if not flaw.mended:

@@ -29,7 +29,7 @@ from kafka.errors import (
     for_code,
 )
 from kafka.net.compat import KafkaNetClient
-from kafka.protocol.consumer import IsolationLevel
+from kafka.protocol.consumer import ConsumerProtocolAssignment, IsolationLevel
 from kafka.structs import OffsetAndMetadata
 
 from hub.broker.security import security
@@ -48,6 +48,7 @@ END_TXN: Final = 26
 END_TXN_VERSION_MIN: Final = 5
 TRANSACTION_LEVEL_MIN: Final = 2
 _UNKNOWN: Final = 3
+_REBALANCING: Final = frozenset({"PreparingRebalance", "CompletingRebalance"})
 _AWAY: Final = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError)
 _MOVED: Final = (NotCoordinatorError, UnknownBrokerIdError)
 _OPEN: Final = frozenset({"Ongoing", "PrepareCommit", "PrepareAbort", "PrepareEpochFence"})
@@ -196,6 +197,20 @@ class Admin:
         """Commit an offset with its metadata (4,000 bytes) for a group that nobody is a member of; HUB-BROKER-010 where it is refused."""
         wanted = {KafkaPartition(*at): OffsetAndMetadata(offset, metadata, -1)}
         self._ask(lambda client: _raise_refused(client.alter_group_offsets(group, wanted)), about=f"group `{group}`")
+
+    def held(self, group: str) -> frozenset[TopicPartition] | None:
+        """Return the partitions that members of a group have, None while the group gives them out anew."""
+        found = self._ask(lambda client: client.describe_groups([group]), about=f"group `{group}`")[group]
+        if found["group_state"] in _REBALANCING:
+            return None
+        held = set()
+        for member in found["members"]:
+            given = member["member_assignment"]
+            if isinstance(given, bytes):
+                given = ConsumerProtocolAssignment.decode(given).to_dict() if given else {}
+            topics = (given or {}).get("assigned_partitions", ())
+            held |= {TopicPartition(row["topic"], number) for row in topics for number in row["partitions"]}
+        return frozenset(held)
 
     def open_transactions(self) -> list[OpenTransaction]:
         """Return every transactional id whose transaction is open or being ended, over all coordinators."""

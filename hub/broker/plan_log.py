@@ -39,6 +39,8 @@ class PlanLog:
         """Connect; HUB-BROKER-001 when the broker does not answer."""
         self._partition = KafkaPartition(topic, 0)
         self._topic = topic
+        self._begin: int | None = None
+        """Where the log began when it was read; compaction does not move it."""
         self._consumer: Any = self._asked(
             lambda: KafkaConsumer(
                 bootstrap_servers=bootstrap,
@@ -76,6 +78,7 @@ class PlanLog:
         end = self.end()
         begin = self._asked(lambda: self._consumer.beginning_offsets([self._partition], timeout_ms=READ_TIMEOUT_MS))[self._partition]
         self._consumer.seek(self._partition, begin)
+        self._begin = int(begin)
         out: list[LogEntry] = []
         idle = 0
         while self.position() < end:
@@ -85,6 +88,12 @@ class PlanLog:
             if idle * 500 > READ_TIMEOUT_MS:
                 raise HubError("HUB-BROKER-001", f"`{self._topic}` could not be read to its end", "look at the broker's log")
         return out
+
+    def hold(self) -> None:
+        """Hold that the log is the one that was read: ``Truncated`` where records were deleted from it, or it ends before what was read."""
+        begin = self._asked(lambda: self._consumer.beginning_offsets([self._partition], timeout_ms=READ_TIMEOUT_MS))[self._partition]
+        if self._begin not in {None, int(begin)} or self.end() < self.position():
+            raise Truncated
 
     def position(self) -> int:
         """Return the offset that is read next."""

@@ -219,6 +219,21 @@ def _topics(settings: Settings) -> Finding:
     return Finding(Status.FAILED, f"{told}{more}", fix)
 
 
+def _lanes(settings: Settings) -> Finding:
+    """Ask Kafka and the workers how every lane stands, as `cityhub exchange status` does."""
+    from hub.app import Hub  # noqa: PLC0415 - its rooms are needed by few checks
+
+    with Hub(settings) as hub:
+        rows = hub.lanes()
+    still = [row for row in rows if row.code is not None]
+    if not rows:
+        return Finding(Status.OK, "no dataset is published yet")
+    if not still:
+        return Finding(Status.OK, f"{len(rows)} lanes go on")
+    codes = ", ".join(sorted({str(row.code) for row in still}))
+    return Finding(Status.FAILED, f"{len(still)} of {len(rows)} lanes stand still: {codes}", "`cityhub exchange status` says which and why")
+
+
 def _serve(settings: Settings) -> Finding:
     return _ready(f"{settings.serve_url}/readyz", command="serve")
 
@@ -279,12 +294,13 @@ CHECKS: Final[Mapping[str, Check]] = {
     "clock": _clock,
     "key check value": _key_check,
     "topics": _topics,
+    "lanes": _lanes,
     "acts": _acts,
     "serve": _serve,
     "worker": _worker,
     "kernel": _kernel,
 }
-_NEEDS_BROKER: Final = ("clock", "key check value", "topics")
+_NEEDS_BROKER: Final = ("clock", "key check value", "topics", "lanes")
 _NEEDS_STORE: Final = ("acts",)
 
 

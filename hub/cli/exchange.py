@@ -13,7 +13,12 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Show the lanes of every published dataset: position, lag, step, and why one would stop. Exit 5 when one stands still.
+    """Show the lanes of every published dataset: position, lag, step, and why one stands still. Exit 5 when one does.
+
+    A lane stands still when its worker stopped it, when it would stop if it started now, and when no worker has it. `offset` is the
+    next source offset to decide, `end` that of the topic, `lag` what lies between; `step` counts the lane's transactions; `plan offset`
+    is that of the newest entry of hub.plan about its dataset which its last step was decided under, and differs from dataset to dataset.
+    A lane that goes on and is named with HUB-LANE-014 denies the records of one consumer, and says of which offsets.
 
     Example: `cityhub exchange status`
     """
@@ -24,7 +29,7 @@ def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     if as_json:
         emit(list(rows), as_json=True)
     else:
-        columns = ("lane", "offset", "end", "lag", "step", "plan offset", "stops with")
+        columns = ("lane", "offset", "end", "lag", "step", "plan offset", "stands still with")
         cells = [
             (f"{row.topic}-{row.partition}", row.offset, row.end_offset, row.lag, row.step, row.plan_offset, row.code or "") for row in rows
         ]

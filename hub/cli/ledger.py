@@ -113,7 +113,7 @@ def _print_report(report: Report) -> None:
         ("metered in usage steps", report.metered),
         ("posted in the ledger", report.posted),
         ("counted in share topics", report.delivered),
-        ("unverifiable: gone by retention", report.unverifiable),
+        ("unverifiable: gone, see below", report.unverifiable),
         ("records of hub.usage refused", report.refused),
         ("usage steps", report.steps),
         ("chains", report.chains),
@@ -121,7 +121,7 @@ def _print_report(report: Report) -> None:
     ]
     table("", ("delivered records", "count"), rows)
     for gone in report.unverifiable_partitions:
-        say(f"{gone.where}: {gone.records:,} records of `{gone.agreement_id}` cannot be counted any more")
+        say(f"{gone.where}: {gone.records:,} records of `{gone.agreement_id}` cannot be counted any more: {gone.why}")
     behind = {number: end for number, end in report.usage_read_to.items() if report.ledger_read_to.get(number, 0) < end}
     if behind:
         say(f"the ledger has read hub.usage up to {_offsets(report.ledger_read_to)} of {_offsets(report.usage_read_to)}")

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -26,6 +26,8 @@ from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
 from hub.exchange.pace import Budget
 from hub.exchange.plan_book import PlanBook, limits_of
+from hub.exchange.standing import EVERY_S as STANDING_EVERY_S
+from hub.exchange.standing import TEXT_MAX, Standing, StandingReports
 from hub.exchange.transport.reception import Reception
 from hub.exchange.undeliverable import Undeliverables
 from hub.exchange.verdict import Chunk
@@ -162,8 +164,10 @@ class Floor:
             kernels=self._kernels,
             budget=Budget(self.settings.inflight_bytes_max // 2),
         )
+        reports = StandingReports(coordinators=self._context.coordinators, group=self._names.standing_group, lanes=self._standings)
         await intake.start()
         self._tasks = [asyncio.create_task(self._every(LOOK_EVERY_S, self._look)), asyncio.create_task(self._probe_now_and_then())]
+        self._tasks.append(asyncio.create_task(self._every(STANDING_EVERY_S, reports.tell)))
         told = ""
         while not intake.book.topics or intake.book.key_fault is not None:
             fault = intake.book.key_fault
@@ -319,6 +323,46 @@ class Floor:
     def _lane_check(self) -> str | None:
         faults = self.observer.faults
         return None if not faults else f"{len(faults)} lanes stand still: {', '.join(sorted(set(faults.values())))}"
+
+    def _standings(self) -> dict[TopicPartition, tuple[int, Standing]]:
+        """Return the committed offset of each lane, and how it stands."""
+        found = {}
+        worker = self._context.worker_id if self._context is not None else ""
+        denied = self._context.undeliverables.denied if self._context is not None else {}
+        for partition, (lane, _) in self._lanes.items():
+            fault = lane.fault or self._plan_fault(partition) or self._denies(partition, denied)
+            standing = Standing(worker)
+            if fault is not None:
+                standing = Standing(worker, fault.code, fault.message[:TEXT_MAX], fault.fix[:TEXT_MAX], self.observer.since_ms(partition))
+            found[partition] = (max(0, lane.next_offset or 0), standing)
+        return found
+
+    def _plan_fault(self, partition: TopicPartition) -> HubError | None:
+        """Return why the next step of a lane would stop for what hub.plan is or says: an idle lane has not met it yet."""
+        try:
+            if self._context is not None:
+                self._context.plan(partition)
+        except HubError as error:
+            return error
+        return None
+
+    def _denies(self, partition: TopicPartition, denied: Mapping[TopicPartition, int]) -> HubError | None:
+        """Return what a lane that goes on denies to a consumer whose share partition takes nothing."""
+        if not denied or self._intake is None:
+            return None
+        try:
+            agreements = self._intake.plan(partition.topic).agreements
+        except HubError:
+            return None
+        lost = [one for one in agreements if TopicPartition(one.share_topic, partition.partition) in denied]
+        if not lost:
+            return None
+        told = "; ".join(f"`{one.id}`: {self.observer.denied_offsets(partition, one.id)}" for one in lost)
+        return HubError(
+            "HUB-LANE-014",
+            f"lost to a consumer, since its share partition takes nothing: {told}",
+            "run `cityhub serve`, which makes the topic again or widens it; redelivery of what was denied is not built yet",
+        )
 
     def _share_check(self) -> str | None:
         denied = self._context.undeliverables.denied if self._context is not None else {}

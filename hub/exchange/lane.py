@@ -23,6 +23,7 @@ from hub.exchange.context import LaneContext
 from hub.exchange.inbox import Inbox, Taken
 from hub.exchange.pace import Held, Pace
 from hub.exchange.plan import Plan
+from hub.exchange.spoilage import Spoilage
 from hub.exchange.start import read_start
 from hub.exchange.verdict import Chunk, Moment, Source, Verdict
 from hub.exchange.writing import Step, step_of
@@ -67,6 +68,7 @@ class Lane:
             timeout_ms=context.settings.transaction_timeout_ms,
             lines=context.lines(partition),
         )
+        self._spoilage = Spoilage(partition, share=context.settings.quarantine_stop_share, records=context.settings.quarantine_stop_records)
         self._open = False
         self._membership = (-1, "")
         """Generation and member that this lane was started under: its commits are theirs, and end with them."""
@@ -158,6 +160,7 @@ class Lane:
         now_ms = self._context.clock.now_ms()
         for _ in range(RERUNS_MAX):
             decision = await self._decide(position, taken, now_ms=now_ms)
+            self._spoilage.hold(decision.verdict)
             part, rest = taken.cut(decision.verdict.next_offset)
             verdict = self._context.undeliverables.fit(decision.verdict, plan=decision.plan, partition=self.partition.partition)
             step = step_of(self.partition, position, part, plan=decision.plan, verdict=verdict, context=self._context)
@@ -166,6 +169,7 @@ class Lane:
             if append_ms is not None and self._holds(decision, append_ms):
                 await self._commit()
                 self._context.undeliverables.delivered(step.outputs)
+                self._spoilage.took(decision.verdict)
                 if rest:
                     self._inbox.give_back(rest)
                     await self._at("lane.given_back")
@@ -279,7 +283,10 @@ class Lane:
         until = time.monotonic() + RETRIED_EVERY_S.get(fault.code, float("inf"))
         while not self._stopping.is_set():
             await self._wait(LOOK_AGAIN_S)
-            if await self._signs() != seen or time.monotonic() > until:
+            if await self._signs() != seen:
+                self._spoilage.forget()
+                return
+            if time.monotonic() > until:
                 return
 
     async def _signs(self) -> tuple[object, ...]:

@@ -48,6 +48,9 @@ class Observer:
         self._undeliverable: set[TopicPartition] = set()
         self._denied_since: dict[tuple[TopicPartition, str], tuple[float, int, int]] = {}
         """By lane and agreement: when it was told last, and what was denied since."""
+        self._denied: dict[tuple[TopicPartition, str], tuple[int, int]] = {}
+        """By lane and agreement: the first and the next offset of all that was denied."""
+        self._stopped_ms: dict[TopicPartition, int] = {}
         metrics.KERNEL_INFO.labels(kernel=kernel.name()).set(1)
         metrics.PLAN_LEVEL.set(LEVEL)
 
@@ -59,6 +62,7 @@ class Observer:
     def lane_started(self, partition: TopicPartition, position: Position) -> None:
         """Note that a lane runs from ``position`` on."""
         self._faults.pop(partition, None)
+        self._stopped_ms.pop(partition, None)
         self._state(partition, "running")
         log.info("lane started", lane=str(partition), offset=position.offset, step=position.step, plan_offset=position.plan_offset)
 
@@ -73,8 +77,19 @@ class Observer:
         else:
             log.warning("lane starts anew", lane=str(partition), reason=reason)
 
+    def since_ms(self, partition: TopicPartition) -> int | None:
+        """Return since when a lane stands still, UTC milliseconds by this machine's clock; None while it moves."""
+        return self._stopped_ms.get(partition)
+
+    def denied_offsets(self, partition: TopicPartition, agreement_id: str) -> str:
+        """Return in words what this worker has denied to an agreement whose share partition takes nothing."""
+        found = self._denied.get((partition, agreement_id))
+        return f"partition {partition.partition}, offsets {found[0]} to {found[1] - 1}" if found else f"partition {partition.partition}"
+
     def lane_stopped(self, partition: TopicPartition, fault: HubError) -> None:
         """Raise the alarm: a partition stands still until a person acts."""
+        if self._faults.get(partition) != fault.code:
+            self._stopped_ms[partition] = time.time_ns() // 1_000_000
         self._faults[partition] = fault.code
         self._state(partition, "stopped")
         log.error("lane stopped", lane=str(partition), code=fault.code, message=fault.message, fix=fault.fix)
@@ -84,6 +99,7 @@ class Observer:
         self._states.pop(partition, None)
         self._faults.pop(partition, None)
         self._lags.pop(partition, None)
+        self._stopped_ms.pop(partition, None)
         self._show_states()
         metrics.CONSUMER_LAG_RECORDS.forget(topic=partition.topic, partition=str(partition.partition))
 
@@ -174,6 +190,7 @@ class Observer:
         """Raise the alarm for records that a consumer will not get, with their offsets: at once, then every few seconds."""
         metrics.UNDELIVERED.labels(agreement=entry.agreement_id).inc(entry.denied)
         lane = TopicPartition(usage.source_topic, usage.source_partition)
+        self._denied[lane, entry.agreement_id] = (self._denied.get((lane, entry.agreement_id), (usage.first_offset,))[0], usage.next_offset)
         told_at, first, count = self._denied_since.get((lane, entry.agreement_id), (0.0, usage.first_offset, 0))
         count += entry.denied
         if time.monotonic() - told_at > DENIED_TOLD_EVERY_S:

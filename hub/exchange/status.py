@@ -1,17 +1,18 @@
-"""Where each lane stands, read from Kafka alone: what a lane would find if it started now."""
+"""Where each lane stands, read from Kafka alone: what a lane would find if it started now, and what its worker tells of it."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from hub.broker.admin import Admin
+from hub.exchange.standing import Standing, read_standing
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.usage import Position
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One lane. ``code`` names why a lane would stop here, None where it would not."""
+    """One lane. ``code`` names why it stands still, or would if it started now; None where it goes on."""
 
     topic: str
     partition: int
@@ -22,6 +23,10 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
     plan_offset: int | None = None
     plan_from: int | None = None
+    worker: str | None = None
+    """Who has it, as that worker told last."""
+    since_ms: int | None = None
+    """Since when its worker has told ``code``."""
     code: str | None = None
     cause: str | None = None
     fix: str | None = None
@@ -47,6 +52,31 @@ def lane_statuses(admin: Admin, *, names: Names, topics: Sequence[str]) -> tuple
         for topic in sorted(set(topics) - set(ids))
     ]
     return tuple(found)
+
+
+def told_by_workers(rows: Sequence[LaneStatus], *, admin: Admin, names: Names) -> tuple[LaneStatus, ...]:
+    """Return ``rows`` with what their workers tell: lanes that stopped, that deny for a lost share partition, that nobody has."""
+    lanes = {TopicPartition(row.topic, row.partition) for row in rows if row.begin_offset is not None}
+    held = admin.held(names.exchange_group)
+    told = {lane: read_standing(row[1]) for lane, row in admin.committed(names.standing_group, lanes).items()}
+    return tuple(_told(row, told.get(TopicPartition(row.topic, row.partition)), held=held) for row in rows)
+
+
+def _told(row: LaneStatus, standing: Standing | None, *, held: frozenset[TopicPartition] | None) -> LaneStatus:
+    lane = TopicPartition(row.topic, row.partition)
+    if row.begin_offset is None:
+        return row
+    if held is not None and lane not in held:
+        if row.code is not None:
+            return row
+        fix = "start one: `cityhub up`, or `cityhub worker`; its log says where it takes no lane"
+        return msgspec.structs.replace(row, code="HUB-LANE-016", cause=f"no worker has `{lane}`", fix=fix)
+    if standing is None:
+        return row
+    row = msgspec.structs.replace(row, worker=standing.worker)
+    if row.code is not None or standing.code is None:
+        return row
+    return msgspec.structs.replace(row, code=standing.code, cause=standing.cause, fix=standing.fix, since_ms=standing.since_ms)
 
 
 def _placed(row: LaneStatus, lane: TopicPartition, committed: tuple[int, str] | None, *, topic_id: object, plan_end: int) -> LaneStatus:

@@ -5,7 +5,8 @@
 2. *Posted*: the ledger in SQL, against what hub.usage gives up to the usage offsets where the ledger stands.
 3. *Delivered*: committed records of the share topics, counted from batch headers, against what was metered as delivered.
 
-What retention took before any check counted it is ``unverifiable``, never a difference; what was counted once stays counted.
+What retention took before any check counted it is ``unverifiable``, never a difference, and so is what went with a share topic that
+was deleted or made again; what was counted once stays counted.
 """
 
 from typing import Final

@@ -18,8 +18,12 @@ from hub.ledger.walk import Difference
 from hub.model.names import Names, TopicPartition
 from hub.store.engine import reading, writing
 from hub.store.ledger_tables import DELIVERIES_VERIFIED
+from hub.store.topics_seen import topics_seen
 
 BETWEEN: Final = "deliveries"
+RETENTION: Final = "gone by retention"
+MADE_AGAIN: Final = "gone with a topic that was made again"
+GONE: Final = "gone with its topic"
 
 
 class Verified(NamedTuple):
@@ -40,6 +44,7 @@ class Unverifiable(msgspec.Struct, frozen=True):
     where: str
     agreement_id: str
     records: int
+    why: str = RETENTION
 
 
 class Metered(NamedTuple):
@@ -62,8 +67,10 @@ class Compared(NamedTuple):
     """Expected and found."""
 
 
-def compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered) -> Compared:
+def compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered, was_another: bool = False) -> Compared:
     """Compare the count of one share partition with its usage; ``known`` is what earlier checks have verified of it.
+
+    ``was_another`` says that serve has seen the topic under another id: it was made again, maybe before any check.
 
     Where retention took records, or the topic was made again, fewer may be there than were metered: as many as there were
     offsets, respectively any number. More than were metered is a difference always.
@@ -72,7 +79,7 @@ def compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered)
     delivered = known.counted + found.records
     behind = known.metered - known.counted
     told = (f"{metered.before:,} metered", f"{delivered + behind:,} delivered")
-    made_again = known.share_topic_id not in {"", topic_id}
+    made_again = known.share_topic_id != topic_id if known.share_topic_id else was_another
     room = found.begin_offset - found.span.first_offset
     if found.is_cut:
         return Compared(known.counted, None, behind, (told[0], f"the log ends at {found.next_offset}, before what was verified"))
@@ -101,6 +108,7 @@ class Deliveries:
         self._agreements = {self._topic(agreement_id, version): agreement_id for agreement_id, version in terms}
         with reading(engine) as connection:
             self._known = dict(_read_verified(connection, scope=names.scope))
+            self._seen = topics_seen(connection, scope=names.scope)
         self._ids: dict[str, str] = {}
         self._counted: list[Counted] = []
         self.delivered = 0
@@ -138,9 +146,12 @@ class Deliveries:
         for found in self._counted:
             place = found.span.partition
             topic_id = self._ids[place.topic]
-            result = compare(found, known=self._known.get(place, NOTHING), topic_id=topic_id, metered=metered.get(place, none))
+            known = self._known.get(place, NOTHING)
+            was_another = bool(self._seen.get(place.topic, set()) - {topic_id})
+            result = compare(found, known=known, topic_id=topic_id, metered=metered.get(place, none), was_another=was_another)
             self.delivered += result.delivered
-            self._note(place, result.unverifiable)
+            made_again = was_another or known.share_topic_id not in {"", topic_id}
+            self._note(place, result.unverifiable, MADE_AGAIN if made_again else RETENTION)
             if result.verified is not None:
                 verified[place] = result.verified
             if result.difference is not None:
@@ -149,15 +160,15 @@ class Deliveries:
         for place in sorted(metered.keys() - counted):
             known = self._known.get(place, NOTHING)
             self.delivered += known.counted
-            self._note(place, metered[place].before - known.counted)
+            self._note(place, metered[place].before - known.counted, GONE)
         self._keep(verified)
 
     def _topic(self, agreement_id: str, version: int) -> str:
         return self._names.share(consumer=self._terms[agreement_id, version].consumer, agreement=agreement_id)
 
-    def _note(self, place: TopicPartition, records: int) -> None:
+    def _note(self, place: TopicPartition, records: int, why: str) -> None:
         if records > 0:
-            self.unverifiable.append(Unverifiable(str(place), self._agreements[place.topic], records))
+            self.unverifiable.append(Unverifiable(str(place), self._agreements[place.topic], records, why))
 
     def _keep(self, verified: Mapping[TopicPartition, Verified]) -> None:
         table = DELIVERIES_VERIFIED

@@ -124,6 +124,8 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-LANE-012": Code(_I, 409, "partition lies beyond those of its dataset", "分区超出数据集的分区数"),
     "HUB-LANE-013": Code(_P, 503, "share partition refuses for now", "共享分区暂时拒绝写入"),
     "HUB-LANE-014": Code(_P, 503, "share partition cannot be delivered to", "无法向共享分区交付"),
+    "HUB-LANE-015": Code(_I, 500, "nearly every record would be quarantined", "几乎所有记录都将被隔离"),
+    "HUB-LANE-016": Code(_P, 503, "no worker has the partition", "没有交换进程负责该分区"),
     # ledger
     "HUB-LEDGER-001": Code(_I, 500, "chain of usage steps is broken", "计量链断裂"),
     "HUB-LEDGER-002": Code(_I, 500, "ledger differs from the deliveries", "账本与交付不一致"),

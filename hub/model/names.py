@@ -105,6 +105,11 @@ class Names(msgspec.Struct, frozen=True):
         return f"{self.scope}-exchange"
 
     @property
+    def standing_group(self) -> str:
+        """The consumer group in whose metadata workers tell how their lanes stand."""
+        return f"{self.scope}-exchange-standing"
+
+    @property
     def acts_group(self) -> str:
         """The consumer group in whose metadata the anchor of the acts stands."""
         return f"{self.scope}-acts"

@@ -12,9 +12,12 @@ from sqlalchemy import delete, select
 
 from hub.broker.admin import Admin
 from hub.ledger.check import Report
+from hub.ledger.deliveries import MADE_AGAIN
 from hub.model.errors import HubError
 from hub.model.names import Names
+from hub.store.engine import writing
 from hub.store.ledger_tables import DELIVERIES_VERIFIED, USAGE_CHAINS, USAGE_HOURS
+from hub.store.topics_seen import note_topics
 
 pytestmark = pytest.mark.broker
 
@@ -257,6 +260,25 @@ def test_retention_is_no_excuse_for_more_than_it_took(ledger: LedgerTown) -> Non
     ledger.forget(ledger.share(), 0, before=6)
 
     assert told(ledger.check()) == [("deliveries", "21 metered", "7 delivered")]
+
+
+def test_a_share_topic_made_again_before_any_check_is_told_and_is_no_difference_for_ever(ledger: LedgerTown) -> None:
+    """Serve has seen it under another id: what the first one held cannot be counted, what came since is compared."""
+    lane = ledger.lane()
+    lane.step(5)
+    share = ledger.share()
+    with writing(ledger.engine) as connection:
+        note_topics(connection, {share: str(ledger.admin.topic_ids([share])[share])}, scope=ledger.names.scope)
+    ledger.admin.delete_topics([share])
+    ledger.agree(agreement())
+    lane.step(7)
+
+    report = ledger.check()
+
+    assert (told(report), report.delivered, report.unverifiable) == ([], 7, 5)
+    assert {gone.why for gone in report.unverifiable_partitions} == {MADE_AGAIN}
+    lane.step(3, deliver=2)
+    assert told(ledger.check()) == [("deliveries", "15 metered", "14 delivered")]
 
 
 def test_a_share_topic_made_again_leaves_the_rest_unverifiable(ledger: LedgerTown) -> None:

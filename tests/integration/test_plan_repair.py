@@ -16,7 +16,7 @@ from hub.agreements.publisher import Publisher
 from hub.broker.embedded import EmbeddedBroker
 from hub.model.errors import HubError
 from hub.model.lifecycle import State
-from hub.model.names import Names
+from hub.model.names import Names, TopicPartition
 from hub.model.records import decode_plan_entry, encode_plan_entry
 from hub.observe import metrics
 from hub.settings import Settings
@@ -158,6 +158,24 @@ def test_a_restored_backup_takes_no_change_until_it_is_repaired(settings: Settin
         assert len(restored.log()) == end
     finally:
         restored.close()
+
+
+def test_a_hub_plan_whose_records_were_all_deleted_is_filled_again_while_serve_leads(settings: Settings) -> None:
+    """Nobody who reads at its end sees it, and a worker that restarted found no key and took no lane until serve was restarted."""
+    hall = Hall(settings)
+    try:
+        hall.open_dataset()
+        hall.sign()
+        place = KafkaPartition(hall.names.plan, 0)
+        before = {at.key for at in hall.log()}
+        client = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+        hall.hub.admin.alter_topic_config(place.topic, {"cleanup.policy": "compact,delete"})
+        client.delete_records({place: hall.hub.admin.end_offsets([TopicPartition(*place)])[TopicPartition(*place)]})
+        client.close()
+
+        until(lambda: {at.key for at in hall.log()} == before)
+    finally:
+        hall.close()
 
 
 def test_the_way_on_after_a_restored_backup_is_to_adopt_what_hub_plan_says(settings: Settings) -> None:

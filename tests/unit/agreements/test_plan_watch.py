@@ -22,6 +22,9 @@ class EmptiedAway:
         assert timeout_ms > 0
         raise Truncated
 
+    def hold(self) -> None:
+        """Find the log as it was read."""
+
     def read_all(self) -> list[LogEntry]:
         """Say that no broker answers."""
         self.reads += 1

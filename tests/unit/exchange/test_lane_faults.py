@@ -396,3 +396,31 @@ def test_the_text_of_an_unexpected_error_is_not_logged() -> None:
     finally:
         structlog.reset_defaults()
     assert json.loads(out.getvalue())["reason"] == "KeyError"
+
+
+def _spoilt(rig: LaneRig, settings: ExchangeSettings) -> LaneRig:
+    rig.lane = Lane(LANE, context=msgspec.structs.replace(rig.context, settings=settings))
+    return rig
+
+
+@pytest.mark.parametrize(("bad", "stops"), [(90, True), (89, False)])
+def test_a_lane_stops_at_the_bound_of_quarantined_records_and_not_one_before(bad: int, stops: bool) -> None:  # noqa: FBT001 - a case
+    """Nothing of the step that would cross it is committed: nothing is lost, a person decides."""
+    settings = ExchangeSettings(step_ms=1, quarantine_stop_records=100, quarantine_stop_share=0.9)
+    rig = _spoilt(LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW), settings)
+    rows: list[tuple[bytes | None, bytes | None]] = [(None, b"bad")] * bad + [(None, vehicle())] * (100 - bad)
+    rig.give_when_sought(chunk_of(batch_at(100, rows), first_offset=100, next_offset=200))
+    asyncio.run(_run(rig, lambda: rig.lane.fault is not None or bool(rig.kafka.usage())))
+    assert (rig.lane.fault is not None and rig.lane.fault.code == "HUB-LANE-015") == stops
+    assert bool(rig.kafka.committed) != stops
+
+
+def test_a_short_run_of_bad_records_is_quarantined_like_any_other() -> None:
+    """99 of 99 are below the bound of 100; and 0 means never."""
+    for records, count in ((100, 99), (0, 200)):
+        settings = ExchangeSettings(step_ms=1, quarantine_stop_records=records)
+        rig = _spoilt(LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW), settings)
+        rig.give_when_sought(chunk_of(batch_at(100, [(None, b"bad")] * count), first_offset=100, next_offset=100 + count))
+        asyncio.run(_run(rig, lambda rig=rig: bool(rig.kafka.usage())))
+        assert rig.lane.fault is None
+        assert rig.kafka.usage()[0].entries[0].quarantined == count
