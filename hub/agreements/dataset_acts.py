@@ -16,7 +16,7 @@ from hub.agreements.wiring import Wiring
 from hub.broker.topics import dept_topic, quarantine_topic
 from hub.catalogue.datasets import CatalogueRow, shipped_schema
 from hub.catalogue.entry_file import parse_dataset_entry
-from hub.catalogue.gate import Earlier, check_schema
+from hub.catalogue.gate import check_schema
 from hub.catalogue.registry import Registered
 from hub.model.dataset import DatasetEntry
 from hub.model.entry import DatasetBody, Kind, SchemaBody
@@ -129,7 +129,7 @@ class DatasetActs:
         subject = self._w.names.dept_subject(entry.dataset)
         known = self._w.registry.versions(connection, subject)
         if schema is not None and self._w.registry.find(connection, subject=subject, schema=schema) is None:
-            check_schema(schema, where=entry.schema, earlier=Earlier.of([version.schema for version in known]))
+            check_schema(schema, where=entry.schema, earlier=[version.schema for version in known])
             if known:
                 fix = f"`cityhub schema register {entry.dataset} FILE`, then apply the entry"
                 raise HubError("HUB-DATASET-004", f"schema `{entry.schema}` is not a registered version of `{subject}`", fix)

@@ -15,7 +15,7 @@ from hub.agreements.publisher import Draft
 from hub.agreements.shelf import AgreementRow
 from hub.agreements.wiring import Wiring
 from hub.catalogue.datasets import CatalogueRow
-from hub.catalogue.gate import Earlier, check_schema
+from hub.catalogue.gate import check_schema
 from hub.catalogue.registry import Registered, fingerprint
 from hub.model.entry import Kind
 from hub.model.errors import HubError, Problem
@@ -47,7 +47,7 @@ class SchemaActs:
                 if known is not None:
                     self._require_told(connection, row, known)
                     return msgspec.structs.replace(known, newest=versions[-1].version)
-                check_schema(schema, where=subject, earlier=Earlier.of([version.schema for version in versions]))
+                check_schema(schema, where=subject, earlier=[version.schema for version in versions])
                 opened.act = msgspec.structs.replace(act, object_id=subject, after_hash=fingerprint(schema))
                 w.registry.require_compatible(connection, subject=subject, schema=schema)
                 candidate = Registered(subject, len(versions) + 1, 0, schema, new=True, newest=len(versions) + 1)

@@ -17,7 +17,7 @@ from hub.api.house import House
 from hub.api.problems import REGISTRY_JSON, confluent_error
 from hub.api.registry_requests import asked_schema, page_of, require_obeyed
 from hub.catalogue.compatibility import LEVEL
-from hub.catalogue.gate import Earlier, check_schema
+from hub.catalogue.gate import check_schema
 from hub.catalogue.registry import Registered
 from hub.model.errors import HubError
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
@@ -110,7 +110,7 @@ def _writing(router: APIRouter, house: House) -> None:
         found = _version(house, subject, version)
         if not isinstance(found, Registered):
             return found
-        check_schema(schema, where=identifier(subject), earlier=Earlier.of([version.schema for version in _versions(house, subject)]))
+        check_schema(schema, where=identifier(subject), earlier=[version.schema for version in _versions(house, subject)])
         try:
             with reading(hub.engine) as connection:
                 hub.registry.require_compatible(connection, subject=subject, schema=schema)

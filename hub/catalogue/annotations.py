@@ -19,14 +19,14 @@ _SLIPS_OF_AVRO: Final = ("default", "aliases")
 _ON_FIELDS_ONLY: Final = ("grade", "personal", "sensitive", "identifier", "role")
 
 
-def annotation_faults(schema: Any, *, known_kinds: Collection[str]) -> Iterator[Fault]:
+def annotation_faults(schema: Any, *, known: Collection[str]) -> Iterator[Fault]:
     """Yield properties that mean nothing, at any depth, and titles that two fields of the whole share.
 
-    ``known_kinds``: identifier kinds of versions registered before the list was closed.
+    ``known``: identifier kinds of versions registered before the list was closed.
     """
     for path, field, space in declarations(schema, "", ""):
         if space is None:
-            yield from _properties(field, path, known_kinds)
+            yield from _properties(field, path, known)
             yield from _misplaced(field.get("type"), f"{path}.type")
     yield from _titles(schema)
 

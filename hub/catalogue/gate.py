@@ -6,11 +6,10 @@ refused here too, with its path, rather than at the first record.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import fastavro
-import msgspec
 import rfc8785
 from fastavro.schema import SchemaParseException, UnknownType
 
@@ -32,29 +31,16 @@ FAULTS_TOLD_MAX: Final = 200
 _NAMED: Final = ("record", "error", "enum", "fixed")
 
 
-class Earlier(msgspec.Struct, frozen=True):
-    """Names and identifier kinds of versions that were registered before their rules were held: a later version may keep them."""
-
-    names: frozenset[str] = frozenset()
-    kinds: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> "Earlier":
-        """Return what the schemas ``texts`` hold."""
-        read = [json.loads(text) for text in texts]
-        return cls(frozenset().union(*map(names_in, read)), frozenset().union(*map(kinds_in, read)))
-
-
-def check_schema(text: str, *, where: str, earlier: Earlier | None = None) -> Mapping[str, Any]:
+def check_schema(text: str, *, where: str, earlier: Sequence[str] = ()) -> Mapping[str, Any]:
     """Return the schema's JSON; every fault at once, under HUB-SCHEMA-001 when it is no valid Avro record, else HUB-SCHEMA-002.
 
-    What ``earlier`` versions of a subject hold by names and identifier kinds is allowed to a further one.
+    ``earlier`` are the versions that the subject has: names and identifier kinds with which one of them was registered, before their
+    rules were held, are allowed to a further one.
     """
     raw = _load(text)
-    known = earlier or Earlier()
     shape = [*_shape_faults(raw, "", 0)]
-    invalid = [*shape, *name_faults(raw, known=known.names), *(() if shape else _default_faults(raw))]
-    refused = [*annotation_faults(raw, known_kinds=known.kinds), *(() if shape else _Widths(raw).faults())]
+    invalid = [*shape, *_unless_kept(raw, earlier, name_faults, names_in), *(() if shape else _default_faults(raw))]
+    refused = [*_unless_kept(raw, earlier, annotation_faults, kinds_in), *(() if shape else _Widths(raw).faults())]
     if not shape:
         told = [path for path, *_ in (*invalid, *refused)]
         refused += (fault for fault in _unread(raw) if not any(path.startswith(fault[0]) for path in told))
@@ -62,6 +48,19 @@ def check_schema(text: str, *, where: str, earlier: Earlier | None = None) -> Ma
     _require_canonical(raw, where)
     _require_parsed(raw, where)
     return raw
+
+
+class _Rule(Protocol):
+    def __call__(self, schema: Any, *, known: Collection[str]) -> Iterator[Fault]: ...
+
+
+def _unless_kept(raw: Any, earlier: Sequence[str], rule: _Rule, words: Callable[[Any], Collection[str]]) -> list[Fault]:
+    """Return the faults of ``rule``; earlier versions, which may be many, are read only where there are any."""
+    found = list(rule(raw, known=()))
+    if not found or not earlier:
+        return found
+    known = {word for text in earlier for word in words(json.loads(text))}
+    return list(rule(raw, known=known))
 
 
 def _require_canonical(raw: Mapping[str, Any], where: str) -> None:
