@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from hub.agreements.file import AgreementReading
+from hub.agreements.meanings import mixed_kinds
 from hub.agreements.outputs import findings
 from hub.agreements.wiring import Wiring
 from hub.catalogue.annotations import kinds_in
@@ -22,7 +23,7 @@ from hub.model.identifiers import is_identifier_kind, kind_fix
 def fit_problems(w: Wiring, connection: Connection, terms: Agreement, entry: DatasetEntry, *, at_ms: int) -> tuple[Problem, ...]:
     """Return what stands between terms and a dataset that is known; ``where`` is left to the file."""
     writers = w.registry.versions(connection, w.names.dept_subject(terms.dataset))
-    out = [*findings(terms, entry, writers), *_kinds(w, connection, terms, writers)]
+    out = [*findings(terms, entry, writers), *mixed_kinds(terms, writers), *_kinds(w, connection, terms, writers)]
     if terms.tariff is not None and not w.knows_tariff(terms.tariff):
         out.append(Problem("", "tariff", "has no price in this hub", "name one that has, such as `per-record@1`"))
     if terms.valid_until_ms is not None and terms.valid_until_ms <= at_ms:

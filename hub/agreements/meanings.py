@@ -48,6 +48,21 @@ class Meanings:
         yield from _other_kind(name, path, grant, [trail[-1][1].identifier for trail in before], now[-1][1].identifier)
 
 
+def mixed_kinds(terms: Agreement, versions: Sequence[Registered]) -> tuple[Problem, ...]:
+    """Return pseudonyms whose kind the versions of a schema say differently, so that one person would have several."""
+    wanted = [(place, grant) for place, grant in enumerate(terms.fields) if grant.transform == "pseudonym" and grant.identifier is None]
+    schemas = [read_schema(version.schema) for version in versions] if wanted else []
+    out: list[Problem] = []
+    for place, grant in wanted:
+        trails = [_trail(grant.name, schema) for schema in schemas]
+        kinds = dict.fromkeys(trail[-1][1].identifier for trail in trails if trail)
+        if len(kinds) > 1 and None not in kinds:
+            shown = ", ".join(f"`{kind}`" for kind in kinds)
+            message = f"field `{grant.name}` identifies by {shown} in versions of the schema, and each would give other pseudonyms"
+            out.append(Problem("", f"fields[{place}].pseudonym", message, "name the kind, as `pseudonym: {identifier: phone}`"))
+    return tuple(out)
+
+
 def _other_kind(name: str, path: str, grant: Grant | None, before: list[str | None], now: str | None) -> Iterator[Problem]:
     """Tell an identifier kind that is not the one that was declared last; one that was added says only what was true before."""
     was = next((kind for kind in before if kind is not None), None)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kernel_kit import terms
 
-from hub.agreements.meanings import Meanings
+from hub.agreements.meanings import Meanings, mixed_kinds
 from hub.catalogue.registry import Registered
 from hub.model.agreement import All, Condition, Every, Grant, Not
 
@@ -91,3 +91,14 @@ def test_what_changes_nothing_is_not_told() -> None:
     new = record(OWNER, {**PHONE, "aliases": ["telephone"]}, {"name": "more", "type": "string", "default": "", "aliases": ["note2"]}, NOTE)
     assert changed(new, "owner", "phone", Grant("in.owner", "pseudonym"), "list[].note", earlier=(V1,)) == []
     assert changed(record({**OWNER, "identifier": "phone"}, PHONE, NOTE), "note", "nowhere.at.all", earlier=(V1,)) == []
+
+
+def test_an_agreement_on_versions_that_disagree_names_the_kind_itself() -> None:
+    """Signed as it is, one person would have a pseudonym for each version that a record was written by."""
+    versions = [Registered("s", 1, 1, V1), Registered("s", 2, 2, record({**OWNER, "identifier": "phone"}, PHONE, NOTE))]
+    mixed = terms("a-1", "note", Grant("owner", "pseudonym"), Grant("in.owner", "pseudonym"), Grant("phone", "pseudonym"))
+    found = mixed_kinds(mixed, versions)
+    assert [problem.field for problem in found] == ["fields[1].pseudonym", "fields[2].pseudonym"]
+    assert "`resident-id`, `phone`" in found[0].message
+    assert mixed_kinds(terms("a-1", Grant("owner", "pseudonym", identifier="phone"), "in.owner"), versions) == ()
+    assert mixed_kinds(mixed, versions[:1]) == ()
