@@ -65,6 +65,8 @@ def _rows(plain: bytes, at: int, span: Span) -> list[RecordRow]:
         key, at = _nullable(plain, at, end)
         value, at = _nullable(plain, at, end)
         count, at = _int(plain, at)
+        if at > end:
+            raise Unframed("records")
         headers: tuple[tuple[str, bytes | None], ...] = ()
         if count:
             headers_left -= count
