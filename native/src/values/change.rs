@@ -170,8 +170,10 @@ impl Change {
             Kind::Width { width, shown } => shown.write(width.quotient(read::long(value)), out),
             Kind::WidthFloating { narrow, width, shown } => {
                 let number = read::floating(value, *narrow);
-                let place = if number.is_finite() { width.place(number, *narrow) } else { return Err(Reject::TransformFailed) };
-                match place {
+                if !number.is_finite() || width.is_far(number) {
+                    return Err(Reject::TransformFailed);
+                }
+                match width.place(number, *narrow) {
                     Place::Short(place) if place.unsigned_abs() <= PLACE_MAX => shown.write(place, out),
                     _ => return Err(Reject::TransformFailed),
                 }
@@ -222,7 +224,7 @@ fn held(number: Option<i64>, least: i64) -> Result<i64, Reject> {
 
 /// The infinities stay as they are, NaN becomes the one NaN; what leaves the range on its way down is refused; a zero is positive.
 fn floor_floating(number: f64, step: &Step, narrow: bool, out: &mut Vec<u8>) -> Result<(), Reject> {
-    let found = if number.is_finite() { step.begin(&step.place(number, narrow), narrow) } else { number };
+    let found = if number.is_finite() { step.cut(number, narrow) } else { number };
     match (narrow, found.is_nan()) {
         _ if number.is_finite() && !found.is_finite() => return Err(Reject::TransformFailed),
         (true, false) => out.extend_from_slice(&(found as f32).to_le_bytes()),

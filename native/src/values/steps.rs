@@ -21,6 +21,8 @@ const SCALE_MAX: [usize; 2] = [22, 10];
 const WHOLE_MAX: [u64; 2] = [1 << 53, 1 << 24];
 /// Powers of ten that 17 digits in 128 bits have room for.
 const SHORT_SHIFT_MAX: i32 = 20;
+/// Twice 2^53: a quotient of doubles above it is of more than 2^53 steps.
+const FAR_STEPS: f64 = 18_014_398_509_481_984.0;
 /// From here on a decimal of 17 digits lies within one unit of zero.
 const FAR: i32 = 18;
 
@@ -31,6 +33,10 @@ pub struct Step {
     scale: usize,
     /// The units, where they are short.
     short: Option<Divisor>,
+    /// From this power of ten on, every decimal is whole steps; none where a step has other factors than two and five.
+    whole_from: Option<i32>,
+    /// The step, nearly.
+    size: f64,
     quick: Quick,
 }
 
@@ -55,7 +61,34 @@ impl Step {
     pub fn new(units: BigInt, scale: usize) -> Step {
         let one: f64 = format!("1e{scale}").parse().unwrap_or(f64::INFINITY);
         let short = i64::try_from(&units).ok().and_then(Divisor::new);
-        Step { units, scale, short, quick: Quick { one, one_narrow: one as f32 } }
+        let size = format!("{units}e-{scale}").parse().unwrap_or(f64::INFINITY);
+        let whole_from = power_of_ten(&units);
+        Step { units, scale, short, whole_from, size, quick: Quick { one, one_narrow: one as f32 } }
+    }
+
+    /// Tells whether a finite number lies further than 2^53 steps from zero, for certain: then no place of it need be reckoned.
+    #[inline]
+    pub fn is_far(&self, number: f64) -> bool {
+        (number / self.size).abs() > FAR_STEPS
+    }
+
+    /// The number nearest to the most whole steps below a finite number; infinite beyond the largest. A float is exact in the double.
+    #[inline]
+    pub fn cut(&self, number: f64, narrow: bool) -> f64 {
+        match self.quick(narrow).and_then(|units| Some(units.quotient(self.quick.units_below(number, narrow)?))) {
+            Some(place) => self.begin(&Place::Short(place), narrow),
+            None => self.cut_by_digits(number, narrow),
+        }
+    }
+
+    #[inline(never)]
+    fn cut_by_digits(&self, number: f64, narrow: bool) -> f64 {
+        let (digits, exponent) = written(number, narrow);
+        // What is whole steps stays, a zero positive: however large, it costs no long numbers.
+        if self.whole_from.is_some_and(|least| exponent + self.scale as i32 >= least) {
+            return number + 0.0;
+        }
+        self.begin(&self.place_of_digits(digits, exponent), narrow)
     }
 
     /// How many whole steps lie below the decimal that a finite number was written as; below zero it counts down.
@@ -76,6 +109,10 @@ impl Step {
     #[inline(never)]
     fn place_by_digits(&self, number: f64, narrow: bool) -> Place {
         let (digits, exponent) = written(number, narrow);
+        self.place_of_digits(digits, exponent)
+    }
+
+    fn place_of_digits(&self, digits: i64, exponent: i32) -> Place {
         let shift = exponent + self.scale as i32;
         if shift < 0 {
             // Floored twice is floored once: a step is whole units.
@@ -95,9 +132,9 @@ impl Step {
         i64::try_from(&place).map_or(Place::Wide(place), Place::Short)
     }
 
-    /// The number nearest to the beginning of a place; infinite beyond the largest. A float is exact in the double.
+    /// The number nearest to the beginning of a place.
     #[inline]
-    pub fn begin(&self, place: &Place, narrow: bool) -> f64 {
+    fn begin(&self, place: &Place, narrow: bool) -> f64 {
         if let (Some(short), Place::Short(place)) = (self.quick(narrow), place)
             && let Some(units) = short.number().checked_mul(*place)
             && units.unsigned_abs() <= WHOLE_MAX[usize::from(narrow)]
@@ -140,6 +177,20 @@ impl Quick {
     fn nearest(self, units: i64, narrow: bool) -> f64 {
         if narrow { f64::from(units as f32 / self.one_narrow) } else { units as f64 / self.one }
     }
+}
+
+/// The least power of ten that is a multiple of `units`.
+fn power_of_ten(units: &BigInt) -> Option<i32> {
+    let (mut rest, mut least) = (units.clone(), 0);
+    for prime in [2, 5] {
+        let mut power = 0;
+        while (&rest % prime) == BigInt::ZERO {
+            rest /= prime;
+            power += 1;
+        }
+        least = least.max(power);
+    }
+    (rest == BigInt::from(1)).then_some(least)
 }
 
 /// The digits of the decimal that a finite number was written as, and the power of ten that they count.
@@ -196,7 +247,9 @@ mod tests {
     }
 
     fn cut(step: &Step, number: f64, narrow: bool) -> f64 {
-        step.begin(&step.place(number, narrow), narrow)
+        let found = step.cut(number, narrow);
+        assert_eq!(found.to_bits(), step.begin_by_digits(&step.place_by_digits(number, narrow), narrow).to_bits());
+        found
     }
 
     #[test]
@@ -217,6 +270,9 @@ mod tests {
         assert_eq!(cut(&tenth, 36.55, false), 36.5);
         assert_eq!(cut(&tenth, -0.05, false), -0.1);
         assert_eq!(cut(&tenth, -0.0, false).to_bits(), 0);
+        assert_eq!(cut(&step(1, 30), -0.0, false).to_bits(), 0);
+        assert_eq!(cut(&tenth, -f64::MAX, false), -f64::MAX);
+        assert_eq!(cut(&step(7, 0), 1e300, false), 1e300);
     }
 
     #[test]
@@ -226,7 +282,22 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             state >> 11
         };
-        let steps = [(1, 1), (1, 2), (25, 2), (1, 0), (100, 0), (3, 0), (7, 5), (1, 22), (1, 10), (1_000_000_007, 3), (i64::MAX, 9)];
+        let steps = [
+            (32, 1),
+            (125, 1),
+            (1, 25),
+            (1, 1),
+            (1, 2),
+            (25, 2),
+            (1, 0),
+            (100, 0),
+            (3, 0),
+            (7, 5),
+            (1, 22),
+            (1, 10),
+            (1_000_000_007, 3),
+            (i64::MAX, 9),
+        ];
         for (units, scale) in steps {
             let step = step(units, scale);
             for _ in 0..500 {
@@ -237,11 +308,14 @@ mod tests {
                     assert_eq!(step.place(number, false), step.place_by_digits(number, false), "{number} {units} {scale}");
                     let place = step.place(number, false);
                     assert_eq!(step.begin(&place, false), step.begin_by_digits(&place, false));
+                    assert_eq!(cut(&step, number, false), step.begin(&place, false));
+                    assert!(!step.is_far(number) || !matches!(place, Place::Short(place) if place.unsigned_abs() <= 1 << 53));
                 }
                 for number in [float, -float] {
                     assert_eq!(step.place(number, true), step.place_by_digits(number, true), "{number} {units} {scale}");
                     let place = step.place(number, true);
                     assert_eq!(step.begin(&place, true), step.begin_by_digits(&place, true));
+                    assert_eq!(cut(&step, number, true), step.begin(&place, true));
                 }
             }
         }
