@@ -1,4 +1,4 @@
-"""Connectors: a department's files and tables in and out of the hub.
+"""Connectors: a department's data into the hub: CSV files, and what other packages add.
 
 Owns what moves data between a department's own systems and its topics. Does not own topics, schemas or agreements: those are
 asked for. Connectors know ``connectors.kit``, and of the hub the model, the broker and observe; the hub finds a connector by

@@ -76,7 +76,9 @@ class _RegistryHandler(BaseHTTPRequestHandler):
         answers = {f"/schemas/ids/{schema_id}": schema_id for schema_id in self.schemas}
         found = answers.get(self.path, latest if self.path == f"/subjects/{self.subject}/versions/latest" else None)
         text = json.dumps(self.schemas[found]) if found is not None else None
-        body = {"error_code": 40401} if text is None else {"subject": self.subject, "version": 1, "id": found, "schema": text}
+        body: Any = {"error_code": 40401} if text is None else {"subject": self.subject, "version": 1, "id": found, "schema": text}
+        if self.path == "/subjects":
+            text, body = "", [self.subject]
         raw = json.dumps(body).encode()
         self.send_response(404 if text is None else 200)
         self.send_header("Content-Length", str(len(raw)))
@@ -202,6 +204,13 @@ class CsvRig:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start ``cityhub connector run --once`` as a user would."""
+        command = [sys.executable, "-m", "hub.cli", "connector", "run", str(self.file), "--once", "--json", *arguments]
+        with (self.folder / "out.jsonl").open("ab") as out, (self.folder / "log.jsonl").open("ab") as log:
+            return subprocess.Popen(command, env={**self.environment, **environment}, stdout=out, stderr=log)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Settings of this connector's processes."""
         known = {
             "CITYHUB_STATE": str(self.state),
             "CITYHUB_SCOPE": self.names.scope,
@@ -210,9 +219,7 @@ class CsvRig:
             "CITYHUB_SERVE__PORT": str(self.registry.port),
             "CITYHUB_CONNECTOR__TRANSACTION_ROWS_MAX": str(ROWS_PER_TRANSACTION),
         }
-        command = [sys.executable, "-m", "hub.cli", "connector", "run", str(self.file), "--once", "--json", *arguments]
-        with (self.folder / "out.jsonl").open("ab") as out, (self.folder / "log.jsonl").open("ab") as log:
-            return subprocess.Popen(command, env={**os.environ, **known, **environment}, stdout=out, stderr=log)
+        return {**os.environ, **known}
 
     def log(self) -> str:
         """Return what the processes said."""

@@ -1,8 +1,10 @@
 """What a connector is told of the hub: where it is, how things are called there, and its bounds. Arguments, never settings read here."""
 
+import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -13,6 +15,7 @@ from hub.broker.admin import Admin
 from hub.model.errors import HubError
 from hub.model.names import Names
 
+NEAR: Final = 0.6
 SOURCE_PARTITION = "all"
 """Sources of this build have one partition each: its files, or its table, in one order."""
 
@@ -43,6 +46,17 @@ class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
             timeout_ms=self.transaction_timeout_ms,
         )
 
+    def _near(self, dataset: str) -> str | None:
+        """Return the dataset of the catalogue whose name is nearest to ``dataset``; None where there is none, or nobody to ask."""
+        registry = Registry(self.serve_url, subject="")
+        try:
+            known = [found for subject in registry.subjects() if (found := self.names.dataset_of_subject(subject)) is not None]
+        except HubError:
+            return None
+        finally:
+            registry.close()
+        return next((found for found in difflib.get_close_matches(dataset, known, n=2, cutoff=NEAR) if found != dataset), None)
+
     @contextmanager
     def target(self, definition: Definition) -> Iterator[Target]:
         """Reach topic and registry; HUB-BROKER-001, -009 where that fails. The registry is asked when a schema is needed."""
@@ -50,11 +64,11 @@ class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
         with Admin(self.bootstrap, client_id=f"cityhub-connector-{definition.name}") as admin:
             topic_id = admin.topic_ids([topic]).get(topic)
             if topic_id is None:
-                raise topic_is_missing(topic)
+                raise topic_is_missing(topic, dataset=definition.dataset, near=self._near(definition.dataset))
             partitions = admin.partitions(topic)
         registry = Registry(self.serve_url, subject=self.names.dept_subject(definition.dataset))
         try:
-            yield Target(topic, str(topic_id), partitions, registry, self.record_bytes_max)
+            yield Target(topic, str(topic_id), partitions, registry, self.record_bytes_max, self.folder(definition))
         finally:
             registry.close()
 
@@ -71,6 +85,7 @@ class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
         post(self.serve_url, f"{path}/{act}", {"outcome": "done"})
 
 
-def topic_is_missing(topic: str) -> HubError:
-    """Return the error of a dataset that was never published, or whose topic is gone."""
-    return HubError("HUB-BROKER-009", f"topic `{topic}` does not exist", "publish the dataset first: `cityhub dataset publish ORG/DATASET`")
+def topic_is_missing(topic: str, *, dataset: str, near: str | None = None) -> HubError:
+    """Return the error of a dataset that was never published, or whose topic is gone; ``near`` may be the one that was meant."""
+    fix = f"publish the dataset first: `cityhub dataset publish {dataset}`"
+    return HubError("HUB-BROKER-009", f"topic `{topic}` does not exist", f"did you mean `{near}`? Else {fix}" if near else fix)

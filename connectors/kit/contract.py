@@ -79,6 +79,8 @@ class Target(msgspec.Struct, frozen=True):
     partitions: int
     schemas: Schemas
     record_bytes_max: int
+    state: Path | None = None
+    """The connector's own folder, for checks that look at what was done before; None: there is none yet."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +108,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     input: str
     outcome: str
-    """``published``, ``seen_before``, ``refused``; ``partly`` where the run ended inside it, ``given_up`` where its rest was left."""
+    """``published``, ``seen_before``, ``refused``; ``partly`` where the run ended inside it, ``given_up`` where its rest was left.
+    ``other_content``: an input of this name was published before, and is about to be again, since its content is another."""
     rows: int = 0
     """Data rows read, since its first."""
     published: int = 0
@@ -188,7 +191,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     """The proposed type: text stays text."""
     would_fit: str
-    """The narrowest type that all rows of the sample would fit: for a person to decide."""
+    """The narrowest type that all rows of the sample would fit as they are written: for a person to decide."""
     nulls: int
     """Rows of the sample with a null value."""
 
@@ -200,6 +203,8 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     rows_seen: int
     input: str
+    headings_like_values: int = 0
+    """How many headings look like values: the first row may be data, and no heading of it belongs into a schema."""
 
 
 class Previewed(msgspec.Struct, frozen=True, kw_only=True):

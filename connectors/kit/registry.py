@@ -33,23 +33,33 @@ class Registry:
             schema_id, read_schema(self._get(f"/schemas/ids/{schema_id}", missing=f"schema {schema_id} is not known")["schema"])
         )
 
+    def subjects(self) -> list[str]:
+        """Return every subject of the registry."""
+        found = self._asked("/subjects", missing="the registry lists no subjects")
+        return [subject for subject in found if isinstance(subject, str)] if isinstance(found, list) else []
+
     def close(self) -> None:
         """End the connections."""
         self._client.close()
 
     def _get(self, path: str, *, missing: str) -> dict[str, Any]:
-        down = HubError("HUB-SERVE-001", f"the registry at `{self._url}` does not answer", "start it: `cityhub up`, or `cityhub serve`")
+        found = self._asked(path, missing=missing)
+        if not isinstance(found, dict) or "schema" not in found:
+            raise self._down()
+        return found
+
+    def _down(self) -> HubError:
+        return HubError("HUB-SERVE-001", f"the registry at `{self._url}` does not answer", "start it: `cityhub up`, or `cityhub serve`")
+
+    def _asked(self, path: str, *, missing: str) -> Any:
         try:
             answer = self._client.get(path)
             if answer.status_code == _NOT_FOUND:
                 raise HubError("HUB-SCHEMA-003", missing, "put it into the catalogue first: `cityhub dataset apply FILE`")
             answer.raise_for_status()
-            found = answer.json()
+            return answer.json()
         except (httpx.HTTPError, ValueError):
-            raise down from None
-        if not isinstance(found, dict) or "schema" not in found:
-            raise down
-        return found
+            raise self._down() from None
 
 
 def post(url: str, path: str, body: dict[str, str]) -> dict[str, Any]:

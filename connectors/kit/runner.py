@@ -200,7 +200,7 @@ class Runner:
     def _hold_topic(self, publisher: Publisher, target: Target) -> None:
         topic_id = publisher.topic_id()
         if topic_id is None:
-            raise topic_is_missing(target.topic)
+            raise topic_is_missing(target.topic, dataset=self._definition.dataset)
         if topic_id != target.topic_id:
             raise unusable("the topic was re-created under the same name while the connector was running")
 
@@ -281,8 +281,9 @@ class _Tally:
             "refused": "file refused",
             "partly": "file published in part",
             "given_up": "rest of a file left out",
+            "other_content": "file was published before with other content",
         }
-        tell = log.warning if outcome.outcome == "refused" or outcome.set_aside else log.info
+        tell = log.warning if outcome.outcome in {"refused", "other_content"} or outcome.set_aside else log.info
         tell(
             words[outcome.outcome],
             connector=self._definition.name,

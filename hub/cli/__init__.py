@@ -43,7 +43,7 @@ NOUNS: Final = (
     Noun("doctor", "Check this machine and this hub, and say what is not protected.", alone=True),
     Noun("serve", "Run registry, catalogue, agreements, API and ledger collector.", alone=True),
     Noun("worker", "Run workers of the exchange.", alone=True),
-    Noun("connector", "Move a department's files or tables in and out."),
+    Noun("connector", "Publish a department's CSV files into the hub."),
     Noun("dataset", "Publish and look at entries of the catalogue."),
     Noun("schema", "Register and look at schemas."),
     Noun("agreement", "Apply, sign, suspend, resume and end agreements."),

@@ -121,6 +121,10 @@ def discover(
         return
     columns = [[row.column, row.field, row.type, row.would_fit, row.nulls] for row in found.columns]
     table(f"{found.input}, {found.rows_seen:,} rows seen", ("column", "field", "type", "would fit", "nulls"), columns)
+    if found.headings_like_values:
+        say(
+            f"{found.headings_like_values} of the headings look like values: put the names of the columns into the first line, first of all"
+        )
     say("--json prints the schema; name the fields, and give each its grade and identifier, before you register it")
 
 
@@ -265,8 +269,12 @@ def _show(summary: "RunSummary", *, as_json: bool) -> None:
         emit(summary, as_json=True)
         return
     columns = ("file", "outcome", "rows", "published", "set aside", "why")
-    rows = [[row.input, row.outcome, row.rows, row.published, row.set_aside, _why(row)] for row in summary.files]
-    table("", columns, rows)
+    again = [row for row in summary.files if row.outcome == "seen_before" and row.same_as == row.input]
+    rows = [[row.input, row.outcome, row.rows, row.published, row.set_aside, _why(row)] for row in summary.files if row not in again]
+    if rows:
+        table("", columns, rows)
+    if again:
+        say(f"{len(again):,} files are as they were published before")
     say(f"{summary.published:,} records of {summary.rows:,} rows to {summary.topic} in {summary.seconds:,.1f} s")
 
 

@@ -143,6 +143,10 @@ def _width(rows: Sequence[Sequence[Any]]) -> range:
     return range(max((len(row) for row in rows), default=0))
 
 
+_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\u3000": "\u3000"}
+"""How a cell of a table shows what would break its line."""
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
@@ -152,7 +156,7 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
-    return str(value)
+    return "".join(letter if letter.isprintable() else _ESCAPES.get(letter, "\ufffd") for letter in str(value))
 
 
 def _ruled(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], out: TextIO) -> None:

@@ -95,6 +95,12 @@ class Names(msgspec.Struct, frozen=True):
         """Return the registry subject of a dataset's records (TopicNameStrategy)."""
         return f"{self.dept(dataset)}-value"
 
+    def dataset_of_subject(self, subject: str) -> str | None:
+        """Return the dataset whose records a subject is of; None where it is of none."""
+        org, dot, slug = subject.removeprefix(f"{self.prefix}dept.").removesuffix("-value").partition(".")
+        dataset = f"{org}/{slug}"
+        return dataset if dot and is_slug(org) and is_slug(slug) and self.dept_subject(dataset) == subject else None
+
     def share_subject(self, *, consumer: str, agreement: str) -> str:
         """Return the registry subject of an agreement's output schemas (TopicNameStrategy)."""
         return f"{self.share(consumer=consumer, agreement=agreement)}-value"

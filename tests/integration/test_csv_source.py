@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from confluent_kafka import Producer
-from csv_rig import FLIGHTS, CsvRig, decode
+from csv_rig import DATASET, FLIGHTS, CsvRig, decode
 
 from connectors.kit import verbs
 from connectors.kit.access import HubAccess
@@ -364,6 +366,38 @@ def test_the_command_line_prints_one_json_object_and_exits_by_its_code(rig: CsvR
     first, second = rig.summaries()
     assert (first["rows"], first["published"], first["set_aside"]) == (1, 1, 0)
     assert [file["outcome"] for file in second["files"]] == ["seen_before", "refused"]
+
+
+def test_a_dataset_that_has_no_topic_is_told_with_the_one_that_was_meant(rig: CsvRig) -> None:
+    """And the fix is a command that can be copied."""
+    rig.file.write_text(rig.file.read_text(encoding="utf-8").replace(DATASET, "transport/flight"), encoding="utf-8")
+    with pytest.raises(HubError, match="HUB-BROKER-009") as raised:
+        rig.publish()
+    assert (
+        raised.value.fix == "did you mean `transport/flights`? Else publish the dataset first: `cityhub dataset publish transport/flight`"
+    )
+
+
+def test_files_that_are_as_they_were_are_counted_and_not_listed(rig: CsvRig) -> None:
+    """A folder keeps every file that it ever had."""
+    for name in ("a.csv", "b.csv"):
+        rig.put(name, HEADER + f"1,{name}\n")
+    assert rig.run() == 0
+    rig.put("c.csv", HEADER + '2,"c\nd"\n')
+    words = [sys.executable, "-m", "hub.cli", "connector", "run", str(rig.file), "--once"]
+    found = subprocess.run(words, env=rig.environment, capture_output=True, text=True, check=True, timeout=120)
+    assert "2 files are as they were published before" in found.stderr
+    assert "c.csv" in found.stdout
+    assert "a.csv" not in found.stdout
+
+
+def test_one_bad_row_too_many_ends_the_run_with_a_code_of_its_own(rig: CsvRig) -> None:
+    """A handled failure, exit code 1: not the usage error of a file that is refused."""
+    rig.file.write_text(rig.file.read_text(encoding="utf-8") + "rejects_max: 1\n", encoding="utf-8")
+    rig.put("a.csv", HEADER + "1,a\nx,b\n2,c\ny,d\n3,e\n")
+    assert rig.run() == 1
+    assert "HUB-CONN-012" in rig.log()
+    assert rows_of(rig) == [1, 2]
 
 
 def test_no_value_of_a_row_reaches_log_output_or_journal(rig: CsvRig) -> None:

@@ -86,7 +86,7 @@ class Journal:
         self.file = folder / "files.json"
         self._folder = folder
         self._written = self._load()
-        self._by_hash = {entry.sha256: entry for entry in self._written.entries}
+        self._index()
 
     @property
     def last(self) -> Entry | None:
@@ -96,6 +96,10 @@ class Journal:
     def find(self, sha256: str) -> Entry | None:
         """Return the entry of a content, None where it was never taken."""
         return self._by_hash.get(sha256)
+
+    def took(self, name: str) -> bool:
+        """Tell whether a file of that name was taken, whatever was in it."""
+        return name in self._names
 
     def stand(self, position: FilePosition | None, *, topic_id: str) -> FilePosition | None:
         """Return where to go on: in the last entry, or None where no file is open. HUB-CONN-005 where the two contradict each other."""
@@ -160,7 +164,11 @@ class Journal:
     def _write(self, written: _Written) -> None:
         write_whole(self.file, msgspec.json.format(msgspec.json.encode(written), indent=1))
         self._written = written
-        self._by_hash = {entry.sha256: entry for entry in written.entries}
+        self._index()
+
+    def _index(self) -> None:
+        self._by_hash = {entry.sha256: entry for entry in self._written.entries}
+        self._names = {entry.name for entry in self._written.entries}
 
 
 _NOTHING: Final = _Written(version=1, topic_id="", commit_seen=False, entries=[])

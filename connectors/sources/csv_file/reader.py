@@ -30,6 +30,7 @@ from hub.model.errors import HubError
 
 OUTCOMES_MAX: Final = 10_000
 CLOCK_EVERY_ROWS: Final = 64
+OTHER_CONTENT: Final = "published before with other content: all of its rows are published again, those that it had before too"
 _REFUSED: Final = ("HUB-CONN-002", "HUB-CONN-003")
 
 
@@ -115,6 +116,7 @@ class CsvReader:
         opened.is_held = True
         opened.done = opened.next
         if opened.done.ended:
+            self._expected[opened.entry.sha256] = opened.done.rows - opened.first_row
             self._outcomes.append(opened.outcome())
             self.close()
             if opened.path is not None:
@@ -159,6 +161,8 @@ class CsvReader:
     def _take(self, path: Path, examined: Examined) -> "_OpenFile":
         writer = self._target.schemas.latest()
         rows, found = self._read_header(path, examined, writer)
+        if self._journal.took(name_of(path)):
+            self._outcomes.append(Outcome(input=name_of(path), outcome="other_content", reason=OTHER_CONTENT))
         number = 1 if self._journal.last is None else self._journal.last.number + 1
         entry = Entry(
             number=number,
@@ -258,6 +262,8 @@ class _OpenFile:
         self.path = path
         self.is_held = False
         self.done = self.next = at
+        self.first_row = at.rows
+        """From where on this run reads."""
         self._rows = rows
         self._encoder = encoder
         self._rejects = rejects

@@ -7,26 +7,23 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from connectors.kit.contract import Column, Definition, Discovery, Finding, Previewed, Reader, Setting, Target
-from connectors.kit.faults import Unfit
 from connectors.kit.records import Misfit, RecordEncoder, RowShape
-from connectors.kit.values import Convert, converter
 from connectors.kit.verbs import decoded, finding
-from connectors.sources.csv_file.encoding import examine
+from connectors.sources.csv_file.encoding import Examined, examine
 from connectors.sources.csv_file.file_names import name_of
-from connectors.sources.csv_file.header import fit
+from connectors.sources.csv_file.header import fit, looks_like_data
 from connectors.sources.csv_file.inbox import Inbox
-from connectors.sources.csv_file.journal import IDENTITY_CHARACTERS
-from connectors.sources.csv_file.reader import CsvReader
+from connectors.sources.csv_file.journal import IDENTITY_CHARACTERS, Journal
+from connectors.sources.csv_file.proposal import would_fit
+from connectors.sources.csv_file.reader import OTHER_CONTENT, CsvReader
 from connectors.sources.csv_file.reading import CsvRows
 from connectors.sources.csv_file.settings import SETTINGS, CsvSettings, read_settings
 from hub.model.errors import HubError
 from hub.model.manifest import Form
-from hub.model.source_schema import FieldType, SourceField
 
 FILES_CHECKED_MAX: Final = 100
 LEFT_ALONE_SAID_MAX: Final = 5
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_NARROWER: Final = ("int", "long", "double", "boolean", "date", "timestamp-millis")
 
 
 class CsvFileSource:
@@ -71,6 +68,7 @@ class CsvFileSource:
         with self._rows(path) as rows:
             sample = list(self._sample(rows, rows_max))
             columns = tuple(self._column(at, heading, sample) for at, heading in enumerate(rows.header))
+            values = looks_like_data([heading.strip() for heading in rows.header])
         org, slug = self._definition.dataset.split("/")
         record = "".join(part.capitalize() for part in slug.split("-"))
         schema = {
@@ -79,7 +77,7 @@ class CsvFileSource:
             "namespace": f"dept.{org}".replace("-", "_"),
             "fields": [_proposed(column) for column in columns],
         }
-        return Discovery(schema=schema, columns=columns, rows_seen=len(sample), input=name_of(path))
+        return Discovery(schema=schema, columns=columns, rows_seen=len(sample), input=name_of(path), headings_like_values=values)
 
     def preview(self, target: Target, *, rows_max: int) -> Sequence[Previewed]:
         """Encode the first rows of the first file."""
@@ -109,17 +107,21 @@ class CsvFileSource:
     def _check_file(self, path: Path, target: Target | None) -> Finding:
         name = f"file {name_of(path)}"
         try:
-            with self._rows(path) as rows:
+            examined = examine(path, encoding=self._settings.encoding)
+            with self._opened(path, examined) as rows:
                 if target is None:
                     return Finding(check=name, ok=True, detail=f"{rows.encoding}, {len(rows.header)} columns")
                 writer = target.schemas.latest()
                 fit(rows.header, writer.schema, policy=self._definition.policy, key=self._settings.key, file=name_of(path))
-                return Finding(check=name, ok=True, detail=f"{rows.encoding}, {len(rows.header)} columns fit schema {writer.id}")
+                detail = f"{rows.encoding}, {len(rows.header)} columns fit schema {writer.id}{_before(path, examined, target)}"
+                return Finding(check=name, ok=True, detail=detail)
         except HubError as error:
             return finding(name, error)
 
     def _rows(self, path: Path) -> CsvRows:
-        examined = examine(path, encoding=self._settings.encoding)
+        return self._opened(path, examine(path, encoding=self._settings.encoding))
+
+    def _opened(self, path: Path, examined: Examined) -> CsvRows:
         return CsvRows(path, examined, delimiter=self._settings.delimiter, row_characters_max=self._settings.row_characters_max)
 
     def _first(self) -> Path:
@@ -143,7 +145,7 @@ class CsvFileSource:
             column=title,
             field=title if _FIELD_NAME.match(title) else f"column_{at + 1}",
             type="string",
-            would_fit=next((name for name in _NARROWER if given and _fits(_candidate(name), given)), "string"),
+            would_fit=would_fit(given),
             nulls=len(values) - len(given),
         )
 
@@ -157,6 +159,13 @@ class CsvFileSource:
         key = None if made.key is None else made.key.decode()
         record = decoded(made.value, shape.schema)
         return _previewed(rows, number, source_id, partition=made.partition, key=key, bytes=len(made.value), record=record)
+
+
+def _before(path: Path, examined: Examined, target: Target) -> str:
+    """Say what the connector has done with a file of this name, where it has."""
+    if target.state is None or not (journal := Journal(target.state)).took(name_of(path)):
+        return ""
+    return "; published before" if journal.find(examined.sha256) is not None else f"; {OTHER_CONTENT}"
 
 
 def _told(left_alone: Sequence[Path]) -> str:
@@ -176,21 +185,3 @@ def _previewed(rows: CsvRows, number: int, source_id: str, **known: Any) -> Prev
 def _proposed(column: Column) -> dict[str, Any]:
     nullable: dict[str, Any] = {"type": ["null", "string"], "default": None} if column.nulls else {"type": "string"}
     return {"name": column.field, **nullable, "title": column.column, "grade": "L3"}
-
-
-def _candidate(name: str) -> Convert:
-    base = {"date": "int", "timestamp-millis": "long"}.get(name, name)
-    kind = FieldType(base=base, logical=name if base != name else None)
-    convert = converter(SourceField(name="column", type=kind, identifier=None, declared={}), null_values=frozenset())
-    if convert is None:
-        raise AssertionError("every candidate can be filled from text")
-    return convert
-
-
-def _fits(convert: Convert, values: Iterable[str]) -> bool:
-    try:
-        for value in values:
-            convert(value)
-    except Unfit:
-        return False
-    return True

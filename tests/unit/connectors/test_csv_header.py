@@ -124,3 +124,26 @@ def test_thousands_of_unknown_columns_are_refused_with_a_bound() -> None:
     found = problems("field_0", *(f"other_{number}" for number in range(3_000)), schema=wide)
     assert sum(where.startswith("column") for where, *_ in found) == 50
     assert ("header", "and 2950 more columns that the schema does not know") in [row[:2] for row in found]
+
+
+LISTS = read_schema(
+    {
+        "type": "record",
+        "name": "Tree",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "tags", "type": {"type": "array", "items": "string"}, "default": []},
+            {"name": "must", "type": {"type": "map", "values": "int"}},
+        ],
+    }
+)
+
+
+def test_what_is_said_of_a_list_is_true() -> None:
+    """With its column, without it, with a default and without one: each fix leads out."""
+    full = read_schema({**LISTS.declared, "fields": LISTS.declared["fields"][:2]})
+    assert fitted("id", schema=full) == Fit((0, None), None)
+    assert problems("id", "tags", schema=full) == [("tags", "field `tags` is an array, which no cell can fill", "take the column out")]
+    assert problems("id", schema=LISTS) == [
+        ("must", "no column `must`, and the field has no default that can be taken", "give the field a default: no column can fill it")
+    ]

@@ -8,7 +8,8 @@ import pytest
 
 from connectors.kit.contract import Limits, Outcome, TakeUp, Target, Unsettled, WriterSchema
 from connectors.kit.definition import parse_definition, source_types
-from connectors.sources.csv_file.reader import CsvReader
+from connectors.sources.csv_file.reader import OTHER_CONTENT, CsvReader
+from connectors.sources.csv_file.source import CsvFileSource
 from hub.model.errors import HubError
 from hub.model.source_schema import read_schema
 
@@ -270,3 +271,60 @@ def test_rows_set_aside_come_back_as_they_were(tmp_path: Path, encoding: str) ->
     (tmp_path / "in" / "b.csv").write_bytes(aside.read_bytes().replace("三十".encode(), b"30"))
     batches(source)
     assert [(one.input, one.outcome, one.set_aside) for one in source.outcomes()] == [("a.csv", "published", 1), ("b.csv", "published", 0)]
+
+
+def test_a_file_with_other_content_under_its_name_is_told_before_it_is_published_again(tmp_path: Path) -> None:
+    """A daily export that overwrites the last one bills the stock each day."""
+    put(tmp_path, "a.csv", 2)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    batches(source)
+    put(tmp_path, "a.csv", 3)
+    batches(source)
+    assert [(one.input, one.outcome, one.rows) for one in source.outcomes()] == [
+        ("a.csv", "published", 2),
+        ("a.csv", "other_content", 0),
+        ("a.csv", "published", 3),
+    ]
+
+
+def checks(folder: Path, text: str = "") -> list[str]:
+    """Return what ``check`` says of each thing."""
+    definition = parse_definition(HEAD + text, file="x.yaml", folder=folder, types=source_types())
+    target = Target("dept.x", TOPIC_ID, 4, Schemas(), 900_000, state=folder / "state")
+    return [found.detail for found in CsvFileSource(definition).check(target)]
+
+
+def test_check_sees_what_was_done_with_a_file_before(tmp_path: Path) -> None:
+    """And which files it leaves alone."""
+    put(tmp_path, "a.csv", 2)
+    assert checks(tmp_path) == ["1 there", "utf-8, 1 columns fit schema 1"]
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    batches(source)
+    assert checks(tmp_path)[1].endswith("fit schema 1; published before")
+    put(tmp_path, "a.csv", 3)
+    put(tmp_path, "王小明.txt", 1)
+    found = checks(tmp_path)
+    assert found[1].endswith(f"fit schema 1; {OTHER_CONTENT}")
+    assert found[0].startswith("1 there, 1 left alone because of their names (`file-")
+    assert "王小明" not in found[0]
+
+
+def test_rows_expected_are_rows_once_a_file_is_done(tmp_path: Path) -> None:
+    """Lines are counted first, and a cell may hold several."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text('n,t\n1,"a\nb\nc"\n2,d\n')
+    source = reader(tmp_path, "policy: discard_value\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    batches(source)
+    assert source.rows_expected == 2
+
+
+@pytest.mark.parametrize(("rows", "like"), [("330106199001011258,王小明,13800001258", 2), ("证件号,姓名,电话", 0)])
+def test_discover_says_where_headings_look_like_values(tmp_path: Path, rows: str, like: int) -> None:
+    """No heading of such a file belongs into a schema."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text(f"{rows}\n1,2,3\n")
+    definition = parse_definition(HEAD, file="x.yaml", folder=tmp_path, types=source_types())
+    assert CsvFileSource(definition).discover(rows_max=10).headings_like_values == like
