@@ -73,7 +73,7 @@ def test_a_withdrawal_fences_also_the_lanes_of_partitions_that_the_dataset_does_
 def test_a_lane_beyond_its_dataset_is_told_and_cannot_be_adopted(hall: Hall) -> None:
     """Adoption would only make it a lane that the share topics have no partition for."""
     rows = hall.hub.lanes()
-    assert [(row.partition, row.code) for row in rows] == [(0, None), (1, None), (2, "HUB-LANE-012"), (3, "HUB-LANE-012")]
+    assert [row.code for row in rows] == ["HUB-LANE-016", "HUB-LANE-016", "HUB-LANE-012", "HUB-LANE-012"]
     for dry_run in (True, False):
         with pytest.raises(HubError, match="HUB-LANE-012"):
             hall.hub.adopt(TopicPartition(hall.names.dept(DATASET), 2), at=0, dry_run=dry_run)
