@@ -26,6 +26,7 @@ from hub.broker.fencing import LaneGate
 from hub.broker.plan_log import PlanLog
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
+from hub.catalogue.told import Told
 from hub.exchange.adopt import Adopted, adopt, was_adopted
 from hub.exchange.context import beyond_the_dataset
 from hub.exchange.plan import Plan
@@ -129,6 +130,11 @@ class Hub:
         return Registry(scope=self.names.scope)
 
     @cached_property
+    def told(self) -> Told:
+        """Schemas that may be shown."""
+        return Told(self.registry, self.names)
+
+    @cached_property
     def shelf(self) -> Shelf:
         """Agreements, for reading."""
         return Shelf(scope=self.names.scope)
@@ -156,6 +162,7 @@ class Hub:
             master_keys=load_master_keys(self.settings.keys_folder),
             replication=self.settings.broker.replication,
             knows_tariff=knows_tariff,
+            agreements_per_dataset_max=self.settings.exchange.agreements_per_dataset_max,
         )
 
     @cached_property

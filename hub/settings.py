@@ -37,6 +37,8 @@ ACTS_ANCHOR_EVERY_S: Final = 1.0
 """How long after an act its anchor may come; the answer of an act never waits for it."""
 ACTS_ANCHOR_AGAIN_S: Final = 1_800.0
 """An anchor that did not move is written again after this time: Kafka drops offsets of groups without members after 7 days."""
+AGREEMENTS_PER_DATASET_MAX: Final = 10_000
+"""Each takes up to 77 bytes of a usage step, whether something is delivered or not, and a step must stay within 900,000."""
 
 
 class _Section(BaseModel):
@@ -109,6 +111,8 @@ class OfficerSettings(_Section):
 class ExchangeSettings(_Section):
     """Bounds of the exchange path."""
 
+    agreements_per_dataset_max: int = Field(default=AGREEMENTS_PER_DATASET_MAX, ge=1, le=AGREEMENTS_PER_DATASET_MAX)
+    """Active and suspended agreements on one dataset; signing one more is refused."""
     step_ms: int = 100
     """A lane is drained at most this often; one that was idle, at once."""
     step_bytes_max: int = 2 * 1024 * 1024

@@ -6,6 +6,7 @@ that replaces a live one may narrow, so it is fenced as well.
 """
 
 import time
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
@@ -14,12 +15,14 @@ from hub.agreements.desk import OpenAct, now_ms
 from hub.agreements.fences import PartitionAnswer
 from hub.agreements.file import AgreementFile, AgreementReading
 from hub.agreements.fit import fit_problems, judged
-from hub.agreements.outputs import compile_entry
-from hub.agreements.publisher import Draft, Staged
+from hub.agreements.publisher import Draft, Staged, batches_of
 from hub.agreements.shelf import AgreementRow, check_terms_kept
+from hub.agreements.signing import Signing
 from hub.agreements.wiring import Wiring
 from hub.agreements.withdrawals import Withdrawal
 from hub.broker.topics import share_topic
+from hub.catalogue.datasets import CatalogueRow
+from hub.catalogue.registry import Registered
 from hub.model.agreement import Agreement
 from hub.model.entry import AgreementBody, Kind
 from hub.model.errors import HubError, Problem
@@ -28,6 +31,7 @@ from hub.model.lifecycle import Act as Step
 from hub.model.names import is_slug
 from hub.model.times import shown_time
 from hub.observe import metrics
+from hub.observe.failpoints import failpoint
 from hub.store.acts import Act, Actor, content_hash
 from hub.store.engine import reading, writing
 
@@ -56,6 +60,14 @@ class AgreementChange(msgspec.Struct, frozen=True, kw_only=True):
     """From the call to this answer, for acts that narrow."""
 
 
+class _Applied(NamedTuple):
+    """What a draft rests on."""
+
+    versions: tuple[AgreementRow, ...]
+    dataset: CatalogueRow | None
+    writers: tuple[Registered, ...]
+
+
 class AgreementActs:
     """Moves agreements through their life."""
 
@@ -67,23 +79,40 @@ class AgreementActs:
         """Store a draft; HUB-AGREE-001 and -005 list every fault of the file and against the schemas of its dataset."""
         w = self._w
         act = Act(verb="apply.agreement", object_type="agreement", object_id="(file)")
-        with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing(), writing(w.desk.engine) as connection:
+        with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened:
             found = AgreementReading(text, file=file)
-            parsed = found.finish(judged(w, connection, found, at_ms=now_ms()))
+            with reading(w.desk.engine) as connection:
+                beside = judged(w, connection, found, at_ms=now_ms())
+            parsed = found.finish(beside)
             terms = parsed.agreement
             opened.act = _act(Step.APPLY, terms, before=None, after=content_hash(terms))
-            versions = w.shelf.versions(connection, terms.id)
-            known = next((row for row in versions if row.terms.version == terms.version), None)
-            if known is not None and known.terms == terms:
-                return self._change(known, "exists")
-            self._require_draft(versions, known, parsed)
-            self._require_fit(connection, parsed)
-            draft = AgreementRow(terms, State.DRAFT, now_ms())
+
+            def look(connection: Connection) -> _Applied:
+                dataset = w.catalogue.find(connection, terms.dataset)
+                return _Applied(w.shelf.versions(connection, terms.id), dataset, self._writers(connection, terms) if dataset else ())
+
+            def check(connection: Connection, seen: _Applied) -> AgreementRow | None:
+                """Return the row that is these terms already."""
+                versions = seen.versions
+                known = next((row for row in versions if row.terms.version == terms.version), None)
+                if known is not None and known.terms == terms:
+                    return known
+                self._require_draft(versions, known, parsed)
+                self._require_fit(connection, parsed)
+                return None
+
             if dry_run:
-                return self._change(draft, "would be drafted")
-            w.shelf.put_draft(connection, parsed, at_ms=draft.since_ms)
-            w.desk.done_within(connection, opened)
-            return self._change(draft, "drafted")
+                with reading(w.desk.engine) as connection:
+                    known = check(connection, look(connection))
+                return self._change(known or AgreementRow(terms, State.DRAFT, now_ms()), "exists" if known else "would be drafted")
+            with w.desk.settled(look, check) as known:
+                if known is not None:
+                    return self._change(known, "exists")
+                draft = AgreementRow(terms, State.DRAFT, now_ms())
+                with writing(w.desk.engine) as connection:
+                    w.shelf.put_draft(connection, parsed, at_ms=draft.since_ms)
+                    w.desk.done_within(connection, opened)
+                return self._change(draft, "drafted")
 
     def sign(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
         """Make the newest version active and publish it; where that is under way and withdraws a right, wait for it and answer."""
@@ -93,14 +122,15 @@ class AgreementActs:
         if under_way is not None:
             return under_way
         with w.desk.acting(_unnamed(Step.SIGN, agreement_id), actor=actor, dry_run=dry_run) as opened, w.slow_lock:
-            with writing(w.desk.engine) as connection:
+            with reading(w.desk.engine) as connection:
                 versions = w.shelf.require(connection, agreement_id)
                 draft = versions[-1]
                 opened.act = _act(Step.SIGN, draft.terms, before=_hash(draft), after=_hash(draft, State.ACTIVE))
                 next_state(draft.state, Step.SIGN, agreement_id=agreement_id)
                 partitions = self._require_signable(connection, draft)
-                if dry_run:
-                    return self._change(draft, "would be active")
+            if dry_run:
+                return self._change(draft, "would be active")
+            with writing(w.desk.engine) as connection:
                 w.desk.intend(connection, opened)
             topic = share_topic(
                 w.names, consumer=draft.terms.consumer, agreement=agreement_id, partitions=partitions, replication=w.replication
@@ -208,28 +238,26 @@ class AgreementActs:
         """Store and append the active version; fence where it takes the place of a live one."""
         w = self._w
         terms = draft.terms
-        with w.desk.changing():
-            with writing(w.desk.engine) as connection:
-                versions = w.shelf.require(connection, terms.id)
-                next_state(versions[-1].state, Step.SIGN, agreement_id=terms.id)
-                if versions[-1].terms != terms:
-                    fix = "read the draft again, then sign it"
-                    raise HubError("HUB-AGREE-003", f"the draft of agreement `{terms.id}` was changed while it was being signed", fix)
-                self._require_signable(connection, versions[-1])
-                replaced = [row for row in versions if row.live]
-                at_ms = now_ms()
-                for row in replaced:
-                    w.shelf.set_state(connection, row.terms, State.ENDED, at_ms=at_ms)
-                w.shelf.set_state(connection, terms, State.ACTIVE, at_ms=at_ms)
-                writers = w.registry.versions(connection, w.names.dept_subject(terms.dataset))
-                compiled = compile_entry(w, connection, terms, state=State.ACTIVE, writers=writers, at_ms=at_ms)
-                drafts = compiled.drafts(narrows=terms.dataset if replaced else None)
-                staged = w.publisher.stage(connection, drafts, correlation_id=opened.correlation_id)
-                opened.staged = True
-            offset = w.publisher.append(staged)
-        active = AgreementRow(terms, State.ACTIVE, at_ms)
-        change = self._answered(active, plan_offset=offset, narrows=bool(replaced), started=started)
-        return msgspec.structs.replace(change, output_schema_ids=compiled.body.output_schema_ids)
+        signing = Signing(w, draft, require_signable=self._require_signable, correlation_id=opened.correlation_id)
+        while True:
+            with w.desk.settled(signing.look, signing.check) as signed:
+                whole = len(list(batches_of(signed.entries))) == 1
+                with writing(w.desk.engine) as connection:
+                    w.registry.keep(connection, signed.foreseen, at_ms=signed.at_ms)
+                    for row in signed.replaced if whole else ():
+                        w.shelf.set_state(connection, row.terms, State.ENDED, at_ms=signed.at_ms)
+                    if whole:
+                        w.shelf.set_state(connection, terms, State.ACTIVE, at_ms=signed.at_ms)
+                    w.publisher.store(connection, signed.entries if whole else signed.schemas)
+                    opened.staged = True
+                if whole:
+                    offset = w.publisher.append(signed.entries)
+                    break
+            failpoint("plan.stored")
+            w.append(signed.schemas)
+        active = AgreementRow(terms, State.ACTIVE, signed.at_ms)
+        change = self._answered(active, plan_offset=offset, narrows=bool(signed.replaced), started=started)
+        return msgspec.structs.replace(change, output_schema_ids=signed.body.output_schema_ids)
 
     def _finish(self, opened: OpenAct, moved: AgreementRow, *, plan_offset: int, narrows: bool, started: float) -> AgreementChange:
         change = self._answered(moved, plan_offset=plan_offset, narrows=narrows, started=started)
@@ -289,6 +317,9 @@ class AgreementActs:
         _require_shared(terms, sharing=row.entry.sharing)
         parsed.refuse("HUB-AGREE-005", fit_problems(w, connection, terms, row.entry, at_ms=now_ms()))
 
+    def _writers(self, connection: Connection, terms: Agreement) -> tuple[Registered, ...]:
+        return self._w.registry.versions(connection, self._w.names.dept_subject(terms.dataset))
+
     def _require_signable(self, connection: Connection, draft: AgreementRow) -> int:
         """Hold that the draft can be published now; returns the partitions of its dataset."""
         terms = draft.terms
@@ -299,6 +330,10 @@ class AgreementActs:
         if not row.published:
             fix = f"`cityhub dataset publish {terms.dataset}`"
             raise HubError("HUB-DATASET-005", f"dataset `{terms.dataset}` is not published", fix)
+        others = [other for other in self._w.shelf.live_ids_on(connection, terms.dataset) if other != terms.id]
+        if len(others) >= self._w.agreements_per_dataset_max:
+            fix = "end agreements that are not needed; `exchange.agreements_per_dataset_max` is the bound, and what it may be"
+            raise HubError("HUB-AGREE-007", f"dataset `{terms.dataset}` has {len(others)} live agreements", fix)
         if terms.valid_until_ms <= now_ms():
             fix = "apply a new version with a later `valid_until`"
             raise HubError("HUB-AGREE-005", f"the term of agreement `{terms.id}` ended {shown_time(terms.valid_until_ms)}", fix)

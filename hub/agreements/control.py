@@ -4,7 +4,6 @@ One object per process that writes. It keeps its connections to Kafka open and w
 its append and its fences.
 """
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -27,13 +26,16 @@ from hub.agreements.withdrawals import Withdrawals
 from hub.broker.plan_log import LogEntry, PlanLog
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
+from hub.catalogue.told import Told
 from hub.model.entry import KeysBody, Kind
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.model.pseudonym import check_value
 from hub.model.records import PlanEntry
+from hub.settings import AGREEMENTS_PER_DATASET_MAX
 from hub.store.acts import Act, Actor
 from hub.store.engine import reading, writing
+from hub.store.turns import Turns
 
 log = structlog.get_logger()
 MISSING_TOLD_MAX: Final = 20
@@ -53,6 +55,7 @@ class ControlPlane:
         master_keys: Mapping[int, bytes],
         replication: int,
         knows_tariff: KnownTariff,
+        agreements_per_dataset_max: int = AGREEMENTS_PER_DATASET_MAX,
     ) -> None:
         """Wire the rooms."""
         gate = connections.gate
@@ -67,11 +70,13 @@ class ControlPlane:
         )
         catalogue = Catalogue(scope=names.scope)
         self._revocations = Revocations(fence=fence, admin=connections.revocation_admin, names=names)
+        registry = Registry(scope=names.scope)
         self._wiring = Wiring(
             desk=desk,
             publisher=publisher,
             catalogue=catalogue,
-            registry=Registry(scope=names.scope),
+            registry=registry,
+            told=Told(registry, names),
             shelf=Shelf(scope=names.scope),
             admin=connections.admin,
             gate=gate,
@@ -80,7 +85,8 @@ class ControlPlane:
             replication=replication,
             key_epoch=max(master_keys),
             knows_tariff=knows_tariff,
-            slow_lock=threading.Lock(),
+            agreements_per_dataset_max=agreements_per_dataset_max,
+            slow_lock=Turns(),
         )
         self.desk = desk
         self.registry = self._wiring.registry

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from hub.agreements.desk import now_ms
+from hub.agreements.outputs import schema_drafts
 from hub.agreements.publisher import Draft
 from hub.agreements.wiring import Wiring
 from hub.broker.topics import dept_topic, quarantine_topic
@@ -19,10 +20,11 @@ from hub.catalogue.entry_file import parse_dataset_entry
 from hub.catalogue.gate import check_schema
 from hub.catalogue.registry import Registered
 from hub.model.dataset import DatasetEntry
-from hub.model.entry import DatasetBody, Kind, SchemaBody
+from hub.model.entry import DatasetBody, Kind
 from hub.model.errors import HubError, Problem
 from hub.model.names import TopicPartition, dataset_parts
 from hub.model.usage import ZERO_HASH, Position
+from hub.observe.failpoints import failpoint
 from hub.store.acts import Act, Actor, content_hash
 from hub.store.engine import reading, writing
 from hub.store.known_topics import remember_topic
@@ -54,11 +56,14 @@ class DatasetActs:
         """Store an entry and register its schema: ``schema`` as sent, else the one that the hub ships under the entry's path."""
         w = self._w
         act = Act(verb="apply.dataset", object_type="dataset", object_id="(file)")
-        with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened, w.desk.changing():
+        with w.desk.acting(act, actor=actor, dry_run=dry_run) as opened:
             entry = self._read(text, file=file, schema=schema)
             opened.act = msgspec.structs.replace(act, object_id=entry.dataset, after_hash=content_hash(entry))
             schema_text = schema if schema is not None else shipped_schema(entry.schema)
-            with writing(w.desk.engine) as connection:
+            if schema_text is not None:
+                with reading(w.desk.engine) as connection:
+                    self._require_gate(connection, entry, schema_text)
+            with w.slow_lock, w.desk.changing(), writing(w.desk.engine) as connection:
                 outcome = w.catalogue.check_change(connection, entry)
                 self._require_schema(connection, entry, schema_text)
                 self._require_shared(connection, entry)
@@ -91,15 +96,13 @@ class DatasetActs:
                 w.desk.intend(connection, opened)
             self._make_topics(row.entry)
             topic_id = self._open_lanes(row.entry)
-            with w.desk.changing():
-                with writing(w.desk.engine) as connection:
-                    w.catalogue.mark_published(connection, dataset, at_ms=now_ms())
-                    remember_topic(connection, scope=w.names.scope, dataset=dataset, topic=w.names.dept(dataset), topic_id=topic_id)
-                    staged = w.publisher.stage(
-                        connection, self._drafts(connection, row.entry, versions), correlation_id=opened.correlation_id
-                    )
-                    opened.staged = True
-                offset = w.publisher.append(staged)
+            with w.desk.changing(), writing(w.desk.engine) as connection:
+                w.catalogue.mark_published(connection, dataset, at_ms=now_ms())
+                remember_topic(connection, scope=w.names.scope, dataset=dataset, topic=w.names.dept(dataset), topic_id=topic_id)
+                staged = w.publisher.stage(connection, self._drafts(connection, row.entry, versions), correlation_id=opened.correlation_id)
+                opened.staged = True
+            failpoint("plan.stored")
+            offset = w.append(staged)
             w.desk.done(opened)
             with reading(w.desk.engine) as connection:
                 return msgspec.structs.replace(self._change(connection, row.entry, "published"), plan_offset=offset)
@@ -124,13 +127,19 @@ class DatasetActs:
             known = self._w.catalogue.find(connection, dataset)
         return None if known is None else known.entry.key_identifier
 
+    def _require_gate(self, connection: Connection, entry: DatasetEntry, schema: str) -> None:
+        """Hold that a schema passes the gate; one that is registered did."""
+        subject = self._w.names.dept_subject(entry.dataset)
+        if self._w.registry.find(connection, subject=subject, schema=schema) is None:
+            earlier = [version.schema for version in self._w.registry.versions(connection, subject)]
+            check_schema(schema, where=entry.schema, earlier=earlier)
+
     def _require_schema(self, connection: Connection, entry: DatasetEntry, schema: str | None) -> None:
-        """Hold that the dataset has, or now gets, a schema that passes the gate; a further version is registered by itself."""
+        """Hold that the dataset has, or now gets, a schema; a further version is registered by itself."""
         subject = self._w.names.dept_subject(entry.dataset)
         known = self._w.registry.versions(connection, subject)
-        if schema is not None and self._w.registry.find(connection, subject=subject, schema=schema) is None:
-            check_schema(schema, where=entry.schema, earlier=[version.schema for version in known])
-            if known:
+        if schema is not None:
+            if known and self._w.registry.find(connection, subject=subject, schema=schema) is None:
                 fix = f"`cityhub schema register {entry.dataset} FILE`, then apply the entry"
                 raise HubError("HUB-DATASET-004", f"schema `{entry.schema}` is not a registered version of `{subject}`", fix)
         elif not known:
@@ -185,8 +194,7 @@ class DatasetActs:
 
     def _drafts(self, connection: Connection, entry: DatasetEntry, versions: tuple[Registered, ...]) -> list[Draft]:
         w = self._w
-        fresh = [found for found in versions if w.publisher.newest_of(connection, Kind.SCHEMA, str(found.schema_id)) is None]
-        schemas = [Draft(Kind.SCHEMA, str(found.schema_id), SchemaBody(schema_id=found.schema_id, schema=found.schema)) for found in fresh]
+        schemas = schema_drafts(w, connection, {found.schema_id: found.schema for found in versions})
         return [*schemas, Draft(Kind.DATASET, entry.dataset, dataset_body(w, entry, tuple(found.schema_id for found in versions)))]
 
     def _change(self, connection: Connection, entry: DatasetEntry, outcome: str) -> DatasetChange:
@@ -199,7 +207,7 @@ class DatasetActs:
             state=row.state if row is not None else "new",
             topic=w.names.dept(entry.dataset),
             subject=subject,
-            schema_ids=tuple(found.schema_id for found in w.registry.versions(connection, subject)),
+            schema_ids=tuple(found.schema_id for found in w.told.versions(connection, subject)),
             partitions=entry.partitions,
         )
 

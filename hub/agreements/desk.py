@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,10 +18,13 @@ from sqlalchemy import Connection, Engine, Row
 from hub.model.errors import HubError
 from hub.observe import metrics
 from hub.store.acts import Act, Actor, new_ulid, record_act
-from hub.store.engine import writing
+from hub.store.engine import reading, writing
 from hub.store.turns import Turns
 
 log = structlog.get_logger()
+CHECKS_MAX: Final = 3
+_Seen = TypeVar("_Seen")
+_Found = TypeVar("_Found")
 CLOSED_FIX: Final = "wait, or ask the serve that holds the lock; `/readyz?verbose` says why"
 
 
@@ -120,6 +123,25 @@ class Desk:
         with self.write_lock.held(urgent=urgent):
             self.require_open()
             yield
+
+    @contextmanager
+    def settled(self, look: Callable[[Connection], _Seen], check: Callable[[Connection, _Seen], _Found]) -> Iterator[_Found]:
+        """Hold the write lock with what ``check`` found; it ran outside any lock, and what ``look`` sees is the same still.
+
+        What takes long (compatibility, compiling, signatures) belongs into ``check``. Where something was changed meanwhile it
+        runs again; HUB-SERVE-004 when that happened ``CHECKS_MAX`` times.
+        """
+        for _ in range(CHECKS_MAX):
+            with reading(self.engine) as connection:
+                seen = look(connection)
+                found = check(connection, seen)
+            with self.changing():
+                with reading(self.engine) as connection:
+                    same = look(connection) == seen
+                if same:
+                    yield found
+                    return
+        raise HubError("HUB-SERVE-004", f"what this change rests on was changed {CHECKS_MAX} times while it was checked", "ask again")
 
     def intend(self, connection: Connection, opened: OpenAct) -> None:
         """Record that the act is about to take effect, in the SQL transaction of the change."""

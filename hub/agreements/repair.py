@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.agreements.desk import Desk
 from hub.agreements.officer import require_officer
-from hub.agreements.publisher import CHANGE_BYTES_MAX, Publisher, Staged
+from hub.agreements.publisher import Publisher, Staged, batches_of, in_order
 from hub.agreements.withdrawals import Withdrawals
 from hub.broker.plan_log import LogEntry, PlanLog, Truncated
 from hub.catalogue.registry import Registry
@@ -40,8 +40,6 @@ Adopted: TypeAlias = Callable[[TopicPartition, int], bool]
 _PAUSE_S: Final = 1.0
 HOLD_EVERY_S: Final = 2.0
 """How often hub.plan is held to be the log that was read: deleting every record of it is seen by no reader at its end."""
-_ROOM_BYTES: Final = 200
-"""What a record takes in a batch beside key and value, at most."""
 
 
 class Read(NamedTuple):
@@ -99,7 +97,8 @@ class PlanKeeper:
                 self._close(ahead)
                 return
             last = {read.at.key: read.at for read in reads}
-            stale = [entry for key, entry in newest.items() if key not in last or last[key].value != entry.value]
+            lacking = (entry for key, entry in newest.items() if key not in last or last[key].value != entry.value)
+            stale = [entry for entry in lacking if not self._is_under_way(entry)]
             self._alarms(reads, newest)
             self._note_offsets(newest, last)
             self._append_again(stale)
@@ -161,7 +160,7 @@ class PlanKeeper:
                 return
             self._alarms(reads, newest)
             stale = {read.at.key: newest[read.at.key] for read in reads if read.at.key is not None and _hides(read, newest)}
-            self._append_again(list(stale.values()))
+            self._append_again([entry for entry in stale.values() if not self._is_under_way(entry)])
         self._pay()
 
     def _newest(self) -> dict[bytes, Staged]:
@@ -225,9 +224,13 @@ class PlanKeeper:
     def _append_again(self, stale: Sequence[Staged]) -> None:
         """Append entries anew; the lanes of their datasets may have been decided under something else, and owe a fence."""
         self._owed |= {dataset for entry in stale for dataset in (_dataset_of(entry),) if dataset is not None}
-        for group in _groups(stale):
-            self._publisher.append(group)
+        for group in batches_of(in_order(stale)):
+            self._publisher.append_again(group)
             metrics.PLAN_REPAIRS.inc(len(group))
+
+    def _is_under_way(self, entry: Staged) -> bool:
+        """Tell whether a thread of this process is about to append it: in its own order, which is not to be disturbed."""
+        return entry.offset is None and entry.correlation_id in self._desk.in_flight
 
     def _pay(self) -> None:
         if self._owed:
@@ -247,7 +250,7 @@ class PlanKeeper:
             if any(entry.narrows is not None for entry in staged):
                 self._withdrawals.settle(row.correlation_id, reason="finished by repair")
                 continue
-            took_effect = bool(staged)
+            took_effect = any(entry.kind != Kind.SCHEMA for entry in staged)
             if row.object_type == LANE:
                 took_effect = row.object_version is not None and self._adopted(TopicPartition.parse(row.object_id), row.object_version)
             outcome, reason = ("done", "finished by repair") if took_effect else ("failed", "interrupted before it took effect")
@@ -269,20 +272,6 @@ def _is_ahead(read: Read, mine: Staged | None) -> bool:
 def _is_unknown(read: Read, known: Collection[tuple[str, int]]) -> bool:
     entry = read.entry
     return entry is not None and entry.kind == Kind.AGREEMENT and (entry.object_id, entry.revision) not in known
-
-
-def _groups(entries: Sequence[Staged]) -> Iterable[list[Staged]]:
-    group: list[Staged] = []
-    size = 0
-    for entry in entries:
-        room = len(entry.key) + len(entry.value) + _ROOM_BYTES
-        if group and size + room > CHANGE_BYTES_MAX:
-            yield group
-            group, size = [], 0
-        group.append(entry)
-        size += room
-    if group:
-        yield group
 
 
 def _dataset_of(entry: Staged) -> str | None:

@@ -71,6 +71,12 @@ class Shelf:
         wanted = self._all().where(agreements.c.dataset == dataset, agreements.c.state.in_([str(state) for state in LIVE]))
         return tuple(_row(row) for row in connection.execute(wanted.order_by(agreements.c.agreement_id)))
 
+    def live_ids_on(self, connection: Connection, dataset: str) -> tuple[str, ...]:
+        """Return the ids of the active and suspended agreements on ``dataset``, sorted."""
+        live = (agreements.c.dataset == dataset, agreements.c.state.in_([str(state) for state in LIVE]))
+        wanted = sa.select(agreements.c.agreement_id).where(agreements.c.scope == self.scope, *live)
+        return tuple(connection.scalars(wanted.order_by(agreements.c.agreement_id)))
+
     def put_draft(self, connection: Connection, file: AgreementFile, *, at_ms: int) -> None:
         """Store a draft, in the place of a draft of the same version."""
         terms = file.agreement

@@ -21,12 +21,16 @@ from hub.store.engine import refused_by_store
 log = structlog.get_logger()
 PROBLEM_JSON: Final = "application/problem+json"
 REGISTRY_JSON: Final = "application/vnd.schemaregistry.v1+json"
+RETRY_AFTER_S: Final = 1
 ERROR_CODES: Final = {
     "HUB-SCHEMA-001": (422, 42201),
     "HUB-SCHEMA-002": (422, 42201),
     "HUB-SCHEMA-003": (404, 40403),
     "HUB-SCHEMA-004": (409, 409),
     "HUB-SCHEMA-005": (422, 42205),
+    "HUB-SCHEMA-006": (503, 50003),
+    "HUB-BROKER-001": (503, 50003),
+    "HUB-BROKER-010": (503, 50003),
     "HUB-API-001": (422, 42201),
     "HUB-API-003": (403, 40301),
     "HUB-SERVE-002": (503, 50003),
@@ -90,7 +94,7 @@ def problem(error: HubError) -> Response:
         "problems": error.problems,
         "exit": int(entry.exit),
     }
-    return answer(body, status=entry.status, media_type=PROBLEM_JSON)
+    return _when(answer(body, status=entry.status, media_type=PROBLEM_JSON))
 
 
 def registry_error(error: HubError) -> Response:
@@ -103,7 +107,14 @@ def registry_error(error: HubError) -> Response:
 
 def confluent_error(status: int, error_code: int, message: str) -> Response:
     """Return Confluent's error form."""
-    return answer({"error_code": error_code, "message": message}, status=status, media_type=REGISTRY_JSON)
+    return _when(answer({"error_code": error_code, "message": message}, status=status, media_type=REGISTRY_JSON))
+
+
+def _when(response: Response) -> Response:
+    """Say when to ask again, where waiting helps."""
+    if response.status_code == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 def _http(request: Request, error: HTTPException) -> Response:

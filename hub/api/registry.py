@@ -1,9 +1,10 @@
 """The schema registry's endpoints, as Confluent's clients speak them, at the root of the server.
 
-Supported: registering, looking up, listing, fetching by id, compatibility, configuration for reading. Compatibility is
-FULL_TRANSITIVE for every subject and cannot be lowered. Only subjects of datasets in the catalogue take new schemas:
-``<prefix>dept.<org>.<dataset>-value``. The schemas of the hub's own records are found by their ids, too. What a client asks for
-beyond that is refused by name (``registry_requests``).
+Supported: registering, looking up, listing, fetching by id, compatibility, configuration for reading. Only subjects of datasets
+in the catalogue take new schemas: ``<prefix>dept.<org>.<dataset>-value``. Their compatibility is FULL_TRANSITIVE and cannot be
+lowered; that of shares is NONE, since a new version of an agreement may grant anything else. An id is answered once hub.plan carries
+it (``hub.catalogue.told``). The schemas of the hub's own records are found by their ids, too.
+What a client asks for beyond that is refused by name (``registry_requests``).
 """
 
 import json
@@ -16,9 +17,9 @@ from hub.api.bodies import Body, answer
 from hub.api.house import House
 from hub.api.problems import REGISTRY_JSON, confluent_error
 from hub.api.registry_requests import asked_schema, page_of, require_obeyed
-from hub.catalogue.compatibility import LEVEL
+from hub.catalogue.compatibility import LEVEL, NO_LEVEL
 from hub.catalogue.gate import check_schema
-from hub.catalogue.registry import Registered
+from hub.catalogue.registry import Registered, require_compatible
 from hub.model.errors import HubError
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
 from hub.model.written import identifier
@@ -110,10 +111,13 @@ def _writing(router: APIRouter, house: House) -> None:
         found = _version(house, subject, version)
         if not isinstance(found, Registered):
             return found
-        check_schema(schema, where=identifier(subject), earlier=[version.schema for version in _versions(house, subject)])
+        with reading(hub.engine) as connection:
+            earlier = hub.registry.versions(connection, subject)
+        check_schema(schema, where=identifier(subject), earlier=[version.schema for version in earlier])
+        if level_of(house, subject) != LEVEL:
+            return _json({"is_compatible": True})
         try:
-            with reading(hub.engine) as connection:
-                hub.registry.require_compatible(connection, subject=subject, schema=schema)
+            require_compatible(schema, subject=subject, earlier=earlier)
         except HubError as error:
             return _json({"is_compatible": False, "messages": [problem.message for problem in error.problems]})
         return _json({"is_compatible": True})
@@ -157,18 +161,24 @@ def _by_id(router: APIRouter, house: House) -> None:
 def _configuration(router: APIRouter, house: House) -> None:
     @router.get("/config")
     def config() -> Response:
-        """Return the compatibility level of every subject."""
+        """Return the compatibility level of the subjects that take schemas."""
         return _json({"compatibilityLevel": LEVEL})
 
     @router.get("/config/{subject}")
     def subject_config(subject: str) -> Response:
         """Return the compatibility level of a subject."""
-        return _json({"compatibilityLevel": LEVEL}) if _versions(house, subject) else confluent_error(*_NO_SUBJECT)
+        known = bool(_versions(house, subject))
+        return _json({"compatibilityLevel": level_of(house, subject)}) if known else confluent_error(*_NO_SUBJECT)
 
     @router.get("/mode")
     def mode() -> Response:
         """Return the mode of every subject."""
         return _json({"mode": "READWRITE"})
+
+
+def level_of(house: House, subject: str) -> str:
+    """Return the compatibility that is held for a subject: the versions of a share follow from its agreement's, whatever it grants."""
+    return LEVEL if house.hub.names.dataset_of_subject(subject) is not None else NO_LEVEL
 
 
 def _json(value: Any) -> Response:
@@ -181,7 +191,7 @@ def _wire(found: Registered) -> dict[str, Any]:
 
 def _versions(house: House, subject: str) -> tuple[Registered, ...]:
     with reading(house.hub.engine) as connection:
-        return house.hub.registry.versions(connection, subject)
+        return house.hub.told.versions(connection, subject)
 
 
 def _version(house: House, subject: str, version: str) -> Registered | Response:
@@ -196,21 +206,21 @@ def _version(house: House, subject: str, version: str) -> Registered | Response:
 
 
 def _known(house: House, subject: str, schema: str) -> Registered | None:
-    """Return the version that a schema already is: producers that start ask this way, also of a serve that stands by."""
+    """Return the version that a schema already is, once it may be shown: producers ask so, also of a serve that stands by."""
     with reading(house.hub.engine) as connection:
-        return house.hub.registry.find(connection, subject=subject, schema=schema)
+        return house.hub.told.find(connection, subject=subject, schema=schema)
 
 
 def _text(house: House, schema_id: int) -> str | None:
     if schema_id >= HUB_SCHEMA_IDS_FROM:
         return _hub_schemas().get(schema_id)
     with reading(house.hub.engine) as connection:
-        return house.hub.registry.text(connection, schema_id)
+        return house.hub.told.text(connection, schema_id)
 
 
 def _uses(house: House, schema_id: int) -> tuple[Registered, ...]:
     with reading(house.hub.engine) as connection:
-        return house.hub.registry.uses(connection, schema_id)
+        return house.hub.told.uses(connection, schema_id)
 
 
 def _hub_schemas() -> dict[int, str]:

@@ -16,6 +16,7 @@ from hub.model.normal_form import normal_form
 from hub.model.source_schema import read_schema
 
 LEVEL: Final = "FULL_TRANSITIVE"
+NO_LEVEL: Final = "NONE"
 _LOGICAL: Final = ("logicalType", "precision", "scale")
 _PLAIN: Final = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 _CONTAINERS: Final = {"array", "map"}

@@ -9,8 +9,8 @@ and go by text alone. Ids count from 1, and after a restore from above the large
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import rfc8785
@@ -25,6 +25,7 @@ from hub.store.tables import schema_forms, schemas, subject_versions
 
 VERSIONS_MAX: Final = 1_000
 """Versions of one subject."""
+_ASKED_MAX: Final = 500
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -38,6 +39,16 @@ class Registered(msgspec.Struct, frozen=True):
     """True where this registration made the version."""
     newest: int | None = None
     """The newest version of the subject, where an act answers: a known version is not made the newest by registering it again."""
+
+
+class Foreseen(NamedTuple):
+    """What registering a schema would give."""
+
+    registered: Registered
+    mark: str
+    """The schema's fingerprint."""
+    form: str | None
+    """The mark of its normal form where no subject has its text yet, so that it gets a new id; else None."""
 
 
 class Registry:
@@ -58,16 +69,61 @@ class Registry:
 
         Asked before: compatibility, and of a department's schema ``first_wording``.
         """
-        found = self._by_text(connection, subject, fingerprint(schema))
-        if found is not None:
-            return found
-        schema_id = self._id_of(connection, schema)
-        version = self._last_version(connection, subject) + 1
-        if version > VERSIONS_MAX:
-            raise HubError("HUB-SCHEMA-002", f"subject `{subject}` has {VERSIONS_MAX} versions", "publish a new dataset")
-        row = {"scope": self.scope, "subject": subject, "version": version, "schema_id": schema_id, "since_ms": at_ms}
-        connection.execute(subject_versions.insert().values(**row))
-        return Registered(subject, version, schema_id, schema, new=True)
+        (foreseen,) = self.foresee(connection, [(subject, schema)])
+        self.keep(connection, [foreseen], at_ms=at_ms)
+        return foreseen.registered
+
+    def foresee(self, connection: Connection, wanted: Sequence[tuple[str, str]]) -> tuple[Foreseen, ...]:
+        """Return what registering each (subject, schema) in order would give, without doing it: true as long as ``next_id`` stays.
+
+        HUB-SCHEMA-002 where a subject has ``VERSIONS_MAX`` versions.
+        """
+        marks = [fingerprint(schema) for _, schema in wanted]
+        ids = self._ids_of(connection, set(marks))
+        versions = self._versions_of(connection, {subject for subject, _ in wanted})
+        free = self.next_id(connection)
+        found = []
+        for (subject, schema), mark in zip(wanted, marks, strict=True):
+            new_text = mark not in ids
+            if new_text:
+                ids[mark], free = free, free + 1
+            known = versions.setdefault(subject, {})
+            new = ids[mark] not in known
+            if new:
+                if len(known) >= VERSIONS_MAX:
+                    raise HubError("HUB-SCHEMA-002", f"subject `{subject}` has {VERSIONS_MAX} versions", "publish a new dataset")
+                known[ids[mark]] = max(known.values(), default=0) + 1
+            registered = Registered(subject, known[ids[mark]], ids[mark], schema, new=new)
+            found.append(Foreseen(registered, mark, form_mark(schema) if new_text else None))
+        return tuple(found)
+
+    def keep(self, connection: Connection, foreseen: Iterable[Foreseen], *, at_ms: int) -> None:
+        """Register what was foreseen."""
+        new = [one for one in foreseen if one.registered.new]
+        texts = [
+            {"scope": self.scope, "schema_id": one.registered.schema_id, "fingerprint": one.mark, "text": one.registered.schema}
+            for one in new
+            if one.form is not None
+        ]
+        forms = [{"scope": self.scope, "schema_id": one.registered.schema_id, "form": one.form} for one in new if one.form is not None]
+        versions = [
+            {
+                "scope": self.scope,
+                "subject": one.registered.subject,
+                "version": one.registered.version,
+                "schema_id": one.registered.schema_id,
+                "since_ms": at_ms,
+            }
+            for one in new
+        ]
+        for table, rows in ((schemas, texts), (schema_forms, forms), (subject_versions, versions)):
+            if rows:
+                connection.execute(table.insert(), rows)
+
+    def next_id(self, connection: Connection) -> int:
+        """Return the id that the next new text gets."""
+        largest = connection.scalar(sa.select(sa.func.max(schemas.c.schema_id)).where(schemas.c.scope == self.scope)) or 0
+        return max(int(largest), self._floor) + 1
 
     def find(self, connection: Connection, *, subject: str, schema: str) -> Registered | None:
         """Return the version of ``subject`` that is ``schema`` in any spelling, None where there is none or it is no JSON."""
@@ -127,32 +183,21 @@ class Registry:
         wanted = self._joined().where(subject_versions.c.schema_id == schema_id)
         return tuple(_registered(row) for row in connection.execute(wanted.order_by(subject_versions.c.subject)))
 
-    def require_compatible(self, connection: Connection, *, subject: str, schema: str) -> None:
-        """Hold FULL_TRANSITIVE compatibility with every version of ``subject``; HUB-SCHEMA-004 lists what stands between."""
-        earlier = {found.version: found.schema for found in self.versions(connection, subject)}
-        found = incompatibilities(schema, earlier)
-        if found:
-            fix = "give added fields a default, keep the fields that have none, and do not change types"
-            problems = tuple(Problem(subject, "", message, fix) for message in found)
-            raise HubError("HUB-SCHEMA-004", f"schema is not compatible with subject `{subject}`", fix, problems=problems)
+    def _ids_of(self, connection: Connection, marks: Collection[str]) -> dict[str, int]:
+        """Return the ids of the texts that are known, by fingerprint."""
+        wanted = sa.select(schemas.c.fingerprint, schemas.c.schema_id).where(schemas.c.scope == self.scope)
+        rows = (row for some in _runs(marks) for row in connection.execute(wanted.where(schemas.c.fingerprint.in_(some))))
+        return {row.fingerprint: row.schema_id for row in rows}
 
-    def _id_of(self, connection: Connection, schema: str) -> int:
-        mark = fingerprint(schema)
-        known = sa.select(schemas.c.schema_id).where(schemas.c.scope == self.scope, schemas.c.fingerprint == mark)
-        found = connection.scalar(known)
-        if found is not None:
-            return int(found)
-        largest = connection.scalar(sa.select(sa.func.max(schemas.c.schema_id)).where(schemas.c.scope == self.scope)) or 0
-        schema_id = max(int(largest), self._floor) + 1
-        connection.execute(schemas.insert().values(scope=self.scope, schema_id=schema_id, fingerprint=mark, text=schema))
-        self._note_form(connection, schema_id, schema)
-        return schema_id
-
-    def _last_version(self, connection: Connection, subject: str) -> int:
-        wanted = sa.select(sa.func.max(subject_versions.c.version)).where(
-            subject_versions.c.scope == self.scope, subject_versions.c.subject == subject
-        )
-        return int(connection.scalar(wanted) or 0)
+    def _versions_of(self, connection: Connection, subjects: Collection[str]) -> dict[str, dict[int, int]]:
+        """Return the version numbers of each subject by schema id."""
+        table = subject_versions
+        wanted = sa.select(table.c.subject, table.c.schema_id, table.c.version).where(table.c.scope == self.scope)
+        found: dict[str, dict[int, int]] = {}
+        for some in _runs(subjects):
+            for row in connection.execute(wanted.where(table.c.subject.in_(some))):
+                found.setdefault(row.subject, {})[row.schema_id] = row.version
+        return found
 
     def _joined(self) -> sa.Select[Any]:
         columns = (subject_versions.c.subject, subject_versions.c.version, subject_versions.c.schema_id, schemas.c.text)
@@ -177,10 +222,20 @@ def _readable(mark: Callable[[str], str], schema: str) -> str | None:
         return None
 
 
+def require_compatible(schema: str, *, subject: str, earlier: Iterable[Registered]) -> None:
+    """Hold FULL_TRANSITIVE compatibility with every ``earlier`` version; HUB-SCHEMA-004 lists what stands between. Takes long."""
+    found = incompatibilities(schema, {version.version: version.schema for version in earlier})
+    if found:
+        fix = "give added fields a default, keep the fields that have none, and do not change types"
+        problems = tuple(Problem(subject, "", message, fix) for message in found)
+        raise HubError("HUB-SCHEMA-004", f"schema is not compatible with subject `{subject}`", fix, problems=problems)
+
+
 def _registered(row: Any) -> Registered:
     return Registered(row.subject, row.version, row.schema_id, row.text)
 
 
-def latest(versions: Sequence[Registered]) -> Registered | None:
-    """Return the newest of versions in order, None where there is none."""
-    return versions[-1] if versions else None
+def _runs(values: Collection[str]) -> Iterator[list[str]]:
+    """Cut values into runs that one statement can ask for."""
+    ordered = sorted(values)
+    yield from (ordered[start : start + _ASKED_MAX] for start in range(0, len(ordered), _ASKED_MAX))

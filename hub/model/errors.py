@@ -84,6 +84,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-SCHEMA-003": Code(_F, 404, "schema is not known", "模式不存在"),
     "HUB-SCHEMA-004": Code(_F, 409, "schema is not compatible", "模式不兼容"),
     "HUB-SCHEMA-005": Code(_D, 422, "subject belongs to no dataset", "该主题不属于任何数据集"),
+    "HUB-SCHEMA-006": Code(_P, 503, "schema is not in hub.plan yet", "模式尚未进入计划主题"),
     # agreements
     "HUB-AGREE-001": Code(_U, 422, "agreement file is not valid", "协议文件无效"),
     "HUB-AGREE-002": Code(_F, 404, "agreement is not known", "协议不存在"),
@@ -91,6 +92,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-AGREE-004": Code(_D, 409, "act is not allowed in this state", "当前状态不允许该操作"),
     "HUB-AGREE-005": Code(_U, 422, "agreement cannot be compiled", "协议无法编译"),
     "HUB-AGREE-006": Code(_D, 422, "agreement asks for more than the dataset allows", "协议超出数据集允许范围"),
+    "HUB-AGREE-007": Code(_F, 409, "dataset has as many agreements as it may", "数据集的协议数量已达上限"),
     # keys and signatures
     "HUB-KEY-001": Code(_U, 500, "key file is missing or readable by others", "密钥文件缺失或权限过宽"),
     "HUB-KEY-002": Code(_I, 500, "master key contradicts hub.plan", "主密钥与计划主题不符"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from hall import AGREEMENT, DATASET, ENTRY, VEHICLE, Hall, hall_settings
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from hub.api.faces import build_app
@@ -20,6 +21,8 @@ from hub.api.server import Serve
 from hub.broker.embedded import EmbeddedBroker
 from hub.cli.reading import reading
 from hub.model.names import Names
+from hub.store.engine import reading as store_reading
+from hub.store.tables import acts
 
 pytestmark = pytest.mark.broker
 GETS = (
@@ -28,6 +31,8 @@ GETS = (
     "/config/{subject}",
     "/mode",
     "/schemas/types",
+    "/v1/acts",
+    "/v1/acts/{act_id}",
     "/schemas/ids/1",
     "/schemas/ids/1/schema",
     "/schemas/ids/1/subjects",
@@ -77,8 +82,16 @@ def held(serve: Serve) -> Iterator[None]:
         other.close()
 
 
+def act_of(serve: Serve) -> str:
+    """Return the id of an act."""
+    with store_reading(serve.hub.engine) as connection:
+        return str(connection.scalar(select(acts.c.act_id).limit(1)))
+
+
 def _path(serve: Serve, route: str) -> str:
-    return route.replace("{subject}", serve.hub.names.dept_subject(DATASET)).replace("{version}", "latest")
+    return (
+        route.replace("{subject}", serve.hub.names.dept_subject(DATASET)).replace("{version}", "latest").replace("{act_id}", act_of(serve))
+    )
 
 
 @pytest.mark.parametrize("route", GETS)

@@ -239,6 +239,9 @@ def test_compatibility_can_be_asked_before_registering(running: Running) -> None
     assert post(running, path, wider).json() == {"is_compatible": True}
     assert post(running, path, {**VEHICLE, "fields": [{"name": "b", "type": "string"}]}).json()["is_compatible"] is False
     assert running.client.get("/config").json() == {"compatibilityLevel": "FULL_TRANSITIVE"}
+    assert running.client.get(f"/config/{running.subject}").json() == {"compatibilityLevel": "FULL_TRANSITIVE"}
+    share = running.serve.hub.names.share_subject(consumer="parking-office", agreement="parking-vehicles")
+    assert running.client.get(f"/config/{share}").json() == {"compatibilityLevel": "NONE"}, "an agreement may grant anything else"
     assert running.client.get("/schemas/types").json() == ["AVRO"]
 
 
