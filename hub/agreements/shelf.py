@@ -10,7 +10,7 @@ from hub.agreements.file import AgreementFile, parse_agreement
 from hub.model.agreement import Agreement
 from hub.model.errors import HubError, Problem
 from hub.model.lifecycle import State
-from hub.model.times import shown_time
+from hub.model.times import shown_end, shown_time
 from hub.model.written import identifier
 from hub.store.tables import agreements
 
@@ -104,7 +104,7 @@ class Shelf:
 def agreement_view(row: AgreementRow) -> dict[str, Any]:
     """Return a version of an agreement as it is shown: its terms and its state, times also in Asia/Shanghai."""
     terms = msgspec.to_builtins(row.terms)
-    return {**terms, "valid_until": shown_time(row.terms.valid_until_ms), "state": str(row.state), "since": shown_time(row.since_ms)}
+    return {**terms, "valid_until": shown_end(row.terms.valid_until_ms), "state": str(row.state), "since": shown_time(row.since_ms)}
 
 
 def check_terms_kept(known: AgreementRow, terms: Agreement, *, where: AgreementFile) -> None:

@@ -8,6 +8,7 @@ parent was killed stays, and the next start names its process id.
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -17,6 +18,8 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Become the command; ends at once where the parent is gone already."""
     parent, *command = sys.argv[1:]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a broker opens a file for each partition
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != int(parent):

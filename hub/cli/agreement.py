@@ -96,7 +96,7 @@ def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = Fals
         return
     for row in rows:
         withdrawals = row.pop("withdrawals")
-        table("", (), list(row.items()))
+        table("", (), [(key, value) for key, value in row.items() if not key.endswith("_ms")])
         for found in withdrawals:
             say(f"{found['act']} at {found['at']}, plan offset {found['plan_offset']}:")
             _show_partitions(found["partitions"])

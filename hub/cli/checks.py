@@ -1,11 +1,14 @@
 """The checks of ``cityhub doctor``: each looks at one thing and tells what it found. A new one is a function and a line of ``CHECKS``."""
 
+import contextlib
+import resource
 import shutil
 import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -38,6 +41,11 @@ DISK_FREE_BYTES_WARN: Final = 5 * 1024**3
 DISK_FREE_BYTES_MIN: Final = 1024**3
 TOPICS_TOLD_MAX: Final = 5
 PATHS_TOLD_MAX: Final = 5
+FILES_BASE: Final = 300
+FILES_OF_PARTITION: Final = 2
+MAPS_BASE: Final = 1_000
+MAPS_OF_PARTITION: Final = 4
+"""Of Kafka: a partition has 1 file open and 2 mapped for each segment; twice that leaves room for a segment that is rolled."""
 
 
 class Status(StrEnum):
@@ -107,10 +115,17 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def has_begun(settings: Settings) -> bool:
+    """Tell whether a hub was ever begun here: `up` makes keys before anything else."""
+    return settings.keys_folder.exists() or (settings.state / "hub.sqlite3").exists()
+
+
 def _folder(settings: Settings) -> Finding:
     folder = settings.state
-    if not folder.exists():
-        return Finding(Status.FAILED, f"{folder.absolute()} does not exist", "`cityhub up` makes it")
+    if not has_begun(settings):
+        return Finding(
+            Status.DOWN, f"no hub was begun in {folder.absolute()} yet", "begin it: `cityhub up`; or give the folder of one by `--state`"
+        )
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o022:
         return Finding(Status.FAILED, f"others may write to {folder.absolute()}", f"chmod 700 {folder.absolute()}")
@@ -274,6 +289,48 @@ def _disk(settings: Settings) -> Finding:
     )
 
 
+def _limits(settings: Settings) -> Finding:
+    """Compare what the embedded broker may open and map with what its partitions need."""
+    if settings.broker.bootstrap:
+        return Finding(Status.SKIPPED, "an outside cluster is set")
+    partitions = _partitions(settings.state / "broker" / "kafka" / "data")
+    files, maps = _files_allowed(settings), _maps_allowed()
+    needed = {"files": FILES_BASE + FILES_OF_PARTITION * partitions, "maps": MAPS_BASE + MAPS_OF_PARTITION * partitions}
+    shown = f"{partitions} partitions need {needed['files']} open files of {files} and {needed['maps']} maps of {maps}"
+    fixes = []
+    if files < needed["files"]:
+        fixes.append(f"raise the hard limit of open files (`ulimit -Hn {2 * needed['files']}`, or LimitNOFILE=) and start the broker again")
+    if maps < needed["maps"]:
+        fixes.append(f"`sysctl -w vm.max_map_count={2 * needed['maps']}`")
+    return Finding(Status.WARN if fixes else Status.OK, shown, "; ".join(fixes))
+
+
+def _partitions(data: Path) -> int:
+    """Count the partitions that the embedded broker keeps: a folder `topic-number` for each."""
+    if not data.exists():
+        return 0
+    return sum(1 for folder in data.iterdir() if folder.is_dir() and folder.name.rpartition("-")[2].isdigit())
+
+
+def _files_allowed(settings: Settings) -> int:
+    """Return how many files the broker may open: as the running one has it, else what one that starts now would get."""
+    running = read_running(settings.state)
+    mark = running.children.get("broker") if running is not None else None
+    if mark is not None and mark.alive:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            limits = Path(f"/proc/{mark.pid}/limits").read_text(encoding="ascii")
+            return int(limits.partition("Max open files")[2].split()[0])
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
+def _maps_allowed() -> int:
+    try:
+        return int(Path("/proc/sys/vm/max_map_count").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return sys.maxsize  # not Linux: nothing is bounded by this name
+
+
 def _kernel(_settings: Settings) -> Finding:
     return Finding(Status.OK, kernel.name())
 
@@ -286,6 +343,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "jars": _jars,
     "state folder": _folder,
     "disk": _disk,
+    "limits": _limits,
     "keys": _keys,
     "trusted keys": _trust,
     "store": _store,
@@ -302,13 +360,17 @@ CHECKS: Final[Mapping[str, Check]] = {
 }
 _NEEDS_BROKER: Final = ("clock", "key check value", "topics", "lanes")
 _NEEDS_STORE: Final = ("acts",)
+_NEEDS_BEGINNING: Final = ("keys", "trusted keys", "store", "acts", "serve", "worker")
 
 
 def run_checks(settings: Settings) -> dict[str, Finding]:
     """Run every check; what needs the broker is skipped when it is down."""
     found: dict[str, Finding] = {}
+    begun = has_begun(settings)
     for name in CHECKS:
-        if name in _NEEDS_BROKER and found["broker"].status is not Status.OK:
+        if not begun and (name in _NEEDS_BEGINNING or (name == "broker" and settings.broker.bootstrap is None)):
+            found[name] = Finding(Status.SKIPPED, "not begun yet")
+        elif name in _NEEDS_BROKER and found["broker"].status is not Status.OK:
             found[name] = Finding(Status.SKIPPED, "the broker does not answer")
         elif name in _NEEDS_STORE and found["store"].status is not Status.OK:
             found[name] = Finding(Status.SKIPPED, "the store does not answer")

@@ -29,7 +29,7 @@ def apply(
     The schema is looked for under `avro_schemas/`, upwards from the entry's folder, then in the working folder, then among those
     that the hub ships.
 
-    Example: `cityhub dataset apply deploy/demo/flights.yaml`
+    Example: `cityhub dataset apply deploy/demo/datasets/flights.yaml`
     """
     text = read_text(file, code="HUB-DATASET-001")
     sent = {"text": text, "file": file.name, "schema": _schema_beside(file, text)}

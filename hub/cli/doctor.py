@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -29,13 +29,21 @@ NOT_PROTECTED: Final = {
     ),
 }
 _HEADINGS: Final = {"en": "not protected yet:", "zh": "尚未保护："}
+_SHORT: Final = {
+    "en": "{} things are not protected yet: `cityhub doctor --unprotected` lists them",
+    "zh": "尚有 {} 项未受保护：`cityhub doctor --unprotected` 逐项列出",
+}
 
 app = typer.Typer()
 
 
 @app.command()
-def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Check this machine and this hub, and say what is not protected yet.
+def doctor(
+    ctx: typer.Context,
+    unprotected: Annotated[bool, typer.Option("--unprotected", help="List what the hub does not protect yet.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check this machine and this hub, and say how much is not protected yet.
 
     Exit 0: no check failed; 1: one did; 4: something that the hub depends on is down.
 
@@ -50,7 +58,7 @@ def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> None:
         emit({"checks": findings, "not_protected": NOT_PROTECTED[found.lang], "exit": int(code)}, as_json=True)
     else:
         table("", ("check", "status", "found"), list(rows(findings)))
-        tell_not_protected(found)
+        tell_not_protected(found, all_of_it=unprotected)
     raise typer.Exit(code)
 
 
@@ -69,7 +77,10 @@ def exit_code(statuses: Collection[str]) -> ExitCode:
     return ExitCode.FAILURE if "failed" in statuses else ExitCode.OK
 
 
-def tell_not_protected(found: Session) -> None:
-    """Say on stderr what the hub does not protect yet."""
+def tell_not_protected(found: Session, *, all_of_it: bool) -> None:
+    """Say on stderr what the hub does not protect yet, or only that there is such a list."""
     say("")
+    if not all_of_it:
+        say(_SHORT[found.lang].format(len(NOT_PROTECTED[found.lang])))
+        return
     table(_HEADINGS[found.lang], (), [("-", line) for line in NOT_PROTECTED[found.lang]], stream=sys.stderr)

@@ -105,6 +105,8 @@ def _print_stand(stand: Stand, columns: tuple[str, ...], *, as_json: bool) -> No
         emit(stand, as_json=True)
         return
     table("", [column.removeprefix("agreement_") for column in columns], [[getattr(row, name) for name in columns] for row in stand.rows])
+    if any("gaps" in column for column in columns):
+        say("gaps are offsets without a record, such as the marks that end transactions; nobody is billed for them")
     say(f"hub.usage is read up to {_offsets(stand.usage_read_to)}; {stand.chains_held} chains held, {stand.refused} records refused")
 
 

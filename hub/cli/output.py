@@ -154,7 +154,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | tuple):
         return json.dumps(value, ensure_ascii=False)
     return "".join(letter if letter.isprintable() else _ESCAPES.get(letter, "\ufffd") for letter in str(value))
 

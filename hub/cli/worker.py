@@ -13,6 +13,7 @@ import typer
 
 from hub.cli.crew import Crew
 from hub.cli.output import Session, session
+from hub.model.errors import HubError
 from hub.observe.logs import configure_logs
 from hub.store.private import keep_private
 
@@ -45,7 +46,9 @@ def worker(
     keep_private(found.settings.state)
     if processes > 1:
         raise typer.Exit(_crew(found, processes).run(as_json=as_json))
+    port = found.settings.exchange.metrics_port
     if ALLOCATOR.keys() - os.environ.keys():
+        _hold_free(port)
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], ALLOCATOR | os.environ)  # noqa: S606 - this very command
     configure_logs(process="worker")
     from hub.exchange import worker as exchange_worker  # noqa: PLC0415 - the module reads the environment when it is imported
@@ -53,7 +56,20 @@ def worker(
     exchange_worker.execute()
 
 
+def _hold_free(*ports: int) -> None:
+    """Hold that nobody listens where this worker shall, before anything starts; HUB-BROKER-004 else. 0 is a free one."""
+    from hub.broker.ports import is_free  # noqa: PLC0415 - sockets, which `--help` does not need
+
+    taken = [port for port in ports if port and not is_free(port)]
+    if taken:
+        other = f"set CITYHUB_EXCHANGE__METRICS_PORT={max(ports) + 1}, or 0 for a free one"
+        fix = f"another worker, such as that of `cityhub up`, has it: {other}"
+        shown = ", ".join(map(str, taken))
+        raise HubError("HUB-BROKER-004", f"`exchange.metrics_port`: {shown} of 127.0.0.1 is taken", fix)
+
+
 def _crew(found: Session, processes: int) -> Crew:
     first = found.settings.exchange.metrics_port
     ports = [first + place if first else 0 for place in range(processes)]
+    _hold_free(*ports)
     return Crew({f"worker {place}": {"CITYHUB_EXCHANGE__METRICS_PORT": str(port)} for place, port in enumerate(ports, 1)})

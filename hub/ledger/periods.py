@@ -51,5 +51,5 @@ def utc(ms: int) -> str:
 
 
 def shown_hour(hour: int) -> str:
-    """Return an hour since 1970 as people in Asia/Shanghai read it: ``2026-11-24 18:00``."""
-    return datetime.fromtimestamp(hour * 3600, _OFFSET).strftime("%Y-%m-%d %H:00")
+    """Return an hour since 1970 as people in Asia/Shanghai read it: ``2026-11-24 18:00 +08:00``."""
+    return datetime.fromtimestamp(hour * 3600, _OFFSET).strftime("%Y-%m-%d %H:00 +08:00")

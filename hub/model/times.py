@@ -26,8 +26,16 @@ def end_ms(text: str) -> int:
 
 
 def shown_time(at_ms: int) -> str:
-    """Return a time for people: ``2028-01-01 00:00`` in Asia/Shanghai."""
-    return datetime.fromtimestamp(at_ms / 1000, tz=SHANGHAI).strftime("%Y-%m-%d %H:%M")
+    """Return a time for people, in Asia/Shanghai and saying so: ``2028-01-01 00:00 +08:00``."""
+    return datetime.fromtimestamp(at_ms / 1000, tz=SHANGHAI).strftime("%Y-%m-%d %H:%M +08:00")
+
+
+def shown_end(at_ms: int) -> str:
+    """Return an exclusive end for people: the end of a day is ``2027-12-31 24:00 +08:00``, as whoever wrote the day means it."""
+    moment = datetime.fromtimestamp(at_ms / 1000, tz=SHANGHAI)
+    if (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0):
+        return f"{moment - timedelta(days=1):%Y-%m-%d} 24:00 +08:00"
+    return shown_time(at_ms)
 
 
 def _moment(text: str, *, day_offset: timedelta) -> datetime:

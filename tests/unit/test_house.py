@@ -113,6 +113,17 @@ def test_what_the_architecture_points_at_exists() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_setup_says_what_it_does_and_does_nothing_where_it_is_asked_wrongly() -> None:
+    """`--help` ran the whole set-up."""
+    setup = ROOT / "cityhub-setup"
+    shown = subprocess.run([setup, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: ./cityhub-setup [native]" in shown.stdout
+    assert shown.stderr == ""
+    wrong = subprocess.run([setup, "nativ"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "Usage" in wrong.stderr
+
+
 def test_every_door_of_the_makefile_is_listed_and_real() -> None:
     """`make help` shows what there is; a script that a door calls exists."""
     shown = subprocess.run(["make", "--no-print-directory", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout

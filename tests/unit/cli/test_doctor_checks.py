@@ -14,7 +14,7 @@ from hub.app import initialise
 from hub.broker.clock import skew_ms
 from hub.broker.embedded import EmbeddedBroker
 from hub.cli import run
-from hub.cli.checks import CHECKS, Status, run_check, run_checks
+from hub.cli.checks import CHECKS, MAPS_BASE, MAPS_OF_PARTITION, Status, run_check, run_checks
 from hub.cli.doctor import NOT_PROTECTED, exit_code
 from hub.model.errors import HubError
 from hub.settings import BrokerSettings, ExchangeSettings, LedgerSettings, ServeSettings, Settings
@@ -46,11 +46,12 @@ def settings(tmp_path: Path) -> Settings:
 def test_a_new_folder_is_told_as_such(settings: Settings) -> None:
     """Nothing is made by looking."""
     found = run_checks(settings)
-    assert found["state folder"].status is Status.FAILED
-    assert found["state folder"].fix == "`cityhub up` makes it"
-    assert found["keys"].status is Status.FAILED
-    assert found["broker"].status is Status.DOWN
-    assert found["clock"].status is Status.SKIPPED
+    assert found["state folder"].status is Status.DOWN
+    assert "no hub was begun" in found["state folder"].detail
+    assert "`cityhub up`" in found["state folder"].fix
+    for name in ("keys", "trusted keys", "store", "broker", "clock", "serve", "worker"):
+        assert found[name].status is Status.SKIPPED, name
+        assert "copy" not in found[name].fix, name
     assert not settings.state.exists()
 
 
@@ -125,6 +126,35 @@ def test_a_database_that_does_not_answer_is_down_and_shows_no_password(settings:
     (port,) = free_ports(1)
     secret = settings.model_copy(update={"ledger": LedgerSettings(url=f"postgresql://hub:geheim@127.0.0.1:{port}/hub")})
     assert "geheim" not in str(run_check("store", secret))
+
+
+def test_limits_that_are_too_low_for_the_partitions_are_told(settings: Settings) -> None:
+    """Under too few maps or files a broker ends at some agreement, without a word of why."""
+    data = settings.state / "broker" / "kafka" / "data"
+    data.mkdir(parents=True)
+    assert run_check("limits", settings).status is Status.OK
+    allowed = int(Path("/proc/sys/vm/max_map_count").read_text())
+    count = min(allowed // MAPS_OF_PARTITION, 20_000) + 1
+    for number in range(count):
+        (data / f"share.a.b-{number}").mkdir()
+    found = run_check("limits", settings)
+    assert f"{count} partitions need" in found.detail
+    too_low = allowed < MAPS_BASE + MAPS_OF_PARTITION * count
+    assert found.status is (Status.WARN if too_low else Status.OK), found
+    assert ("sysctl -w vm.max_map_count=" in found.fix) == too_low
+
+
+def test_protection_is_told_in_one_line_until_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five lines each time are read once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CITYHUB_BROKER__BOOTSTRAP", f"127.0.0.1:{free_ports(1)[0]}")
+    run(["doctor"])
+    assert "5 things are not protected yet: `cityhub doctor --unprotected` lists them" in capsys.readouterr().err
+    run(["doctor", "--unprotected"])
+    said = capsys.readouterr().err
+    assert all(line in said for line in NOT_PROTECTED["en"])
 
 
 def test_exit_codes_follow_the_worst_finding() -> None:

@@ -1,12 +1,14 @@
 """What `cityhub worker` runs on: uvloop, glibc's allocator told to keep what it has, and a step every 100 ms."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from hub.cli import run
 from hub.cli.worker import ALLOCATOR
 from hub.settings import Settings
 
@@ -29,6 +31,7 @@ run(["worker"])
 def _told(folder: Path, **environment: str) -> list[str]:
     """Return what a worker tells whose environment holds none of the allocator's settings but those given."""
     bare = {name: value for name, value in os.environ.items() if name not in ALLOCATOR and not name.startswith("CITYHUB_")}
+    bare["CITYHUB_EXCHANGE__METRICS_PORT"] = "0"
     found = subprocess.run(
         [sys.executable, "-c", TELLING], env={**bare, **environment}, cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
@@ -45,6 +48,23 @@ def test_what_an_operator_has_set_for_the_allocator_stays(tmp_path: Path) -> Non
     """The others are added."""
     (first, *rest) = ALLOCATOR
     assert _told(tmp_path, **{first: "65536"}) == ["uvloop", "65536", *(ALLOCATOR[name] for name in rest)]
+
+
+@pytest.mark.parametrize("words", [("worker",), ("worker", "--processes", "2")])
+def test_a_port_that_another_worker_has_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Beside `cityhub up` the second one died in a loop, its cause behind the frames of a long line of the log."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("CITYHUB_EXCHANGE__METRICS_PORT", str(port))
+        for name in ALLOCATOR:
+            monkeypatch.delenv(name, raising=False)
+        assert run(list(words)) == 4
+    said = capsys.readouterr().err
+    assert said.startswith(f"error HUB-BROKER-004 port is taken: `exchange.metrics_port`: {port} of 127.0.0.1 is taken")
+    assert "CITYHUB_EXCHANGE__METRICS_PORT=" in said
 
 
 def test_a_lane_is_drained_every_tenth_of_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

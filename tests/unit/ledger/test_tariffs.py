@@ -83,7 +83,7 @@ def test_a_period_is_a_month_in_shanghai() -> None:
     """Whole UTC hours, so that an hourly row lies in one period."""
     found = Period.parse("2026-12")
 
-    assert (shown_hour(found.hours.start), shown_hour(found.hours.stop)) == ("2026-12-01 00:00", "2027-01-01 00:00")
+    assert (shown_hour(found.hours.start), shown_hour(found.hours.stop)) == ("2026-12-01 00:00 +08:00", "2027-01-01 00:00 +08:00")
     assert found.start_ms == 1_796_054_400_000
     assert Period.parse("2026-11").hours.stop == found.hours.start
 
