@@ -27,6 +27,8 @@ OTHER_VARIABLES: Final = frozenset(
     )
 )
 """Variables that are read elsewhere, and are no settings."""
+REQUESTS_MAX: Final = 40
+"""Threads that serve works in (anyio's own bound); with more requests than that acts would wait behind readers again."""
 _GIB: Final = 1024**3
 MASTER_KEY_EPOCH: Final = 1
 
@@ -271,6 +273,11 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "exchange.inflight_bytes_max", cause, f"{2 * largest} at least, or smaller steps and fetches"
     if exchange.fetch_min_bytes > exchange.fetch_answer_bytes_max:
         yield "exchange.fetch_min_bytes", "an answer never holds so much", f"{exchange.fetch_answer_bytes_max} at most"
+    serve = settings.serve
+    places = serve.read_requests_max + serve.check_requests_max + serve.act_requests_max + serve.health_requests_max
+    if places > REQUESTS_MAX:
+        cause = f"requests of all four kinds come to {places}, and {REQUESTS_MAX} are worked on at the same time"
+        yield "serve.read_requests_max", cause, "make room for acts and health: lower it, or the others"
     ports = {"serve.port": settings.serve.port, "exchange.metrics_port": exchange.metrics_port}
     if settings.broker.bootstrap is None:
         ports |= {"broker.port": settings.broker.port, "broker.controller_port": settings.broker.controller_port}

@@ -51,8 +51,11 @@ def refusal_of(answered: Mapping[str, Any], *, status: int) -> HubError:
     """Return the refusal that serve wrote as problem+json, or in Confluent's form."""
     code = str(answered.get("code", ""))
     if code in CODES:
+        rows = answered.get("problems")
         problems = tuple(
-            Problem(**{key: str(row.get(key, "")) for key in ("where", "field", "message", "fix")}) for row in answered["problems"]
+            Problem(**{key: str(row.get(key, "")) for key in ("where", "field", "message", "fix")})
+            for row in (rows if isinstance(rows, list) else [])
+            if isinstance(row, dict)
         )
         return HubError(code, str(answered.get("detail", "")), str(answered.get("fix", "")), problems=problems)
     code, _, message = str(answered.get("message", "")).partition(" ")

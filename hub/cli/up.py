@@ -81,6 +81,7 @@ def stay_up(found: Session, *, as_json: bool, lead_with: str | None = None) -> i
         watch = Watch(found, orders, lead_with=lead_with)
         try:
             stop_left_behind(settings.state, say=say)
+            hold_ports(settings)
             make_state(settings)
             watch.start()
             announce(settings, as_json=as_json)
@@ -103,6 +104,18 @@ def refuse_free_ports(settings: Settings) -> None:
     free = [name for name, port in ports.items() if port == 0]
     if free:
         raise HubError("HUB-CONF-001", f"`up` needs fixed ports, and `{'`, `'.join(free)}` is 0", "set a port, or leave the default")
+
+
+def hold_ports(settings: Settings) -> None:
+    """Hold that every port is free, before anything is made or started; HUB-BROKER-004 names the setting of one that is not."""
+    from hub.broker.ports import check_free  # noqa: PLC0415 - sockets, which `up --help` does not need
+
+    ports = {"serve.port": settings.serve.port, "exchange.metrics_port": settings.exchange.metrics_port}
+    if settings.broker.bootstrap is None:
+        ports |= {"broker.port": settings.broker.port, "broker.controller_port": settings.broker.controller_port}
+    for setting, port in ports.items():
+        if port:
+            check_free(port, setting=setting)
 
 
 def make_state(settings: Settings) -> None:
@@ -141,6 +154,8 @@ def start_in_background(found: Session, *, lead_with: str | None = None) -> None
     state = found.settings.state
     keep_private(state)
     with only_one(state):
+        if read_running(state) is None:  # else a killed `up` may have left its parts, which the new one stops first
+            hold_ports(found.settings)
         make_state(found.settings)
     log = log_folder(state) / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

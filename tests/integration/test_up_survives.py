@@ -130,6 +130,37 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(mounted)], check=True)
 
 
+def test_a_read_only_state_folder_is_told_with_its_place(tmp_path: Path) -> None:
+    """What, where, and the way out; nothing of a trace."""
+    mounted = tmp_path / "fixed"
+    mounted.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(mounted)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {type(error).__name__}")
+    try:
+        (tmp_path / "place").mkdir()
+        found = Place(tmp_path / "place").call("--state", str(mounted / "state"), "up")
+        assert found.returncode == 4, found.stderr
+        assert f"HUB-FILE-002 files may not be read or written: cannot use the state folder `{mounted / 'state'}`" in found.stderr
+        assert "the file system is read-only" in found.stderr
+        assert "unexpected" not in found.stderr
+    finally:
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    """Keys and a broker were made first, and taken down again."""
+    place = Place(tmp_path)
+    with socket.create_server(("127.0.0.1", place.ports[2])):
+        for words in (("up",), ("up", "--background")):
+            found = place.call(*words)
+            assert found.returncode == 4, found.stderr
+            assert "HUB-BROKER-004" in found.stderr
+            assert "`serve.port`" in found.stderr
+    assert not (place.state / "keys").exists()
+
+
 def _fill(disk: Path) -> None:
     """Take every byte that is left."""
     with (disk / "filler").open("ab") as filler:

@@ -75,6 +75,7 @@ def test_a_prefix_that_no_topic_may_have_is_refused(file: Path, prefix: str) -> 
         ("exchange: {step_bytes_max: 104857600}", "exchange.inflight_bytes_max"),
         ("exchange: {fetch_min_bytes: 16777216}", "exchange.fetch_min_bytes"),
         ("serve: {port: 19092}", "serve.port"),
+        ("serve: {read_requests_max: 32}", "serve.read_requests_max"),
         ("exchange: {metrics_port: 18080}", "serve.port"),
     ],
 )
