@@ -191,6 +191,13 @@ class Hub:
         book.compile()
         return {topic: book.plan(topic) for topic in book.topics}
 
+    def plan_book(self) -> PlanBook:
+        """Return what a worker with the keys of this machine believes of hub.plan, without plans."""
+        with PlanLog(self.settings.bootstrap, self.names.plan) as log:
+            book = self._read_plan(log)
+        book.settle()
+        return book
+
     def _read_plan(self, log: PlanLog) -> PlanBook:
         """Return what hub.plan says, proved with the keys of this machine; nothing is compiled yet."""
         folder = self.settings.keys_folder
@@ -341,9 +348,7 @@ class Hub:
         """Return the topics that stand still for what hub.plan says; none where this machine has no keys to read it with."""
         if not has_keys(self.settings.keys_folder):
             return {}
-        with PlanLog(self.settings.bootstrap, self.names.plan) as log:
-            book = self._read_plan(log)
-        book.settle()
+        book = self.plan_book()
         return book.stopped if book.key_fault is None else dict.fromkeys(topics, book.key_fault)
 
     def _partitions(self, connection: Connection) -> dict[str, int]:

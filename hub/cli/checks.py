@@ -18,14 +18,10 @@ from hub.app import Hub
 from hub.broker.admin import Admin, answers
 from hub.broker.clock import skew_ms
 from hub.broker.embedded import EmbeddedBroker, check_java
-from hub.broker.plan_log import PlanLog
 from hub.cli.children import readiness
 from hub.cli.running import read_running
 from hub.exchange import kernel
-from hub.model.entry import KeysBody, Kind, decode_body, plan_key
 from hub.model.errors import ExitCode, HubError
-from hub.model.pseudonym import check_value
-from hub.model.records import decode_plan_entry
 from hub.model.signing import key_id_of
 from hub.settings import Settings
 from hub.store.engine import open_engine, reading
@@ -193,33 +189,19 @@ def _clock(settings: Settings) -> Finding:
 
 
 def _key_check(settings: Settings) -> Finding:
-    """Compare each master key with the check value that stands in hub.plan."""
-    stated: dict[int, str] = {}
-    prefix = plan_key(Kind.KEYS, "")
-    with PlanLog(settings.bootstrap, settings.names.plan) as log:
-        for entry in log.read_all():
-            if entry.key is not None and entry.value is not None and entry.key.startswith(prefix):
-                body = decode_body(Kind.KEYS, decode_plan_entry(entry.value).body)
-                if isinstance(body, KeysBody):
-                    stated[body.key_epoch] = body.check_value
-    if not stated:
+    """Compare each master key with the check value that stands in hub.plan, as far as a trusted key signed it."""
+    with Hub(settings) as hub:
+        book = hub.plan_book()
+    if not book.key_epochs:
         return Finding(Status.WARN, f"{settings.names.plan} states no key yet", "`cityhub serve` writes it when it starts")
-    master = load_master_keys(settings.keys_folder)
-    other = [epoch for epoch, value in stated.items() if epoch in master and check_value(master[epoch]) != value]
-    missing = sorted(set(stated) - set(master))
-    if other or missing:
-        return Finding(
-            Status.FAILED,
-            f"master keys contradict hub.plan at epochs {other}, are missing for {missing}",
-            "restore keys/ from its backup: no worker takes a lane with other keys",
-        )
-    return Finding(Status.OK, f"master keys of epochs {', '.join(map(str, sorted(stated)))} are those of hub.plan")
+    fault = book.key_fault
+    if fault is not None:
+        return Finding(Status.FAILED, f"{fault.message}: no worker takes a lane", fault.fix)
+    return Finding(Status.OK, f"master keys of epochs {', '.join(map(str, book.key_epochs))} are those of hub.plan")
 
 
 def _topics(settings: Settings) -> Finding:
     """Compare every topic of the hub with what it needs."""
-    from hub.app import Hub  # noqa: PLC0415 - its rooms are needed by this check alone
-
     with Hub(settings) as hub:
         flaws = hub.upkeep.look()
     if not flaws:
@@ -236,8 +218,6 @@ def _topics(settings: Settings) -> Finding:
 
 def _lanes(settings: Settings) -> Finding:
     """Ask Kafka and the workers how every lane stands, as `cityhub exchange status` does."""
-    from hub.app import Hub  # noqa: PLC0415 - its rooms are needed by few checks
-
     with Hub(settings) as hub:
         rows = hub.lanes()
     still = [row for row in rows if row.code is not None]

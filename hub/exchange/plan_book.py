@@ -122,6 +122,11 @@ class PlanBook:
         return {agreement_id: fault for plan in plans for agreement_id, fault in plan.refused.items()}
 
     @property
+    def key_epochs(self) -> tuple[int, ...]:
+        """Epochs of the master keys whose check values hub.plan holds, in order."""
+        return tuple(sorted(known.body.key_epoch for known in self._known.values() if isinstance(known.body, KeysBody)))
+
+    @property
     def key_fault(self) -> HubError | None:
         """Why this worker's master keys are not the hub's, None when they are; as of the last ``compile``."""
         return self._key_fault

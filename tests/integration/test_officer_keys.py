@@ -8,6 +8,7 @@ from hall import Hall, hall_settings
 
 from hub.app import Hub, initialise
 from hub.broker.embedded import EmbeddedBroker
+from hub.cli.checks import Status, run_check
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.model.plan_proof import is_proven
@@ -121,5 +122,20 @@ def test_exchange_status_tells_what_hub_plan_stops(settings: Settings) -> None:
         master.write_bytes(bytes(32))
         assert [row.code for row in hall.hub.lanes()] == ["HUB-KEY-002", "HUB-KEY-002"]
         master.write_bytes(kept)
+    finally:
+        hall.close()
+
+
+def test_doctor_holds_the_master_key_against_what_a_trusted_key_signed(settings: Settings) -> None:
+    """Whatever a stranger writes under the key of such an entry: neither believed, nor the end of doctor."""
+    hall = Hall(settings, watch=False)
+    try:
+        entry = hall.last("keys/1")[1]
+        hall.intrude("keys/1", b"nonsense")
+        hall.intrude("keys/1", encode_plan_entry(msgspec.structs.replace(entry, revision=9, body="{}", signature=b"")))
+        assert run_check("key check value", settings).status is Status.OK
+        (settings.keys_folder / "master-1.key").write_bytes(bytes(32))
+        found = run_check("key check value", settings)
+        assert (found.status, "epoch 1" in found.detail, "backup" in found.fix) == (Status.FAILED, True, True)
     finally:
         hall.close()
