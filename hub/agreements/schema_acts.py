@@ -24,6 +24,7 @@ from hub.catalogue.registry import Foreseen, Registered, fingerprint, require_co
 from hub.model.entry import AgreementBody, Body, Kind, plan_key
 from hub.model.errors import HubError, Problem
 from hub.model.lifecycle import State
+from hub.model.written import identifier
 from hub.observe.failpoints import failpoint
 from hub.store.acts import Act, Actor
 from hub.store.engine import reading, writing
@@ -168,7 +169,7 @@ class SchemaActs:
         if found is None:
             raise HubError(
                 "HUB-SCHEMA-005",
-                f"subject `{subject}` is not that of a dataset in the catalogue",
+                f"subject `{identifier(subject)}` is not that of a dataset in the catalogue",
                 f"apply the dataset's entry first; its subject is `{self._w.names.prefix}dept.<org>.<dataset>-value`",
             )
         return found

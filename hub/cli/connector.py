@@ -274,7 +274,7 @@ def _show(summary: "RunSummary", *, as_json: bool) -> None:
     if rows:
         table("", columns, rows)
     if again:
-        say(f"{len(again):,} files are as they were published before")
+        say("1 file is as it was published before" if len(again) == 1 else f"{len(again):,} files are as they were published before")
     say(f"{summary.published:,} records of {summary.rows:,} rows to {summary.topic} in {summary.seconds:,.1f} s")
 
 
