@@ -3,10 +3,13 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from hub.cli.supervisor import BACKOFF_S, SIGNALS, STEADY_S, Lives, Orders, Told
+from hub.cli.output import Session
+from hub.cli.supervisor import BACKOFF_S, SIGNALS, STEADY_S, Lives, Orders, Part, Told, Watch
+from hub.model.errors import HubError
 
 
 @pytest.fixture
@@ -77,3 +80,58 @@ def test_a_second_order_does_not_disturb_the_stopping(orders: Orders) -> None:
     with pytest.raises(Told):
         os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+class Waiting:
+    """A part that runs, or has ended, and never is ready."""
+
+    mark = None
+
+    def __init__(self, name: str, *, ended: int | None = None) -> None:
+        """Be asked by this name."""
+        self.name, self._ended = name, ended
+
+    def start(self) -> None:
+        """Start at once."""
+
+    def wait_ready(self, *, timeout_s: float = 0) -> None:
+        """Say what a child says after its time."""
+        raise HubError("HUB-UP-002", f"`{self.name}` was not ready within {timeout_s:.0f} s: lanes HUB-LANE-001", "look at its log")
+
+    def exit_status(self) -> int | None:
+        """Return how it ended, None while it runs."""
+        return self._ended
+
+    def stop(self) -> None:
+        """Stop at once."""
+
+    def bound_log(self) -> None:
+        """Write none."""
+
+
+class Well(Waiting):
+    """A part that is ready at once."""
+
+    def wait_ready(self, *, timeout_s: float = 0) -> None:
+        """Return."""
+
+
+def started(orders: Orders, tmp_path: Path, *parts: Part) -> Watch:
+    """Start parts in order."""
+    watch = Watch(Session(state=tmp_path), orders)
+    watch._parts = parts
+    watch.start()
+    return watch
+
+
+def test_a_worker_that_runs_and_is_not_ready_keeps_the_hub_up(orders: Orders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A lane stands still, and what mends it is an act: without serve nobody could do it."""
+    started(orders, tmp_path, Well("serve"), Waiting("worker"))
+    assert "HUB-LANE-001; `cityhub doctor` tells what to do" in capsys.readouterr().err
+
+
+def test_a_part_that_ended_or_comes_before_others_must_be_ready(orders: Orders, tmp_path: Path) -> None:
+    """Nothing works without serve, and a worker that ended does nothing."""
+    for parts in ((Waiting("serve"), Well("worker")), (Well("serve"), Waiting("worker", ended=1))):
+        with pytest.raises(HubError, match="HUB-UP-002"):
+            started(orders, tmp_path, *parts)
