@@ -107,6 +107,8 @@ class ServeSettings(_Section):
     """Compatibility checks and look-ups of schemas."""
     act_requests_max: int = Field(default=8, ge=1, le=32)
     """Requests that change something."""
+    withdrawal_requests_max: int = Field(default=8, ge=1, le=32)
+    """Requests that suspend or end an agreement."""
     health_requests_max: int = Field(default=4, ge=1, le=32)
     """``/livez``, ``/readyz`` and ``/metrics``."""
     waiting_requests_max: int = Field(default=64, ge=1, le=1024)

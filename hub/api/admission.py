@@ -56,6 +56,7 @@ class Admission:
         bounds = {
             "health": settings.health_requests_max,
             "act": settings.act_requests_max,
+            "withdrawal": settings.withdrawal_requests_max,
             "check": settings.check_requests_max,
             "read": settings.read_requests_max,
         }
@@ -80,12 +81,17 @@ class Admission:
 
 
 def kind_of(method: str, path: str) -> str:
-    """Return whose places a request takes; what only looks is ``read``, checks of schemas that change nothing are ``check``."""
+    """Return whose places a request takes; what only looks is ``read``, checks of schemas that change nothing are ``check``.
+
+    A withdrawal has places of its own: a registration under thousands of agreements takes seconds, and several may wait.
+    """
     if path in HEALTH:
         return "health"
     if method in {"GET", "HEAD"}:
         return "read"
     parts = path.strip("/").split("/")
+    if parts[:2] == ["v1", "agreements"] and parts[3:] in (["suspend"], ["end"]):
+        return "withdrawal"
     return "check" if parts[0] == "compatibility" or (parts[0] == "subjects" and parts[-1] != "versions") else "act"
 
 

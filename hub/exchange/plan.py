@@ -59,6 +59,10 @@ class PlannedAgreement(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     the control plane appends both together, so that the case means that the terms do not fit the newer schema."""
     pseudonym_keys: Mapping[str, bytes]
     """By identifier kind, for the fields and the record key that are pseudonymised."""
+    proven: frozenset[tuple[str, str]] = frozenset()
+    """Writer and output schemas that were held against ``terms``, so that the next plan need not do it again."""
+    proven_under: tuple[int, str | None] | None = None
+    """Key epoch and key identifier under which they were."""
 
     def __repr__(self) -> str:
         """Name the agreement; keys are never shown."""
@@ -104,13 +108,16 @@ def compile_plan(
     scope: str,
     plan_offset: int,
     limits: Limits = DEFAULT_LIMITS,
+    before: Plan | None = None,
 ) -> Plan:
     """Compile what hub.plan says about ``dataset`` up to ``plan_offset``; agreements on other datasets are left out.
 
     ``schemas`` holds the schemas of hub.plan by id, ``master_keys`` the master keys by epoch. Never half compiled: HUB-PLAN-002 when a
     writer schema is missing. What is wrong with one agreement costs that agreement, whose records are denied: HUB-AGREE-005 when its
     terms do not fit or an output schema is not what they give, HUB-PLAN-002 when one is missing, HUB-KEY-002 when a master key is.
+    What the plan ``before`` has proven of the same terms and schemas is not proven again: a change of one agreement costs that one.
     """
+    known = {agreement.id: agreement for agreement in before.agreements} if before is not None else {}
     writers = {writer: read_schema(_schema(schemas, writer)) for writer in dataset.schema_ids}
     planned: list[PlannedAgreement] = []
     refused: dict[str, HubError] = {}
@@ -118,7 +125,16 @@ def compile_plan(
         if body.terms.dataset != dataset.dataset or body.state not in _PLANNED:
             continue
         try:
-            planned.append(_agreement(body, dataset=dataset, schemas=schemas, writers=writers, master_keys=master_keys, scope=scope))
+            one = _agreement(
+                body,
+                dataset=dataset,
+                schemas=schemas,
+                writers=writers,
+                master_keys=master_keys,
+                scope=scope,
+                before=known.get(body.terms.id),
+            )
+            planned.append(one)
         except HubError as error:
             refused[body.terms.id] = error
         except Exception as error:  # noqa: BLE001 - whatever one agreement does to the compiler, the others go on
@@ -161,10 +177,16 @@ def _agreement(
     writers: Mapping[int, SourceSchema],
     master_keys: Mapping[int, bytes],
     scope: str,
+    before: PlannedAgreement | None,
 ) -> PlannedAgreement:
     output_ids = {int(writer): output for writer, output in body.output_schema_ids.items() if int(writer) in writers}
-    for writer, output in output_ids.items():
-        _check(body, writer=schemas[writer], output=_schema(schemas, output), output_id=output, key_identifier=dataset.key_identifier)
+    under = (body.key_epoch, dataset.key_identifier)
+    same = before is not None and before.proven_under == under and before.terms == body.terms
+    proven = before.proven if before is not None and same else frozenset()
+    pairs = {(schemas[writer], _schema(schemas, output)): output for writer, output in output_ids.items()}
+    for (writer_schema, output_schema_text), output_id in pairs.items():
+        if (writer_schema, output_schema_text) not in proven:
+            _check(body, writer=writer_schema, output=output_schema_text, output_id=output_id, key_identifier=dataset.key_identifier)
     kinds = set(_pseudonym_kinds(body.terms, [writers[writer] for writer in output_ids], dataset.key_identifier))
     return PlannedAgreement(
         id=body.terms.id,
@@ -173,6 +195,8 @@ def _agreement(
         share_topic=body.share_topic,
         terms=body.terms,
         output_ids=output_ids,
+        proven=frozenset(pairs),
+        proven_under=under,
         pseudonym_keys={kind: _key(body, kind, master_keys=master_keys, scope=scope) for kind in sorted(kinds)},
     )
 

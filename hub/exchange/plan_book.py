@@ -209,6 +209,7 @@ class PlanBook:
                 scope=self._keys.scope,
                 plan_offset=offset,
                 limits=self._limits,
+                before=before if isinstance(before, Plan) else None,
             )
         except HubError as error:
             if not isinstance(before, HubError) or before.message != error.message:

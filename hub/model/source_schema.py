@@ -10,6 +10,7 @@ is there. They matter to readers of the output schema, which keeps them (``outpu
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -30,6 +31,8 @@ __all__ = ["DECIMAL_BYTES_MAX", "FieldType", "SourceField", "SourceSchema", "dec
 
 DEPTH_MAX: Final = 32
 TYPES_MAX: Final = 10_000
+TEXTS_KEPT: Final = 32
+"""Schemas of up to 64 KiB that are kept as they were read."""
 
 
 class _Measure(NamedTuple):
@@ -44,6 +47,10 @@ class _Measure(NamedTuple):
 
 def read_schema(schema: object) -> SourceSchema:
     """Read a writer schema (JSON text, or JSON read already); HUB-AGREE-005 lists every part that cannot be carried."""
+    return _read_text(schema) if isinstance(schema, str) else _read(schema)
+
+
+def _read(schema: object) -> SourceSchema:
     found = _Reader()
     source = found.read(_loaded(schema))
     if source is None or found.faults:
@@ -54,6 +61,12 @@ def read_schema(schema: object) -> SourceSchema:
             problems=tuple(Problem("schema", path, message, "see README, schemas") for path, message in found.faults),
         )
     return source
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _read_text(text: str) -> SourceSchema:
+    """Read a text, or return what was read of it: thousands of agreements are held against the same few schemas."""
+    return _read(text)
 
 
 def unsupported_schema(schema: object) -> tuple[tuple[str, str], ...]:

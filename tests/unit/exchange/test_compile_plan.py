@@ -192,3 +192,26 @@ def test_plans_are_equal_only_to_themselves() -> None:
     assert plan == plan  # noqa: PLR0124 (identity is what is asked)
     assert plan != plan_of(terms("a", "plate"))
     assert len({plan, msgspec.structs.replace(plan)}) == 2
+
+
+def test_what_the_plan_before_has_proven_holds_for_the_same_terms_and_schemas_alone() -> None:
+    """Thousands of agreements are not held against every schema for each change of one; another text, or other terms, are."""
+    good = terms("good", "plate")
+    output = output_schema(good, VEHICLE, key_epoch=1)
+
+    def after(body: AgreementBody, text: str, before: Plan | None) -> Plan:
+        schemas = {WRITER: json.dumps(VEHICLE), 1000: text}
+        return compile_plan(
+            dataset=DATASET, agreements=[body], schemas=schemas, master_keys={1: MASTER}, scope=SCOPE, plan_offset=2, before=before
+        )
+
+    first = after(body_of(good), output, None)
+    assert first.refused == {}
+    suspended = after(body_of(good, state=State.SUSPENDED), output, first)
+    assert (suspended.refused, suspended.agreements[0].state) == ({}, State.SUSPENDED)
+    assert suspended.agreements[0].proven == first.agreements[0].proven
+    assert set(after(body_of(good), "{}", first).refused) == {"good"}
+    assert set(after(body_of(terms("good", "plate", "class")), output, first).refused) == {"good"}
+    assert set(after(body_of(good, key_epoch=2), output, first).refused) == {"good"}
+    repaired = after(body_of(good), output, after(body_of(good), "{}", first))
+    assert repaired.refused == {}
