@@ -11,7 +11,7 @@ use crate::limits::BLOCK_RECORDS;
 use crate::program::{KeyRule, Program, Share, Writer};
 use crate::reject::Reject;
 use crate::rule::{View, Word, rows};
-use crate::values::{Forms, holds_control};
+use crate::values::{Forms, is_key_text};
 use crate::wire::{BatchBuilder, Codec};
 
 /// Where a fragment of a record stands in the arena.
@@ -347,6 +347,6 @@ impl Decision<'_> {
 fn keys_without_text(block: &Block, keys: &[&[u8]; BLOCK_RECORDS]) -> u64 {
     rows(block.keyed).fold(0, |word, row| {
         let key = keys[row % BLOCK_RECORDS];
-        word | u64::from(holds_control(key) || !key.is_ascii() && std::str::from_utf8(key).is_err()) << row
+        word | u64::from(!is_key_text(key)) << row
     })
 }

@@ -1,7 +1,7 @@
 //! Identifiers: the one form that a pseudonym is made of. Meaning: `hub.model.pseudonym.normal_form`.
 //! Sources: GB 11643 (resident id), GB 32100 (credit code).
 
-use super::unicode;
+use super::{short, unicode};
 
 /// A longer text is no identifier; the bound stands before NFKC, whose cost is quadratic in runs of combining marks.
 pub const IDENTIFIER_CHARACTERS_MAX: usize = 512;
@@ -94,12 +94,39 @@ fn holds_invisible(form: &[u8]) -> bool {
     String::from_utf8_lossy(form).chars().any(unicode::is_invisible)
 }
 
-/// Tells whether a text that is a record's key is framed bytes and no text: control characters but tab, line feed, carriage return.
-pub fn holds_control(text: &[u8]) -> bool {
-    let is_low = |byte: u8| byte == 0x7f || byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
-    // Without a branch per byte: keys are short, and hold none.
-    text.iter().fold(false, |found, byte| found | is_low(*byte))
-        || text.windows(2).any(|pair| pair[0] == 0xc2 && (0x80..=0x9f).contains(&pair[1]))
+/// Tells whether a record's key is text: UTF-8 without control characters but tab, line feed and carriage return. A serializer's frame
+/// before the text is none.
+#[inline]
+pub fn is_key_text(key: &[u8]) -> bool {
+    // Most keys are shown ASCII: eight bytes at a time.
+    let (words, rest) = key.as_chunks::<8>();
+    let odd = words.iter().fold(0, |odd, word| odd | odd_bytes(u64::from_le_bytes(*word))) | odd_bytes(padded(rest));
+    odd == 0 || is_text_by_character(key)
+}
+
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const HIGH_BITS: u64 = ONES << 7;
+
+/// Marks, among others that follow one, bytes below space, above `~`, or not ASCII; zero where all eight are shown ASCII.
+#[inline]
+fn odd_bytes(word: u64) -> u64 {
+    // Of bytes below 0x80 none carries into the next: 0x7f + 1 is 0x80, and a byte below 0x20 has no high bit when 0x60 is added.
+    let low = word & !HIGH_BITS;
+    ((low + ONES) | !(low + 0x60 * ONES) | word) & HIGH_BITS
+}
+
+/// Up to seven bytes, with letters behind them.
+#[inline]
+fn padded(rest: &[u8]) -> u64 {
+    short::eight(rest) | (0x4141_4141_4141_4141 << (8 * rest.len()))
+}
+
+#[inline(never)]
+fn is_text_by_character(key: &[u8]) -> bool {
+    let is_control = |character: char| character.is_control() && !matches!(character, '\t' | '\n' | '\r');
+    // Control characters are of these bytes, or begin with 0xc2.
+    let may_be = |byte: &u8| *byte < b' ' || matches!(byte, 0x7f | 0xc2);
+    std::str::from_utf8(key).is_ok_and(|text| !key.iter().any(may_be) || !text.contains(is_control))
 }
 
 /// Tells whether the text is ASCII that is shown, with nothing to trim.
@@ -353,4 +380,28 @@ fn renormalise(form: &mut Vec<u8>) -> &[u8] {
     unicode::normalise(&String::from_utf8_lossy(form), &mut again);
     *form = again.into_bytes();
     form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_text_where_every_character_is() {
+        for length in 0..20 {
+            for place in 0..length.max(1) {
+                for byte in 0..=255u8 {
+                    let mut key = vec![b'A'; length];
+                    if let Some(one) = key.get_mut(place) {
+                        *one = byte;
+                    }
+                    assert_eq!(is_key_text(&key), is_text_by_character(&key), "{key:?}");
+                }
+            }
+        }
+        assert!(is_key_text("浙A12345".as_bytes()) && is_key_text(b"\ta\r\n") && is_key_text(b""));
+        assert!(
+            !is_key_text(b"\0\0\0\0\x07\x16a-1") && !is_key_text("a\u{85}".as_bytes()) && !is_key_text(b"a\x7f") && !is_key_text(b"\xff")
+        );
+    }
 }

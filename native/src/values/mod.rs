@@ -28,7 +28,7 @@ pub mod write;
 
 pub use change::{Change, ChangeSpec};
 pub use column::{COLUMN_TESTS_MAX, Column};
-pub use identifier::{Forms, IdentifierKind, holds_control, normal_form};
+pub use identifier::{Forms, IdentifierKind, is_key_text, normal_form};
 pub use pseudonym::{MacKey, Means, PSEUDONYM_BYTES, Stage, pseudonym};
 pub use spec::SpecError;
 pub use test::{Test, TestSpec};
