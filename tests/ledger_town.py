@@ -97,11 +97,11 @@ class LedgerTown:
         """Bring the ledger up to date."""
         return Collector(self.bootstrap, self.names, self.engine).collect_once(deadline_s=deadline_s)
 
-    def check(self, *, deadline_s: float = 30) -> Report:
+    def check(self, *, full: bool = False, deadline_s: float = 30) -> Report:
         """Check the ledger."""
         terms: Terms = self.terms
         signed = SignedTerms(terms, ())
-        return check(self.bootstrap, names=self.names, engine=self.engine, signed=signed, deadline_s=deadline_s)
+        return check(self.bootstrap, names=self.names, engine=self.engine, signed=signed, full=full, deadline_s=deadline_s)
 
     def sums(self) -> dict[str, int]:
         """Return delivered records and steps over all rows of the ledger, and how many chains are held."""

@@ -8,7 +8,7 @@ many records to expect learns where the count was exactly that with no transacti
 import asyncio
 import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import errors as kafka_errors
@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from hub.broker.batches import headers, read_records
 from hub.broker.protocol import FixedVersion
-from hub.broker.requests import EARLIEST, LATEST, Lost, list_offset, open_client
+from hub.broker.requests import EARLIEST, LATEST, Lost, list_offset, list_offsets, open_client
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 
@@ -117,6 +117,8 @@ def count_committed(
 ) -> list[Counted]:
     """Count every span up to the high watermark as it is now; ``tell`` hears the records counted so far.
 
+    What is asked of all partitions is asked in few requests, and only those with something new are fetched.
+
     Goes on behind it, for ``deadline_s`` at most, where records are short of what is expected and a transaction is open: its
     marker may be on the way. HUB-BROKER-001 when no broker answers, HUB-BROKER-009 when a topic is gone.
     """
@@ -125,34 +127,60 @@ def count_committed(
 
 async def _count_all(bootstrap: str, spans: Sequence[Span], *, deadline_s: float, tell: Callable[[int], None]) -> list[Counted]:
     client = await open_client(bootstrap, client_id="cityhub-check")
-    found: list[Counted] = []
+    places = [span.partition for span in spans]
+    found: dict[TopicPartition, Counted] = {}
     try:
-        for start in range(0, len(spans), PARTITIONS_MAX):
-            counting = _Counting(client, spans[start : start + PARTITIONS_MAX], before=sum(one.records for one in found), tell=tell)
-            found += await counting.run(deadline_s=deadline_s)
+        begins = await list_offsets(client, places, at=EARLIEST)
+        ends = await list_offsets(client, places, at=LATEST)
+        if gone := next((place for place in places if place not in begins or place not in ends), None):
+            raise _gone(gone)
+        talliers = [_tallier(span, begin=begins[span.partition], end=ends[span.partition]) for span in spans]
+        found = {one.span.partition: one.counted() for one in talliers if one.next_offset >= ends[one.span.partition]}
+        due = [one for one in talliers if one.span.partition not in found]
+        for start in range(0, len(due), PARTITIONS_MAX):
+            group = due[start : start + PARTITIONS_MAX]
+            counting = _Counting(client, group, ends, before=sum(one.records for one in found.values()), tell=tell)
+            found |= {one.span.partition: one for one in await counting.run(deadline_s=deadline_s)}
     except (Lost, kafka_errors.KafkaError):
         raise HubError("HUB-BROKER-001", f"the broker at `{bootstrap}` stopped answering", "try again once it is back") from None
     finally:
         await client.close()
-    return found
+    return [found[place] for place in places]
+
+
+def _tallier(span: Span, *, begin: int, end: int) -> Tallier:
+    """Return a tallier that stands where counting a span begins."""
+    tallier = Tallier(span)
+    tallier.begin_at(begin)
+    tallier.next_offset = min(tallier.next_offset, end)
+    return tallier
+
+
+def _gone(place: TopicPartition) -> HubError:
+    return HubError("HUB-BROKER-009", f"topic `{place.topic}` is gone", "try again")
 
 
 class _Counting:
-    """Fetches a group of spans until each is counted."""
+    """Fetches a group of spans until each is counted up to its end."""
 
-    def __init__(self, client: AIOKafkaClient, spans: Sequence[Span], *, before: int, tell: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        client: AIOKafkaClient,
+        talliers: Sequence[Tallier],
+        ends: Mapping[TopicPartition, int],
+        *,
+        before: int,
+        tell: Callable[[int], None],
+    ) -> None:
         self._client = client
         self._before = before
-        self._talliers = {span.partition: Tallier(span) for span in spans}
+        self._talliers = {tallier.span.partition: tallier for tallier in talliers}
+        self._ends = {place: ends[place] for place in self._talliers}
         self._tell = tell
 
     async def run(self, *, deadline_s: float) -> list[Counted]:
         """Return what was counted, in the order of the spans."""
-        ends = {}
-        for place, tallier in self._talliers.items():
-            tallier.begin_at(await self._ask(place, EARLIEST))
-            ends[place] = await self._ask(place, LATEST)
-            tallier.next_offset = min(tallier.next_offset, ends[place])
+        ends = self._ends
         waiting_since = time.monotonic()
         while due := [place for place, tallier in self._talliers.items() if tallier.next_offset < ends[place]]:
             if await self._fetch(due):
@@ -181,7 +209,7 @@ class _Counting:
     async def _ask(self, place: TopicPartition, at: int) -> int:
         found = await list_offset(self._client, place, at=at)
         if found is None:
-            raise HubError("HUB-BROKER-009", f"topic `{place.topic}` is gone", "try again")
+            raise _gone(place)
         return found
 
     async def _fetch(self, due: Sequence[TopicPartition]) -> bool:

@@ -30,6 +30,8 @@ UNKNOWN_TOPIC: Final = 3
 NO_LEADER: Final = 5
 UNKNOWN_TOPIC_FOR_S: Final = 2.0
 REQUEST_TIMEOUT_MS: Final = 4_500
+LIST_PARTITIONS_MAX: Final = 1_000
+"""Partitions in one request for offsets."""
 EARLIEST: Final = -2
 LATEST: Final = -1
 
@@ -120,6 +122,40 @@ async def list_offset(client: AIOKafkaClient, partition: TopicPartition, *, at: 
         client.add_topic(partition.topic)
         await refresh(client)
         await asyncio.sleep(0.05)
+
+
+async def list_offsets(client: AIOKafkaClient, partitions: Collection[TopicPartition], *, at: int) -> dict[TopicPartition, int]:
+    """Return EARLIEST or LATEST offsets of many partitions in few requests; a topic that is gone is absent."""
+    if {partition.topic for partition in partitions}.difference(client.cluster.topics()):
+        client.set_topics(sorted({partition.topic for partition in partitions}))
+        await refresh(client)
+    found: dict[TopicPartition, int] = {}
+    by_leader: dict[int, list[TopicPartition]] = {}
+    for partition in partitions:
+        leader = client.cluster.leader_for_partition(KafkaPartition(*partition))
+        if leader not in {None, -1}:
+            by_leader.setdefault(leader, []).append(partition)
+    for leader, mine in by_leader.items():
+        for first in range(0, len(mine), LIST_PARTITIONS_MAX):
+            found |= await _list_from(client, leader, mine[first : first + LIST_PARTITIONS_MAX], at=at)
+    for partition in partitions:
+        if partition not in found and (offset := await list_offset(client, partition, at=at)) is not None:
+            found[partition] = offset
+    return found
+
+
+async def _list_from(client: AIOKafkaClient, leader: int, partitions: Collection[TopicPartition], *, at: int) -> dict[TopicPartition, int]:
+    """Return what one broker answers about partitions that it leads; what it does not answer is absent."""
+    topics: dict[str, list[tuple[int, int]]] = {}
+    for partition in partitions:
+        topics.setdefault(partition.topic, []).append((partition.partition, at))
+    try:
+        answer = await client.send(leader, FixedVersion(ListOffsets(-1, 0, list(topics.items()))))
+    except kafka_errors.KafkaError:
+        return {}
+    return {
+        TopicPartition(topic, number): int(offset) for topic, rows in answer.topics for number, code, _, offset, *_ in rows if code == 0
+    }
 
 
 async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> dict[str, Any]:

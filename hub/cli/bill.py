@@ -8,7 +8,7 @@ from hub.app import Hub
 from hub.cli.output import JsonFlag, emit, say, session, table
 from hub.ledger.periods import Period
 from hub.ledger.preview import Preview, preview
-from hub.ledger.rating import BillLine, Evidence
+from hub.ledger.rating import SHADOW, BillLine, Evidence
 from hub.ledger.tariffs import released_tariffs
 from hub.model.money import yuan
 
@@ -62,6 +62,10 @@ def _print(found: Preview) -> None:
         "", ("agreement", "usage steps", "in hub.usage", "records"), [_shown(line, part) for line in bill.lines for part in line.evidence]
     )
     table("", (), [("to pay", yuan(bill.charge_fen)), ("shadow, not collected", yuan(bill.shadow_fen))])
+    if not bill.lines:
+        say(f"no use in {bill.period_id}; periods with use: {', '.join(found.periods) or 'none'}")
+    if any(line.charge_basis == SHADOW for line in bill.lines):
+        say("`shadow` is what use would cost and nobody pays: the charge basis of agreements whose file names no other")
     if len(bill.charge_fen_by_payer) > 1:
         table("", ("payer", "to pay"), [(payer, yuan(fen)) for payer, fen in bill.charge_fen_by_payer.items()])
     offsets = ", ".join(f"{partition}: {offset:,}" for partition, offset in sorted(found.usage_read_to.items()))

@@ -56,14 +56,20 @@ def show_command(
 
 
 @app.command("check")
-def check_command(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+def check_command(
+    ctx: typer.Context,
+    full: Annotated[bool, typer.Option("--full", help="Count every share topic from its beginning.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Count usage steps, ledger and deliveries apart and compare them; exits 5 on any difference.
+
+    Share topics are counted from where the last check that found no difference stood; `--full` counts them whole.
 
     Example: `cityhub ledger check --json`
     """
     settings = session(ctx).settings
     with Hub(settings) as hub:
-        report = check(settings.bootstrap, names=hub.names, engine=hub.engine, signed=hub.signed_terms())
+        report = check(settings.bootstrap, names=hub.names, engine=hub.engine, signed=hub.signed_terms(), full=full)
     if as_json:
         emit(report, as_json=True)
     else:

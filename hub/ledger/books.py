@@ -196,6 +196,13 @@ def read_hours(
         yield key, HourSums(**{name: fields[name] for name in HourSums.__struct_fields__})
 
 
+def read_used_hours(connection: Connection, *, scope: str, agreements: Sequence[str]) -> list[int]:
+    """Return every hour in which something was delivered under ``agreements``."""
+    table = USAGE_HOURS
+    wanted = (table.c.scope == scope, table.c.agreement_id.in_(agreements), table.c.delivered > 0)
+    return list(connection.scalars(select(table.c.hour).where(*wanted).distinct()))
+
+
 def read_refused(connection: Connection, *, scope: str) -> dict[tuple[int, int], str]:
     """Return why each refused record of hub.usage was refused, by partition and offset."""
     table = USAGE_REFUSED

@@ -62,8 +62,12 @@ class Report(msgspec.Struct, frozen=True):
         return "HUB-LEDGER-001" if "chain" in between else "HUB-LEDGER-008" if SIGNED in between else "HUB-LEDGER-002"
 
 
-def check(bootstrap: str, *, names: Names, engine: Engine, signed: SignedTerms, deadline_s: float = DEADLINE_S) -> Report:
+def check(
+    bootstrap: str, *, names: Names, engine: Engine, signed: SignedTerms, full: bool = False, deadline_s: float = DEADLINE_S
+) -> Report:
     """Compare usage steps, ledger and deliveries as they are now; progress goes to stderr.
+
+    Share topics are counted from where an earlier check found them equal to usage; with ``full`` from their beginning.
 
     HUB-LEDGER-007 when a topic cannot be read to its end, HUB-LEDGER-006 when hub.usage is not the log that the ledger read.
     """
@@ -84,7 +88,7 @@ def check(bootstrap: str, *, names: Names, engine: Engine, signed: SignedTerms, 
         _read_usage(usage, walk, deadline_s=deadline_s)
         before = deliveries.by_partition(walk.metered)
         with progress("counting deliveries", total=sum(before.values())) as shown:
-            deliveries.count(bootstrap, before, deadline_s=deadline_s, tell=shown.update)
+            deliveries.count(bootstrap, before, full=full, deadline_s=deadline_s, tell=shown.update)
         metered = _read_on(usage, walk, deliveries, before, deadline_s=deadline_s)
         differences = [*signed.differences, *walk.broken_chains(), *walk.differs_from(books), *_nameless(walk, terms)]
         differences += deliveries.differences(metered)

@@ -107,8 +107,9 @@ class Deliveries:
         self._terms = terms
         self._agreements = {self._topic(agreement_id, version): agreement_id for agreement_id, version in terms}
         with reading(engine) as connection:
-            self._known = dict(_read_verified(connection, scope=names.scope))
+            self._kept = dict(_read_verified(connection, scope=names.scope))
             self._seen = topics_seen(connection, scope=names.scope)
+        self._known: Mapping[TopicPartition, Verified] = self._kept
         self._ids: dict[str, str] = {}
         self._counted: list[Counted] = []
         self.delivered = 0
@@ -127,11 +128,19 @@ class Deliveries:
         known = (agreement_id, version) in self._terms
         return TopicPartition(self._topic(agreement_id, version), partition) if known else None
 
-    def count(self, bootstrap: str, before: Mapping[TopicPartition, int], *, deadline_s: float, tell: Callable[[int], None]) -> None:
-        """Count every share partition that there is; ``before`` is what was metered so far."""
+    def count(
+        self, bootstrap: str, before: Mapping[TopicPartition, int], *, full: bool = False, deadline_s: float, tell: Callable[[int], None]
+    ) -> None:
+        """Count every share partition that there is from where it was verified; ``before`` is what was metered so far.
+
+        ``full``: from its beginning, where the log still has it; what retention took was verified, or nobody can count it any more.
+        """
         with Admin(bootstrap, client_id="cityhub-check") as admin:
             self._ids = {name: str(topic_id) for name, topic_id in admin.topic_ids(self._agreements).items()}
-            places = [TopicPartition(name, number) for name in sorted(self._ids) for number in range(admin.partitions(name))]
+            counts = admin.partition_counts(self._ids)
+            places = [TopicPartition(name, number) for name in sorted(counts) for number in range(counts[name])]
+            begins = admin.begin_offsets(places) if full else {}
+        self._known = {place: known for place, known in self._kept.items() if begins.get(place) != 0 or self._was_another(place.topic)}
         spans = []
         for place in places:
             known = self._known.get(place, NOTHING)
@@ -147,12 +156,12 @@ class Deliveries:
             place = found.span.partition
             topic_id = self._ids[place.topic]
             known = self._known.get(place, NOTHING)
-            was_another = bool(self._seen.get(place.topic, set()) - {topic_id})
+            was_another = self._was_another(place.topic)
             result = compare(found, known=known, topic_id=topic_id, metered=metered.get(place, none), was_another=was_another)
             self.delivered += result.delivered
             made_again = was_another or known.share_topic_id not in {"", topic_id}
             self._note(place, result.unverifiable, MADE_AGAIN if made_again else RETENTION)
-            if result.verified is not None:
+            if result.verified is not None and result.verified != self._kept.get(place):
                 verified[place] = result.verified
             if result.difference is not None:
                 yield Difference(BETWEEN, str(place), self._agreements[place.topic], *result.difference)
@@ -162,6 +171,10 @@ class Deliveries:
             self.delivered += known.counted
             self._note(place, metered[place].before - known.counted, GONE)
         self._keep(verified)
+
+    def _was_another(self, topic: str) -> bool:
+        """Tell whether a topic was made again since it was first counted."""
+        return bool(self._seen.get(topic, set()) - {self._ids.get(topic)})
 
     def _topic(self, agreement_id: str, version: int) -> str:
         return self._names.share(consumer=self._terms[agreement_id, version].consumer, agreement=agreement_id)

@@ -5,9 +5,9 @@ import difflib
 import msgspec
 from sqlalchemy import Engine
 
-from hub.ledger.books import read_chains, read_hours, read_positions
+from hub.ledger.books import read_chains, read_hours, read_positions, read_used_hours
 from hub.ledger.chain import Break
-from hub.ledger.periods import Period
+from hub.ledger.periods import Period, shown_hour
 from hub.ledger.rating import Bill, Terms, rate
 from hub.ledger.tariffs import TariffBook
 from hub.model.errors import HubError
@@ -20,6 +20,8 @@ class Preview(msgspec.Struct, frozen=True):
     bill: Bill
     usage_read_to: dict[int, int]
     """Next usage offset by partition of hub.usage: what lies behind is not in the bill."""
+    periods: tuple[str, ...]
+    """Months in which this consumer used anything, oldest first."""
     chains_held: tuple[str, ...]
     """Chains whose use from some step on is not in the bill."""
 
@@ -34,6 +36,7 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
         raise HubError("HUB-AGREE-002", f"consumer `{consumer}` has no agreement", hint)
     with reading(engine) as connection:
         usage = list(read_hours(connection, scope=scope, hours=period.hours, agreements=agreements))
+        hours = read_used_hours(connection, scope=scope, agreements=agreements)
         chains = read_chains(connection, scope=scope)
         positions = read_positions(connection, scope=scope)
     topics = {row.id.topic_id: row.source_topic for row in chains}
@@ -41,5 +44,6 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
     return Preview(
         bill=bill,
         usage_read_to={partition: position.next_offset for partition, position in positions.items()},
+        periods=tuple(sorted({shown_hour(hour)[: len("2026-11")] for hour in hours})),
         chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None and row.chain.held.reason is not Break.TOPIC),
     )

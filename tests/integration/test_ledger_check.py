@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ledger_steps import Writer, entry
 from ledger_town import AGREEMENT, LedgerTown, agreement
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from hub.broker.admin import Admin
 from hub.ledger.check import Report
@@ -357,3 +357,37 @@ def test_a_check_waits_for_deliveries_whose_marker_is_on_its_way(ledger: LedgerT
         ledger.check(deadline_s=1)
     stranger.producer.abort_transaction()
     assert ledger.check().sound
+
+
+def test_a_quick_check_finds_what_is_new_and_a_full_one_what_was_counted_before(ledger: LedgerTown) -> None:
+    """Whoever forges what a check remembers hides missing deliveries from the next one, and from no full one."""
+    lane = ledger.lane()
+    lane.step(5)
+    ledger.collect()
+    assert ledger.check().sound
+    lane.step(4, deliver=0)
+    ledger.collect()
+    quick = ledger.check()
+    with ledger.engine.begin() as connection:
+        behind = DELIVERIES_VERIFIED.c.metered == 5
+        connection.execute(update(DELIVERIES_VERIFIED).where(behind).values(metered=9, counted=9))
+
+    hidden, full = ledger.check(), ledger.check(full=True)
+
+    assert [(row.expected, row.found) for row in quick.differences] == [("9 metered", "5 delivered")]
+    assert hidden.sound
+    assert [(row.expected, row.found) for row in full.differences] == [("9 metered", "5 delivered")]
+
+
+def test_a_full_check_of_what_is_well_finds_nothing(ledger: LedgerTown) -> None:
+    """Also where retention took what an earlier check had counted; the next quick one goes on from it."""
+    lane = ledger.lane()
+    lane.step(5)
+    ledger.collect()
+    assert ledger.check().sound
+    ledger.forget(ledger.share(), 0, before=3)
+    lane.step(2)
+    ledger.collect()
+
+    for report in (ledger.check(full=True), ledger.check(), ledger.check(full=True)):
+        assert (report.sound, report.delivered, report.unverifiable) == (True, 7, 0)

@@ -179,3 +179,11 @@ def test_bill_preview_of_no_month_exits_2(ledger: LedgerTown, cityhub: Call) -> 
 
     assert found.returncode == 2
     assert "HUB-LEDGER-003" in found.stderr
+
+
+def test_an_empty_bill_names_the_months_that_have_use(ledger: LedgerTown, cityhub: Call) -> None:
+    """An empty table would look like a loss."""
+    found = cityhub("bill", "preview", "--consumer", "airline", "--period", "2020-01")
+
+    assert found.returncode == 0
+    assert f"no use in 2020-01; periods with use: {PERIOD}" in found.stderr
