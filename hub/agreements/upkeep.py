@@ -114,6 +114,8 @@ class Upkeep:
                 log.warning("topics_not_looked_at", code=error.code, message=error.message)
             except SQLAlchemyError as error:
                 log.warning("topics_not_looked_at", code="HUB-STORE-001", error=type(error).__name__)
+            except Exception as error:
+                log.exception("topics_not_looked_at", error=type(error).__name__)  # a duty that ends in silence would mend nothing any more
             stop.wait(max(EVERY_S, (time.monotonic() - began) / SHARE_MAX))
 
     def _compare(self, wanted: Sequence[_Wanted]) -> tuple[Flaw, ...]:
