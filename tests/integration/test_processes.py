@@ -44,7 +44,7 @@ def test_two_processes_share_the_partitions_and_one_that_dies_is_replaced(town: 
         os.kill(pids[0], signal.SIGKILL)
         publish(2_000)
         town.wait_done(topic)
-        wait_until(lambda: f"ended with exit status {-signal.SIGKILL}" in town.log(), within_s=30, what=town.log)
+        wait_until(lambda: "was killed by signal 9 (SIGKILL)" in town.log(), within_s=30, what=town.log)
         children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text(encoding="utf-8").split()
     finally:
         status = end(worker)
