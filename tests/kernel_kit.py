@@ -89,7 +89,7 @@ def plan_of(
     without: Sequence[tuple[str, int]] = (),
     **limits: Any,
 ) -> Plan:
-    """Compile a plan; ``without`` names (agreement, writer id) pairs that have no output schema."""
+    """Compile a plan, or raise what refuses an agreement; ``without`` names (agreement, writer id) pairs that have no output schema."""
     writers = {WRITER: VEHICLE} if schemas is None else schemas
     texts = {writer: json.dumps(schema) for writer, schema in writers.items()}
     bodies = []
@@ -126,7 +126,8 @@ def plan_of(
         plan_offset=11,
         limits=Limits(**limits),
     )
-    assert not plan.refused, plan.refused
+    for refusal in plan.refused.values():
+        raise refusal
     return plan
 
 
