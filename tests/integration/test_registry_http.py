@@ -311,7 +311,7 @@ def test_listing_shows_state_and_terms(running: Running) -> None:
     (dataset,) = running.client.get("/v1/datasets").json()
     (agreement,) = running.client.get("/v1/agreements/parking-vehicles").json()
     assert (dataset["dataset"], dataset["state"]) == (DATASET, "published")
-    assert (agreement["state"], agreement["valid_until"]) == ("active", "2051-01-01 00:00")
+    assert (agreement["state"], agreement["valid_until"]) == ("active", "2050-12-31 24:00 +08:00")
     assert running.client.get("/v1/agreements/nobody").json()["code"] == "HUB-AGREE-002"
 
 
