@@ -36,7 +36,9 @@ def keep_file_private(file: Path) -> None:
     if str(file).startswith((":", "file:")):
         return
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass  # never opened here: closing it would drop the locks of every connection of this process (fcntl(2)), and SQLite's with them
     except OSError:
         return
     for path in (file, *(file.with_name(file.name + ending) for ending in ("-wal", "-shm"))):

@@ -1,6 +1,8 @@
 """SQLite under several processes: writers take turns, readers of a snapshot are in nobody's way."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -112,3 +114,15 @@ def test_a_withdrawal_writes_before_the_other_writers_of_its_process(path: Path)
         thread.join(timeout=10)
     assert order == ["withdrawal", "first", "second"]
     engine.dispose()
+
+
+def test_a_second_engine_takes_no_lock_from_the_first(path: Path) -> None:
+    """POSIX drops a process's locks on a file when it closes any descriptor of it: another process then deletes a log in use."""
+    first = open_engine(f"sqlite:///{path}")
+    alone = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1], timeout=0.1).execute('PRAGMA journal_mode=DELETE').fetchone()[0])"
+    with reading(first) as connection:
+        connection.execute(text("SELECT count(*) FROM t"))
+        open_engine(f"sqlite:///{path}").dispose()
+        refused = subprocess.run([sys.executable, "-c", alone, str(path)], capture_output=True, text=True, check=False)
+    assert "locked" in refused.stderr, refused.stdout
+    first.dispose()
