@@ -151,6 +151,8 @@ class ExchangeSettings(_Section):
     heartbeat_interval_s: float = Field(default=1.0, ge=0.1, le=600)
     plan_fresh_s: float = Field(default=10.0, ge=3, le=60)
     """A step commits only when hub.plan's leader answered at most this long ago."""
+    metadata_max_age_s: float = Field(default=10.0, ge=1, le=300)
+    """How long a topic that was made again, or has more partitions, may stay unseen by the group."""
     quarantine_stop_records: int = Field(default=10_000, ge=0)
     """A lane stops before it has quarantined nearly all of so many records in a row; 0: never."""
     quarantine_stop_share: float = Field(default=0.9, gt=0, le=1)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
-from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from hub.broker.security import security
 from hub.model.errors import HubError
@@ -103,7 +103,7 @@ class PlanLog:
         """Return the records that have come; ``Truncated`` when the position lies outside the log."""
         try:
             found = self._asked(lambda: self._consumer.poll(timeout_ms=timeout_ms))
-        except OffsetOutOfRangeError as error:
+        except (OffsetOutOfRangeError, LogTruncationError) as error:
             raise Truncated from error
         records = found.get(self._partition, ())
         return [LogEntry(record.offset, record.key, record.value, tuple(record.headers or ())) for record in records]
@@ -115,7 +115,7 @@ class PlanLog:
     def _asked(self, call: Callable[[], _T]) -> _T:
         try:
             return call()
-        except OffsetOutOfRangeError:
+        except (OffsetOutOfRangeError, LogTruncationError):
             raise
         except KafkaError as error:
             raise HubError("HUB-BROKER-001", f"`{self._topic}`: {type(error).__name__}", "start the broker: `cityhub up`") from error

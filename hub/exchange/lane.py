@@ -37,6 +37,8 @@ RESTART_PAUSE_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0)
 LOOK_AGAIN_S: Final = 1.0
 RETRIED_EVERY_S: Final = {"HUB-LANE-008": 5.0, "HUB-LANE-013": 5.0, "HUB-LANE-014": 2.0, "HUB-BROKER-001": 10.0, "HUB-BROKER-010": 10.0}
 """Faults that may mend without an act of a person, and how often they are tried again."""
+UNWRITTEN: Final = frozenset({"HUB-LANE-008", "HUB-LANE-013", "HUB-LANE-014"})
+"""Faults of a topic that a step writes to: the records are still there, so that only a commit shows that it is mended."""
 
 
 class Decision(NamedTuple):
@@ -73,6 +75,8 @@ class Lane:
         self._membership = (-1, "")
         """Generation and member that this lane was started under: its commits are theirs, and end with them."""
         self._refused: tuple[int, str] | None = None
+        self._tries_again = False
+        """True while what could not be written is tried again: the fault stands until a step is committed."""
         self._stopping = asyncio.Event()
 
     def take(self, chunk: Chunk) -> None:
@@ -121,9 +125,10 @@ class Lane:
         self._inbox.open(position.offset, topic_id=position.topic_id)
         await self._context.flow.begin(self.partition, position.offset, position.topic_id)
         self._context.flow.resume(self.partition)
-        self.fault = None
         self.next_offset = position.offset
-        self._context.observer.lane_started(self.partition, position)
+        if not self._tries_again:
+            self.fault = None
+            self._context.observer.lane_started(self.partition, position)
         return position
 
     async def _belong(self) -> None:
@@ -151,6 +156,9 @@ class Lane:
         seconds = time.monotonic() - began
         self._pace.took(taken.size, came=held.size, seconds=seconds)
         self.next_offset = step.position.offset
+        if self.fault is not None:
+            self.fault, self._tries_again = None, False
+            self._context.observer.lane_started(self.partition, step.position)
         self._context.observer.step_committed(step.usage, plan=plan, seconds=seconds)
         self._context.observer.quarantined(self.partition.topic, step.rejects)
         return step.position
@@ -285,8 +293,10 @@ class Lane:
             await self._wait(LOOK_AGAIN_S)
             if await self._signs() != seen:
                 self._spoilage.forget()
+                self._tries_again = False
                 return
             if time.monotonic() > until:
+                self._tries_again = fault.code in UNWRITTEN
                 return
 
     async def _signs(self) -> tuple[object, ...]:

@@ -87,12 +87,13 @@ class Observer:
         return f"partition {partition.partition}, offsets {found[0]} to {found[1] - 1}" if found else f"partition {partition.partition}"
 
     def lane_stopped(self, partition: TopicPartition, fault: HubError) -> None:
-        """Raise the alarm: a partition stands still until a person acts."""
-        if self._faults.get(partition) != fault.code:
-            self._stopped_ms[partition] = time.time_ns() // 1_000_000
+        """Raise the alarm, once for each fault: a partition stands still until a person acts, or until what is tried again works."""
+        known = self._faults.get(partition) == fault.code
         self._faults[partition] = fault.code
         self._state(partition, "stopped")
-        log.error("lane stopped", lane=str(partition), code=fault.code, message=fault.message, fix=fault.fix)
+        if not known:
+            self._stopped_ms[partition] = time.time_ns() // 1_000_000
+            log.error("lane stopped", lane=str(partition), code=fault.code, message=fault.message, fix=fault.fix)
 
     def lane_ended(self, partition: TopicPartition) -> None:
         """Note that this worker does not own the lane any more."""

@@ -100,6 +100,7 @@ def create_app(settings: Settings) -> ExchangeApp:
         broker_credentials=None if tls is None else faust.SSLCredentials(tls),
         consumer_max_fetch_size=exchange.fetch_bytes_max,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=round(exchange.metadata_max_age_s * 1000),
         stream_wait_empty=False,
     )
     made.exchange = Floor(settings, app=made)

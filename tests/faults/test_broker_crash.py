@@ -22,7 +22,7 @@ from hub.broker.batches import build_batches
 from hub.broker.embedded import EmbeddedBroker
 from hub.broker.requests import Coordinators, Lost, committed_offset, open_client
 from hub.broker.topics import TopicSpec
-from hub.broker.transactions import Fenced, Output, Transaction
+from hub.broker.transactions import Fenced, Output, Transaction, Undeliverable
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 
@@ -39,7 +39,7 @@ async def _lane(number: int, bootstrap: str, stop: threading.Event) -> None:
     """Commit 1, 2, 3 … as offset and as record, each in one transaction; after a failure go on from the committed offset."""
     place = TopicPartition(SOURCE, number)
     while not stop.is_set():
-        with contextlib.suppress(HubError, Lost, Fenced):
+        with contextlib.suppress(HubError, Lost, Fenced, Undeliverable):
             client = await open_client(bootstrap, client_id=f"crash-{number}")
             coordinators = Coordinators(client)
             try:

@@ -144,6 +144,8 @@ def test_what_is_told_in_each_state(hub: Hub) -> None:
         with stopped(hub.up):
             os.kill(hub.children[name].pid, signal.SIGKILL)
             until(lambda name=name, sign=sign: hub.ready(name) == sign, what=hub.said)
+            if name == "worker":  # the group waits for it as long as its session lasts
+                until(lambda: hub.call("exchange", "status").returncode != 0, what=hub.said)
             rows.append(hub.told(f"{name} killed"))
         until(hub.is_well, what=hub.said)
     with stopped(hub.children["broker"]):

@@ -239,7 +239,7 @@ def test_a_signature_that_stops_behind_its_schemas_has_not_taken_effect(
         sign(control, 1)
     kafka.before_append = lambda: None
     log: Any = EmptyLog()
-    control.keeper(log, {}).repair()
+    control.keeper(log, {}, adopted=lambda _lane, _at: False).repair()
     with reading(engine) as connection:
         last = connection.exec_driver_sql("SELECT outcome FROM acts WHERE act = 'sign.agreement' ORDER BY seq DESC").first()
     assert last is not None
