@@ -29,6 +29,8 @@ OTHER_VARIABLES: Final = frozenset(
 """Variables that are read elsewhere, and are no settings."""
 REQUESTS_MAX: Final = 40
 """Threads that serve works in (anyio's own bound); with more requests than that acts would wait behind readers again."""
+CONNECTIONS_KEPT: Final = 32
+"""Connections beyond those of requests that are worked on or wait: room for whoever comes then, and for answers on their way."""
 _GIB: Final = 1024**3
 MASTER_KEY_EPOCH: Final = 1
 
@@ -51,6 +53,11 @@ ACTS_ANCHOR_AGAIN_S: Final = 1_800.0
 """An anchor that did not move is written again after this time: Kafka drops offsets of groups without members after 7 days."""
 AGREEMENTS_PER_DATASET_MAX: Final = 10_000
 """Each takes up to 77 bytes of a usage step, whether something is delivered or not, and a step must stay within 900,000."""
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the base URL of a server; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Section(BaseModel):
@@ -112,7 +119,23 @@ class ServeSettings(_Section):
     health_requests_max: int = Field(default=4, ge=1, le=32)
     """``/livez``, ``/readyz`` and ``/metrics``."""
     waiting_requests_max: int = Field(default=64, ge=1, le=1024)
-    """Requests of one kind that wait for a place; one more is answered HUB-SERVE-004."""
+    """Requests of one kind that wait for a place; one more is answered HUB-SERVE-004. Fewer where the limit of open files is."""
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """Requests that are worked on at the same time, by kind."""
+        return {
+            "health": self.health_requests_max,
+            "act": self.act_requests_max,
+            "withdrawal": self.withdrawal_requests_max,
+            "check": self.check_requests_max,
+            "read": self.read_requests_max,
+        }
+
+    def waiting_bound(self, connections: int) -> int:
+        """Return how many requests of each kind may wait, so that they never take all of ``connections``; below 0: not even places fit."""
+        left = connections - sum(self.places.values()) - CONNECTIONS_KEPT
+        return min(self.waiting_requests_max, left // len(self.places))
 
 
 class OfficerSettings(_Section):
@@ -226,7 +249,7 @@ class Settings(BaseSettings):
     @property
     def serve_url(self) -> str:
         """Base URL of ``cityhub serve``."""
-        return f"http://{self.serve.host}:{self.serve.port}"
+        return url_of(self.serve.host, self.serve.port)
 
     @property
     def store_url(self) -> str:
@@ -277,11 +300,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "exchange.inflight_bytes_max", cause, f"{2 * largest} at least, or smaller steps and fetches"
     if exchange.fetch_min_bytes > exchange.fetch_answer_bytes_max:
         yield "exchange.fetch_min_bytes", "an answer never holds so much", f"{exchange.fetch_answer_bytes_max} at most"
-    serve = settings.serve
-    places = serve.read_requests_max + serve.check_requests_max + serve.act_requests_max + serve.health_requests_max
-    if places > REQUESTS_MAX:
-        cause = f"requests of all four kinds come to {places}, and {REQUESTS_MAX} are worked on at the same time"
-        yield "serve.read_requests_max", cause, "make room for acts and health: lower it, or the others"
+    yield from _crowds(settings.serve)
     ports = {"serve.port": settings.serve.port, "exchange.metrics_port": exchange.metrics_port}
     if settings.broker.bootstrap is None:
         ports |= {"broker.port": settings.broker.port, "broker.controller_port": settings.broker.controller_port}
@@ -289,6 +308,18 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         twin = next((other for other, taken in ports.items() if other < key and taken == port != 0), None)
         if twin is not None:
             yield key, f"{port} is that of `{twin}` as well", "give each a port of its own"
+
+
+def _crowds(serve: ServeSettings) -> Iterator[tuple[str, str, str]]:
+    """Yield what would let requests of one kind keep those of another out."""
+    places = sum(serve.places.values())
+    if places > REQUESTS_MAX:
+        cause = f"requests of all {len(serve.places)} kinds come to {places}, and {REQUESTS_MAX} are worked on at the same time"
+        yield "serve.read_requests_max", cause, "make room for withdrawals, acts and health: lower it, or the others"
+    needed = places + len(serve.places) * serve.waiting_requests_max + CONNECTIONS_KEPT
+    if serve.connections_max < needed:
+        cause = f"requests that are worked on or wait may take all of {serve.connections_max}: nobody else could connect"
+        yield "serve.connections_max", cause, f"{needed} at least, or a smaller `waiting_requests_max`"
 
 
 _PATTERNS: Final[Mapping[tuple[str | int, ...], str]] = {

@@ -2,7 +2,7 @@
 
 A request is read whole before it asks for a place, so that a slow caller holds none. Where all places of its kind are taken it waits
 with a bounded number of others, and one more is refused with HUB-SERVE-004: readers who poll, or heavy checks of schemas, cannot
-keep a withdrawal out.
+keep a withdrawal out. All who may wait take fewer connections than there are, since a whole request is never closed for a new one.
 """
 
 import asyncio
@@ -50,17 +50,11 @@ class Places:
 class Admission:
     """Lets so many requests of each kind in as there are places."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServeSettings) -> None:
-        """Pass on to ``app``."""
+    def __init__(self, app: ASGIApp, *, settings: ServeSettings, connections: int) -> None:
+        """Pass on to ``app``; as many may wait as leave some of ``connections`` to whoever comes next."""
         self.app = app
-        bounds = {
-            "health": settings.health_requests_max,
-            "act": settings.act_requests_max,
-            "withdrawal": settings.withdrawal_requests_max,
-            "check": settings.check_requests_max,
-            "read": settings.read_requests_max,
-        }
-        self._places = {kind: Places(kind, most=most, waiting_max=settings.waiting_requests_max) for kind, most in bounds.items()}
+        waiting_max = settings.waiting_bound(connections)
+        self._places = {kind: Places(kind, most=most, waiting_max=waiting_max) for kind, most in settings.places.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, once there is a place for it."""

@@ -3,7 +3,8 @@
 A connection is *silent* while it waits for its caller: for a head (also between two requests), for the rest of a body, or for
 somebody to take the answer. uvicorn bounds one of these, the time between two requests; here the others have a bound as well,
 counted from the first moment on, so that a byte now and then buys nothing. Where there are more connections than serve may have, the
-one that has been silent longest is closed for the new one: a crowd of them keeps nobody out, for a whole request is never silent.
+one that has been silent longest is closed for the new one: a crowd of them keeps nobody out. A whole request is never silent; of
+those, ``admission`` lets fewer wait than there are connections, so that the new one is never the only one that can be closed.
 
 uvicorn offers no such bound, so its protocol class is extended; ``tests/contract/test_uvicorn_protocol.py`` holds what is used.
 """
@@ -15,8 +16,9 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from hub.model.errors import HubError
 from hub.observe import metrics
-from hub.settings import ServeSettings
+from hub.settings import CONNECTIONS_KEPT, ServeSettings
 
 BACKLOG: Final = 128
 """Connections that asyncio accepts in one go, before any of them can be refused."""
@@ -35,11 +37,18 @@ def raise_descriptors() -> int:
 
 
 def connections_bound(settings: ServeSettings) -> int:
-    """Return how many connections serve may have: as set, fewer where this process may not open so many files."""
+    """Return how many connections serve may have: as set, fewer where this process may not open so many files.
+
+    HUB-CONF-001 where so few are left that requests at work could keep an officer out.
+    """
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if descriptors == resource.RLIM_INFINITY:
         return settings.connections_max
-    return max(1, min(settings.connections_max, descriptors - DESCRIPTORS_KEPT))
+    found = min(settings.connections_max, descriptors - DESCRIPTORS_KEPT)
+    if settings.waiting_bound(found) < 0:
+        least = DESCRIPTORS_KEPT + sum(settings.places.values()) + CONNECTIONS_KEPT
+        raise HubError("HUB-CONF-001", f"this process may open {descriptors} files only", f"raise the limit, `ulimit -n {least}` at least")
+    return found
 
 
 def bounded_protocol(settings: ServeSettings) -> type[H11Protocol]:

@@ -11,16 +11,19 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub.api.admission import HEALTH
 from hub.api.problems import refusal
 from hub.model.errors import HubError
 
+HTTP_PORT: Final = 80
 OWN_SITES: Final = ("same-origin", "none")
 """``none``: a person typed the address."""
 
 
 def own_hosts(host: str, port: int) -> frozenset[str]:
-    """Return the values of ``Host`` that lead here by a name that no web site can have."""
-    return frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host))
+    """Return the values of ``Host`` that lead here by a name that no web site can have; clients leave the default port out."""
+    names = ("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host)
+    return frozenset(f"{name}:{port}" for name in names) | (frozenset(names) if port == HTTP_PORT else frozenset())
 
 
 class Doorway:
@@ -41,7 +44,9 @@ class Doorway:
 
     def _foreign(self, request: Request) -> str | None:
         """Return why a request is refused; what was sent is not repeated."""
-        if request.headers.getlist("host") not in [[host] for host in self._hosts]:
+        named = request.headers.getlist("host")
+        probe = not named and request.url.path in HEALTH  # HTTP/1.0, as balancers probe: no browser leaves its host out
+        if not probe and named not in [[host] for host in self._hosts]:
             return "the request names another host than this one"
         origins = request.headers.getlist("origin")
         if any(origin not in {f"http://{host}" for host in self._hosts} for origin in origins):

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub import __version__
 from hub.api.acts import acts_router
 from hub.api.admission import Admission
+from hub.api.connections import connections_bound
 from hub.api.doorway import Doorway, own_hosts
 from hub.api.house import House
 from hub.api.lanes import lanes_router
@@ -31,7 +32,7 @@ def build_app(house: House) -> FastAPI:
     app = FastAPI(title="cityhub", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     install(app)
     serve = house.hub.settings.serve
-    app.add_middleware(Admission, settings=serve)
+    app.add_middleware(Admission, settings=serve, connections=connections_bound(serve))
     app.add_middleware(Doorway, hosts=own_hosts(serve.host, house.port))
     app.add_middleware(Counted)
 

@@ -26,7 +26,7 @@ from hub.app import Hub
 from hub.ledger.collector import Collector
 from hub.model.errors import ExitCode, HubError, of_system
 from hub.observe.health import Check
-from hub.settings import Settings
+from hub.settings import Settings, url_of
 from hub.store.engine import refused_by_store
 
 log = structlog.get_logger()
@@ -126,7 +126,7 @@ class Serve:
         ]
         for thread in threads:
             thread.start()
-        log.info("serve_listening", url=f"http://{self.hub.settings.serve.host}:{self.port}", port=self.port)
+        log.info("serve_listening", url=url_of(self.hub.settings.serve.host, self.port), port=self.port)
         try:
             while not self._stop.wait(0.5):
                 if not threads[0].is_alive():

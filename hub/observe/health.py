@@ -16,6 +16,7 @@ from hub.model.errors import HubError
 from hub.observe import metrics
 
 HOST: Final = "127.0.0.1"
+HTTP_PORT: Final = 80
 REQUESTS_MAX: Final = 16
 """Requests answered at the same time; more are turned away."""
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -106,8 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        own = {f"{name}:{self.connection.getsockname()[1]}" for name in (HOST, "localhost")}
-        if self.headers.get_all("Host") not in [[host] for host in own] or self.headers.get("Origin") is not None:
+        named = self.headers.get_all("Host")  # None: HTTP/1.0, as balancers probe; no browser leaves its host out
+        if not (named is None or named in [[host] for host in self._own_hosts()]) or self.headers.get("Origin") is not None:
             self._answer(HTTPStatus.FORBIDDEN, b"only programs of this machine are answered, by 127.0.0.1 or localhost\n", _TEXT)
             return
         url = urlsplit(self.path)
@@ -121,6 +122,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, body, content_type)
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"known here: /livez /readyz /metrics\n", _TEXT)
+
+    def _own_hosts(self) -> frozenset[str]:
+        """Return what leads here; clients leave the default port out."""
+        port = self.connection.getsockname()[1]
+        bare = (HOST, "localhost") if port == HTTP_PORT else ()
+        return frozenset((*bare, *(f"{name}:{port}" for name in (HOST, "localhost"))))
 
     def _answer_checks(self, found: Mapping[str, str | None], *, verbose: bool, good: str = "") -> None:
         failed = any(found.values())

@@ -77,6 +77,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def has_ipv6() -> bool:
+    """Tell whether this machine has ``::1``."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 class Terminal:
     """A terminal at a site: commands run in this process, as ``cityhub`` runs them."""
 
@@ -186,3 +196,33 @@ def test_every_fault_of_a_file_is_on_the_terminal_with_its_line(site: Site, term
     (site.folder / "d.yaml").write_text(ENTRY + "secrecy: state_secret\n")
     code, _, err = terminal.run("dataset", "apply", "d.yaml", "--json")
     assert (code, json.loads(err)["error"]["code"]) == (3, "HUB-DATASET-002")
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_serve_on_the_ipv6_loopback_is_called_by_the_command_line(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    """Its address stands in brackets, in the log and for whoever calls it; a probe without a host is answered too."""
+    site = Site(bootstrap=broker.bootstrap, names=Names(scope="339917", prefix="six."), folder=tmp_path)
+    site.environment["CITYHUB_SERVE__HOST"] = "::1"
+    try:
+        site.serve("--init")
+        until(
+            lambda: httpx.get(f"http://[::1]:{site.port}/livez", trust_env=False).is_success if _listens(site.port) else False, within_s=60
+        )
+        command = [sys.executable, "-m", "hub.cli", "agreement", "list", "--json"]
+        found = subprocess.run(command, env=site.environment, capture_output=True, text=True, timeout=60, check=False)
+        assert found.returncode == 0, found.stderr
+        with socket.create_connection(("::1", site.port), timeout=10) as probe:
+            probe.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert b"200" in probe.recv(64)
+        assert f"http://[::1]:{site.port}" in site.log()
+    finally:
+        site.close()
+
+
+def _listens(port: int) -> bool:
+    """Tell whether somebody takes connections there."""
+    try:
+        socket.create_connection(("::1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -76,6 +76,11 @@ def test_a_prefix_that_no_topic_may_have_is_refused(file: Path, prefix: str) -> 
         ("exchange: {fetch_min_bytes: 16777216}", "exchange.fetch_min_bytes"),
         ("serve: {port: 19092}", "serve.port"),
         ("serve: {read_requests_max: 32}", "serve.read_requests_max"),
+        ("serve: {read_requests_max: 26}", "serve.read_requests_max"),
+        ("serve: {read_requests_max: 20, act_requests_max: 14, withdrawal_requests_max: 32}", "serve.read_requests_max"),
+        ("serve: {connections_max: 8}", "serve.connections_max"),
+        ("serve: {connections_max: 100}", "serve.connections_max"),
+        ("serve: {waiting_requests_max: 1024}", "serve.connections_max"),
         ("exchange: {metrics_port: 18080}", "serve.port"),
     ],
 )
@@ -92,6 +97,13 @@ def test_the_defaults_contradict_nothing_and_free_ports_are_no_twins(file: Path)
     assert list(contradictions(Settings())) == []
     file.write_text("serve: {port: 0}\nexchange: {metrics_port: 0}\nbroker: {port: 0, controller_port: 0}\n", encoding="utf-8")
     assert load_settings().serve.port == 0
+
+
+def test_serves_address_can_be_called_also_where_it_is_ipv6(file: Path) -> None:
+    """An address with colons stands in brackets."""
+    file.write_text('serve: {host: "::1", port: 18090}\n', encoding="utf-8")
+    assert load_settings().serve_url == "http://[::1]:18090"
+    assert Settings().serve_url == "http://127.0.0.1:18080"
 
 
 def test_a_variable_is_blamed_for_its_own_value(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,3 +131,10 @@ def test_a_web_page_reads_nothing(server: HealthServer, headers: dict[str, str])
         urllib.request.urlopen(request, timeout=5)  # noqa: S310 - our own server
     assert refused.value.code == 403
     refused.value.close()
+
+
+def test_a_probe_that_names_no_host_is_answered(server: HealthServer) -> None:
+    """HAProxy's checks are HTTP/1.0; a browser never leaves its host out."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as probe:
+        probe.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+        assert probe.recv(64).startswith(b"HTTP/1.0 200")
