@@ -107,6 +107,13 @@ class LaneContext(msgspec.Struct, frozen=True):
         except HubError:
             return -1
 
+    def schema_ids(self, topic: str) -> frozenset[int]:
+        """Return the ids of the schemas that records of ``topic`` may be written by, none where there is no plan."""
+        try:
+            return frozenset(self.intake.plan(topic).writers)
+        except HubError:
+            return frozenset()
+
 
 def beyond_the_dataset(partition: TopicPartition, partitions: int) -> HubError:
     """Return the error of a partition that its topic was given later: nothing was agreed for it, and share topics have none like it."""

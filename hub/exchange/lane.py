@@ -40,6 +40,8 @@ RETRIED_EVERY_S: Final = {"HUB-LANE-008": 5.0, "HUB-LANE-013": 5.0, "HUB-LANE-01
 UNWRITTEN: Final = frozenset({"HUB-LANE-008", "HUB-LANE-013", "HUB-LANE-014"})
 """Faults of a topic that a step writes to: the records are still there, so that only a commit shows that it is mended."""
 
+SPOILT: Final = "HUB-LANE-015"
+
 
 class Decision(NamedTuple):
     """A verdict, and the plan and broker time it was reached under."""
@@ -47,6 +49,15 @@ class Decision(NamedTuple):
     plan: Plan
     now_ms: int
     verdict: Verdict
+
+
+class Signs(NamedTuple):
+    """What an act of a person would change while a lane stands still."""
+
+    committed: tuple[int, str] | None
+    """None where the group does not answer, which is nobody's act; offset -1 where it has no position."""
+    plan: object
+    keys_well: bool
 
 
 class Lane:
@@ -287,27 +298,36 @@ class Lane:
         self._context.flow.pause(self.partition)
         with contextlib.suppress(Fenced):
             await self._abort()
-        seen = await self._signs()
+        seen = await self._signs(fault)
         until = time.monotonic() + RETRIED_EVERY_S.get(fault.code, float("inf"))
         while not self._stopping.is_set():
             await self._wait(LOOK_AGAIN_S)
-            if await self._signs() != seen:
-                self._spoilage.forget()
+            now = await self._signs(fault)
+            answered = now.committed is not None and now.committed != seen.committed
+            if answered or now[1:] != seen[1:]:
+                self._forget_spoilage(seen, now, fault)
                 self._tries_again = False
                 return
+            seen = now._replace(committed=now.committed or seen.committed)
             if time.monotonic() > until:
                 self._tries_again = fault.code in UNWRITTEN
                 return
 
-    async def _signs(self) -> tuple[object, ...]:
-        """Return what an act of a person would change."""
+    def _forget_spoilage(self, seen: Signs, now: Signs, fault: HubError) -> None:
+        """Begin a new run of records where a person has set another position, or the records have other schemas now."""
+        moved = now.committed is not None and now.committed[0] != self.next_offset
+        if moved or (fault.code == SPOILT and now.plan != seen.plan):
+            self._spoilage.forget()
+
+    async def _signs(self, fault: HubError) -> Signs:
+        """Return what an act of a person would change: of the plan the schemas alone where records cannot be read by them."""
         try:
-            committed = await committed_offset(
-                self._context.coordinators, group=self._context.names.exchange_group, partition=self.partition
-            )
+            group = self._context.names.exchange_group
+            committed = await committed_offset(self._context.coordinators, group=group, partition=self.partition) or (-1, "")
         except Lost:
             committed = None
-        return committed, self._context.plan_offset(self.partition.topic), self._context.intake.book.key_fault is None
+        look = self._context.schema_ids if fault.code == SPOILT else self._context.plan_offset
+        return Signs(committed, look(self.partition.topic), self._context.intake.book.key_fault is None)
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

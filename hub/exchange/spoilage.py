@@ -2,7 +2,8 @@
 
 A deployment that publishes by a wrong schema, or encrypts its topic, would drain into quarantine at full speed, where 3 days later
 nobody has it any more. Counted are source records that no agreement could get, over the steps of a run; the run ends with the step that
-brings its share below the bound.
+brings its share below the bound. A batch that cannot be opened counts as one, however many records its header claims: no single
+batch stops a lane.
 """
 
 from hub.exchange.verdict import Verdict
@@ -29,7 +30,8 @@ class Spoilage:
         codes = ", ".join(sorted({row.code for row in verdict.quarantined if row.agreement_id is None}))
         raise HubError(
             "HUB-LANE-015",
-            f"`{self._partition}`: {bad} of {seen} records in a row, up to offset {verdict.next_offset}, cannot be read ({codes})",
+            f"`{self._partition}`: {bad} of {seen} records and whole batches in a row, up to offset {verdict.next_offset}, "
+            f"cannot be read ({codes})",
             f"mend the publisher or register its schema; `cityhub exchange adopt {self._partition} --at OFFSET` leaves the records out, "
             "and `exchange.quarantine_stop_records: 0` with a restart of the worker lets them be quarantined",
         )
@@ -45,5 +47,6 @@ class Spoilage:
         self._seen = self._bad = 0
 
     def _after(self, verdict: Verdict) -> tuple[int, int]:
-        spoiled = sum(row.next_offset - row.first_offset for row in verdict.quarantined if row.agreement_id is None)
-        return self._seen + verdict.records, self._bad + min(spoiled, verdict.records)
+        spoiled = [row.next_offset - row.first_offset for row in verdict.quarantined if row.agreement_id is None]
+        good = max(0, verdict.records - sum(spoiled))
+        return self._seen + good + len(spoiled), self._bad + len(spoiled)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import struct
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ import structlog
 from kernel_kit import LANE, NOW, TOPIC_ID, batch_at, chunk_of, plan_of, terms, vehicle
 from lane_rig import NAMES, NO_ANSWER, LaneRig
 
-from hub.broker.batches import read_records
+from hub.broker.batches import build_batches, read_records, stamp
 from hub.broker.transactions import Refusal
 from hub.exchange import kernel
 from hub.exchange.lane import Lane
@@ -424,3 +425,79 @@ def test_a_short_run_of_bad_records_is_quarantined_like_any_other() -> None:
         asyncio.run(_run(rig, lambda rig=rig: bool(rig.kafka.usage())))
         assert rig.lane.fault is None
         assert rig.kafka.usage()[0].entries[0].quarantined == count
+
+
+def test_one_batch_that_cannot_be_opened_counts_as_one_however_many_records_it_claims() -> None:
+    """Any publisher can send one: it must not stop a partition for all its consumers."""
+    settings = ExchangeSettings(step_ms=1, quarantine_stop_records=100)
+    rig = _spoilt(LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW), settings)
+    rig.give_when_sought(chunk_of(_unreadable(100, 200), batch_at(300, [(None, vehicle())]), first_offset=100, next_offset=301))
+    asyncio.run(_run(rig, lambda: rig.lane.fault is not None or bool(rig.kafka.usage())))
+    assert rig.lane.fault is None
+    assert (rig.kafka.usage()[0].entries[0].quarantined, rig.kafka.usage()[0].entries[0].delivered) == (200, 1)
+
+
+def test_as_many_batches_that_cannot_be_opened_as_the_bound_says_stop_the_lane() -> None:
+    """An encrypted topic is batch after batch of them."""
+    settings = ExchangeSettings(step_ms=1, quarantine_stop_records=20)
+    rig = _spoilt(LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW), settings)
+    batches = [_unreadable(100 + 10 * at, 10) for at in range(20)]
+    rig.give_when_sought(chunk_of(*batches, first_offset=100, next_offset=300))
+    asyncio.run(_run(rig, lambda: rig.lane.fault is not None or bool(rig.kafka.usage())))
+    assert rig.lane.fault is not None
+    assert (rig.lane.fault.code, rig.kafka.committed) == ("HUB-LANE-015", [])
+
+
+def _unreadable(at: int, count: int) -> bytes:
+    """Return a batch whose records are no records, with a CRC that is right: as an encrypting client would send it."""
+    built = build_batches([(None, vehicle())] * count, bytes_max=1_000_000, timestamp_ms=NOW)[0].data
+    torn = bytearray(bytes(built[:61]) + b"\xff" * (len(built) - 61))
+    return struct.pack(">q", at) + bytes(stamp(bytes(torn), producer_id=-1, epoch=-1, sequence=-1, transactional=False))[8:]
+
+
+@pytest.mark.parametrize("what", ["a hiccup", "another agreement's change"])
+def test_what_is_no_act_about_its_records_lets_a_spoilt_lane_stand(what: str) -> None:
+    """Else each would quarantine up to another bound of them."""
+    settings = ExchangeSettings(step_ms=1, quarantine_stop_records=100)
+    rig = _spoilt(LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW), settings)
+    rig.give_when_sought(chunk_of(batch_at(100, [(None, b"bad")] * 60), first_offset=100, next_offset=160))
+    rig.give_when_sought(chunk_of(batch_at(160, [(None, b"bad")] * 60), first_offset=160, next_offset=220))
+
+    async def run() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.flow.at_hand[160]()
+        await _until(lambda: rig.lane.fault is not None)
+        await asyncio.sleep(0.3)  # it has looked how things stand
+        if what == "a hiccup":
+            rig.kafka.answers["OffsetFetch"] = [STRANGE]
+        else:
+            rig.intake.now = msgspec.structs.replace(rig.intake.now, plan_offset=rig.intake.now.plan_offset + 5)
+        await asyncio.sleep(2.5)
+        rig.lane.stop()
+        await running
+
+    asyncio.run(run())
+    assert rig.lane.fault is not None
+    assert (rig.lane.fault.code, len(rig.kafka.usage())) == ("HUB-LANE-015", 1)
+
+
+def test_another_position_lets_a_spoilt_lane_go_on() -> None:
+    """Control of the above: this is the way on that the fix names."""
+    settings = ExchangeSettings(step_ms=1, quarantine_stop_records=100)
+    rig = _spoilt(LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW), settings)
+    rig.give_when_sought(chunk_of(batch_at(100, [(None, b"bad")] * 100), first_offset=100, next_offset=200))
+    rig.give_when_sought(chunk_of(batch_at(200, [(None, vehicle())] * 3), first_offset=200, next_offset=203))
+
+    async def adopted() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: rig.lane.fault is not None)
+        assert rig.kafka.offset is not None
+        rig.kafka.offset = (200, rig.kafka.offset[1])
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.lane.stop()
+        await running
+
+    asyncio.run(adopted())
+    assert rig.lane.fault is None
+    assert rig.kafka.delivered(SHARE) == 3
