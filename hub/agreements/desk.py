@@ -64,7 +64,7 @@ class Desk:
         """Set when an append has no known outcome: the keeper of hub.plan finishes it."""
         self._claims = threading.Lock()
         self.in_flight: set[str] = set()
-        """Correlation ids of acts that a thread of this process is carrying out."""
+        """Correlation ids of acts that a thread of this process is carrying out; changed under ``_claims`` alone."""
 
     @property
     def closed(self) -> HubError | None:
@@ -89,7 +89,8 @@ class Desk:
     def acting(self, act: Act, *, actor: Actor, dry_run: bool = False) -> Iterator[OpenAct]:
         """Run one act: whatever refuses it is recorded, and what fails after it was intended too. A dry run leaves no trace."""
         opened = OpenAct(act, actor)
-        self.in_flight.add(opened.correlation_id)
+        with self._claims:
+            self.in_flight.add(opened.correlation_id)
         try:
             self.require_open()
             yield opened
@@ -101,7 +102,8 @@ class Desk:
             opened.left_open = opened.intended and not opened.ended
             raise
         finally:
-            self.in_flight.discard(opened.correlation_id)
+            with self._claims:
+                self.in_flight.discard(opened.correlation_id)
             if opened.left_open:
                 self.unfinished.set()
 
@@ -110,12 +112,14 @@ class Desk:
         """Give True where no thread of this process carries this act out, and keep others from it meanwhile."""
         with self._claims:
             mine = correlation_id not in self.in_flight
-            self.in_flight.add(correlation_id)
+            if mine:
+                self.in_flight.add(correlation_id)
         try:
             yield mine
         finally:
             if mine:
-                self.in_flight.discard(correlation_id)
+                with self._claims:
+                    self.in_flight.discard(correlation_id)
 
     @contextmanager
     def changing(self, *, urgent: bool = False) -> Iterator[None]:
