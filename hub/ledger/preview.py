@@ -1,9 +1,11 @@
 """What a period's bill will be, as far as the ledger has read: nothing is posted by looking."""
 
 import difflib
+from collections.abc import Collection
 
 import msgspec
-from sqlalchemy import Engine
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
 
 from hub.ledger.books import read_chains, read_hours, read_positions, read_used_hours
 from hub.ledger.chain import Break
@@ -12,6 +14,7 @@ from hub.ledger.rating import Bill, Terms, rate
 from hub.ledger.tariffs import TariffBook
 from hub.model.errors import HubError
 from hub.store.engine import reading
+from hub.store.tables import agreements as drafted
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -29,12 +32,9 @@ class Preview(msgspec.Struct, frozen=True):
 def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms: Terms, tariffs: TariffBook) -> Preview:
     """Return the bill of ``consumer`` for ``period`` as the ledger stands; HUB-AGREE-002 for a consumer without agreements."""
     agreements = sorted({agreement_id for (agreement_id, _), one in terms.items() if one.consumer == consumer})
-    if not agreements:
-        known = sorted({one.consumer for one in terms.values()})
-        near = difflib.get_close_matches(consumer, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known) or 'none'}"
-        raise HubError("HUB-AGREE-002", f"consumer `{consumer}` has no agreement", hint)
     with reading(engine) as connection:
+        if not agreements:
+            _require_known(connection, consumer, scope=scope, signed={one.consumer for one in terms.values()})
         usage = list(read_hours(connection, scope=scope, hours=period.hours, agreements=agreements))
         hours = read_used_hours(connection, scope=scope, agreements=agreements)
         chains = read_chains(connection, scope=scope)
@@ -47,3 +47,13 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
         periods=tuple(sorted({shown_hour(hour)[: len("2026-11")] for hour in hours})),
         chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None and row.chain.held.reason is not Break.TOPIC),
     )
+
+
+def _require_known(connection: Connection, consumer: str, *, scope: str, signed: Collection[str]) -> None:
+    """Hold that somebody has at least drafted an agreement for ``consumer``: its bill is empty then, and no mistake."""
+    known = sorted({*signed, *connection.scalars(sa.select(drafted.c.consumer).where(drafted.c.scope == scope))})
+    if consumer in known:
+        return
+    near = difflib.get_close_matches(consumer, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known) or 'none'}"
+    raise HubError("HUB-AGREE-002", f"consumer `{consumer}` has no agreement", hint)

@@ -16,6 +16,7 @@ from hub.broker.admin import Admin
 from hub.cli import run
 from hub.model.names import Names
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
+from hub.store.tables import agreements
 
 pytestmark = pytest.mark.broker
 FILE = """
@@ -171,6 +172,18 @@ def test_bill_preview_of_an_unknown_consumer_says_who_is_near(ledger: LedgerTown
     assert found.returncode == 1
     assert "HUB-AGREE-002" in found.stderr
     assert "did you mean `airline`?" in found.stderr
+
+
+def test_the_bill_of_a_consumer_whose_agreement_is_a_draft_is_empty(ledger: LedgerTown, cityhub: Call) -> None:
+    """Nothing was signed, so nothing was used; the consumer is no slip of the pen."""
+    row = {"scope": ledger.names.scope, "agreement_id": "planned", "version": 1, "dataset": "transport/flights", "consumer": "harbour"}
+    rest = {"terms": "{}", "file_name": "planned.yaml", "file_text": "", "state": "draft", "since_ms": 0}
+    with ledger.engine.begin() as connection:
+        connection.execute(agreements.insert().values(**row, **rest))
+
+    found = answer(cityhub, "bill", "preview", "--consumer", "harbour", "--period", PERIOD)
+
+    assert found["bill"]["lines"] == []
 
 
 def test_bill_preview_of_no_month_exits_2(ledger: LedgerTown, cityhub: Call) -> None:
