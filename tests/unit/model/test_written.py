@@ -10,14 +10,24 @@ PERSONAL = ("330106199001011258", "王小明", "13800001258", "a3301061990010112
 
 
 @pytest.mark.parametrize(
-    "text", ["parking-7", "transport/flights", "dept.transport.flights-value", "dept.a.b-20261201-2", "_x", "a" * 160, ".cityhub/keys"]
+    "text",
+    [
+        *("parking-7", "transport/flights", "dept.transport.flights-value", "dept.a.b-20261201-2", "_x", "a" * 160, ".cityhub/keys"),
+        *("per-record@12", "a-20261201", "share.a.b-3", "http://192.168.100.200:8080/readyz", "c/12345678-1234-4123-8123-123456789012/0"),
+    ],
 )
 def test_identifiers_are_said(text: str) -> None:
     """Whoever mends something must find it."""
     assert identifier(text) == text
 
 
-@pytest.mark.parametrize("text", [*PERSONAL, "a" * 161, "a`b", "a\nb", "x123456789"])
+GROUPED = (
+    *("id.110101-19900307-7715", "tel:138-0013-8000", "a138.0013.8000", "a_138_0013_8000", "a-110101-19900307-771"),
+    *("E12345678", "e12345678", "EA1234567", "passport/E12345678", "zhangsan@example.com", "zhang@163.com"),
+)
+
+
+@pytest.mark.parametrize("text", [*PERSONAL, *GROUPED, "a" * 161, "a`b", "a\nb", "x123456789"])
 def test_anything_else_is_said_by_its_length(text: str) -> None:
     """A slip of the clipboard is not kept."""
     assert not is_identifier(text)
@@ -29,6 +39,34 @@ def test_an_errors_text_is_masked_where_it_quotes_what_is_no_identifier() -> Non
     said = masked("agreement `parking-7`, subject `王小明`, number `330106199001011258`: `cityhub exchange adopt dept.a.b-2 --at 12`")
     assert said == "agreement `parking-7`, subject `(3 characters)`, number `(18 characters)`: `cityhub exchange adopt dept.a.b-2 --at 12`"
     assert masked("`/tmp/x y/.cityhub/keys` and `chmod 700 /tmp/x`") == "`/tmp/x y/.cityhub/keys` and `chmod 700 /tmp/x`"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("138 0013 8000", "110101 19900307 7715", "tel:138-0013-8000", "id.110101-19900307-7715", "E12345678", "E 12345678"),
+        *(
+            "zhangsan@example.com",
+            "add zhangsan@example.com now",
+            "１３８",
+            "a`138 0013 8000",
+            "a`138`b",
+            "`",
+            "``x",
+            "a`b`138 0013 8000`c",
+        ),
+    ],
+)
+def test_numbers_in_groups_addresses_and_back_ticks_are_masked(typed: str) -> None:
+    """However somebody wrote it: nothing of it is left, also not outside of the quotation that it ended early."""
+    said = masked(f"agreement `{typed}` is not known")
+    assert said.startswith("agreement `(")
+    assert said.endswith("characters)` is not known")
+
+
+def test_a_message_that_was_cut_within_a_quotation_shows_nothing_of_it() -> None:
+    """One back-tick alone."""
+    assert masked("agreement `138 0013") == "agreement `(8 characters)`"
 
 
 def test_what_is_kept_of_a_refusal_is_its_code_and_title() -> None:
