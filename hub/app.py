@@ -33,7 +33,7 @@ from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.status import LaneStatus, lane_statuses, told_by_workers
 from hub.ledger.books import ChainRow
-from hub.ledger.chain import Break, ChainId
+from hub.ledger.chain import Break, Chain, ChainId, strangeness, way_on
 from hub.ledger.collector import Collector
 from hub.ledger.resume import Resumed, find_chain, resume, resumed
 from hub.ledger.signed_terms import SignedTerms, read_signed_terms
@@ -279,7 +279,7 @@ class Hub:
         """Read a held chain again from where it is held: an act, where there is something to do.
 
         HUB-LEDGER-005 for one that is not known, HUB-LEDGER-009 where no dataset has its topic and
-        ``dataset`` does not say whose it was.
+        ``dataset`` does not say whose it was, and where no lane has its partition or pass.
         """
         row = find_chain(self.engine, chain_id, scope=self.names.scope)
         if row.chain.held is None:
@@ -288,6 +288,7 @@ class Hub:
         with self.control.outside.acting(act, actor=self.officer):
             if row.chain.held.reason is Break.TOPIC:
                 self._accept_topic(row, dataset)
+            self._require_lane_of(row)
             return resume(chain_id, bootstrap=self.settings.bootstrap, names=self.names, engine=self.engine)
 
     def _accept_topic(self, row: ChainRow, dataset: str | None) -> None:
@@ -299,6 +300,13 @@ class Hub:
             self.catalogue.require(connection, dataset)
             topic_id = row.id.topic_id
             remember_topic(connection, scope=self.names.scope, dataset=dataset, topic=row.source_topic, topic_id=topic_id)
+
+    def _require_lane_of(self, row: ChainRow) -> None:
+        """Hold that a lane of this hub has a chain's partition and pass, on whosever word its topic was accepted."""
+        with reading(self.engine) as connection:
+            found = strangeness(row.id, known_topics(connection, scope=self.names.scope, topic_id=row.id.topic_id))
+        if row.chain == Chain(usage_partition=row.chain.usage_partition, held=row.chain.held) and found is not None:
+            raise HubError("HUB-LEDGER-009", f"chain `{row.id}` is of a partition or pass that no lane has", way_on(row.id, found))
 
     def adopt(self, lane: TopicPartition, *, at: int, dry_run: bool = False) -> Adopted:
         """Let a stopped lane go on at ``at``: an act. HUB-LANE-003, -009 and -010 refuse."""

@@ -8,7 +8,7 @@ import typer
 from hub.app import Hub
 from hub.cli.client import ServeClient
 from hub.cli.output import JsonFlag, emit, say, session, table
-from hub.ledger.chain import ChainId
+from hub.ledger.chain import Break, ChainId, way_on
 from hub.ledger.check import Report, check
 from hub.ledger.resume import DEADLINE_S
 from hub.ledger.show import Stand, show_chains, show_use
@@ -102,7 +102,7 @@ def resume_command(
         raise HubError(
             "HUB-LEDGER-001",
             f"chain `{chain}` is held again at usage offset {found['held_at']}: {found['held_reason']}",
-            "its steps do not continue each other: look at hub.usage there",
+            way_on(ChainId.parse(chain), Break(found["held_reason"])),
         )
 
 

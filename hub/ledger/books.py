@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Engine, and_, case, insert, null, select, upd
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
-from hub.ledger.chain import Break, Chain, ChainId, Held
+from hub.ledger.chain import Break, Chain, ChainId, Held, strangeness
 from hub.ledger.tally import COUNTS, SUM_MAX, HourKey, HourSums, Stretch, Tally
 from hub.model.errors import HubError
 from hub.store.engine import writing
-from hub.store.known_topics import is_known
+from hub.store.known_topics import known_topics
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
 
 REFUSED: Final = (IntegrityError, DataError, OverflowError)
@@ -55,7 +55,10 @@ def post(engine: Engine, stretch: Stretch, *, scope: str, refused: bool = False)
             before[chain_id] = load_chain(connection, chain_id, scope=scope)
             return before[chain_id]
 
-        tally = Tally(scope=scope, load=load, knows=lambda chain_id: is_known(connection, chain_id.topic_id, scope=scope), full=refused)
+        def strange(chain_id: ChainId) -> Break | None:
+            return strangeness(chain_id, known_topics(connection, scope=scope, topic_id=chain_id.topic_id))
+
+        tally = Tally(scope=scope, load=load, strange=strange, full=refused)
         tally.take(record for record in stretch.records if record.offset >= stretch.first_offset)
         for chain_id, chain in before.items():
             save_chain(connection, chain_id, before=chain, after=tally.chain(chain_id), tally=tally, scope=scope)

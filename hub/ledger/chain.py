@@ -7,6 +7,7 @@ with the usage offset and the reason, and other chains go on. No I/O in here.
 """
 
 import uuid
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -81,8 +82,36 @@ class Break(StrEnum):
     """Its chain stands in another partition of hub.usage."""
     TOPIC = "topic"
     """No dataset has or had its source topic: nothing of it is posted or billed."""
+    LANE = "lane"
+    """No lane of this hub has its partition or pass: nothing of it is posted or billed."""
     SUMS = "sums"
     """With it the sums of its hour would leave SQL's integers."""
+
+
+STRANGE: Final = frozenset({Break.TOPIC, Break.LANE})
+"""A chain that is held for one of these was never metered by this hub: it is told, and no bill waits for it."""
+
+
+def strangeness(chain_id: ChainId, topics: Mapping[str, int | None]) -> Break | None:
+    """Return why no lane of this hub meters a chain; ``topics`` gives the partitions of each dataset's topic, None: not known."""
+    if chain_id.topic_id not in topics:
+        return Break.TOPIC
+    partitions = topics[chain_id.topic_id]
+    real = chain_id.partition >= 0 and (partitions is None or chain_id.partition < partitions)
+    return None if real and chain_id.pass_id == LIVE else Break.LANE
+
+
+def way_on(chain_id: ChainId, reason: Break) -> str:
+    """Return what to do about a chain that is held for ``reason``."""
+    if reason is Break.TOPIC:
+        return f"find out who writes to hub.usage; of a topic that is gone: `cityhub ledger resume {chain_id} --dataset DATASET`"
+    if reason is Break.LANE:
+        return "find out who writes to hub.usage: no lane of this hub has such a partition or pass, and nothing of it is billed"
+    if reason is Break.SUMS:
+        return (
+            "find out who writes to hub.usage: no lane counts so much. Resuming does not help, and what the chain meters on is in no bill"
+        )
+    return f"find out why, then `cityhub ledger resume {chain_id}`"
 
 
 class Record(Protocol):

@@ -73,7 +73,7 @@ def check(
     """
     terms = signed.terms
     books = read_books(engine, scope=names.scope)
-    walk = Walk(scope=names.scope, ledger_read_to=books.read_to, knows=books.knows)
+    walk = Walk(scope=names.scope, ledger_read_to=books.read_to, strange=books.strange)
     deliveries = Deliveries(engine=engine, names=names, terms=terms)
     try:
         usage = UsageLog(bootstrap, names=names, client_id="cityhub-check")

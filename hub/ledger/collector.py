@@ -16,7 +16,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.ledger.books import REFUSED, Overtaken, open_positions, post, post_singly
-from hub.ledger.chain import Break
+from hub.ledger.chain import STRANGE, way_on
 from hub.ledger.tally import Stretch, Tally
 from hub.ledger.usage_log import UsageLog
 from hub.model.errors import HubError
@@ -35,10 +35,6 @@ HOLD_EVERY_S: Final = 10.0
 """How often hub.usage itself is looked at: a reader of a topic that was made again would wait for its offsets for ever."""
 DEADLINE_S: Final = 30.0
 """A transaction that its owner left is ended by the broker within 20 s."""
-
-STRANGE_FIX: Final = (
-    "find out who writes to hub.usage; where it was a dataset's topic that is gone, `cityhub ledger resume CHAIN --dataset DATASET`"
-)
 
 log: Final = structlog.get_logger()
 
@@ -111,7 +107,7 @@ class Collector:
         wanted = (
             select(func.count())
             .select_from(table)
-            .where(table.c.scope == self._names.scope, table.c.held_at.is_not(None), table.c.held_reason != Break.TOPIC)
+            .where(table.c.scope == self._names.scope, table.c.held_at.is_not(None), table.c.held_reason.not_in(STRANGE))
         )
         with reading(self._engine) as connection:
             found: int = connection.execute(wanted).scalar_one()
@@ -172,14 +168,13 @@ def _tell(tally: Tally) -> None:
     for chain_id in tally.held:
         held = tally.chain(chain_id).held
         if held is not None:
-            strange = held.reason is Break.TOPIC
             log.error(
                 "chain of usage steps held",
-                code="HUB-LEDGER-009" if strange else "HUB-LEDGER-001",
+                code="HUB-LEDGER-009" if held.reason in STRANGE else "HUB-LEDGER-001",
                 chain=str(chain_id),
                 offset=held.usage_offset,
                 reason=held.reason.value,
-                fix=STRANGE_FIX if strange else f"find out why, then `cityhub ledger resume {chain_id}`",
+                fix=way_on(chain_id, held.reason),
             )
 
 

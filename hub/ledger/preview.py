@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from hub.ledger.books import read_chains, read_hours, read_positions, read_used_hours
-from hub.ledger.chain import Break
+from hub.ledger.chain import STRANGE
 from hub.ledger.periods import Period, shown_hour
 from hub.ledger.rating import Bill, Terms, rate
 from hub.ledger.tariffs import TariffBook
@@ -45,7 +45,7 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
         bill=bill,
         usage_read_to={partition: position.next_offset for partition, position in positions.items()},
         periods=tuple(sorted({shown_hour(hour)[: len("2026-11")] for hour in hours})),
-        chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None and row.chain.held.reason is not Break.TOPIC),
+        chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None and row.chain.held.reason not in STRANGE),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Engine
 
-from hub.ledger.books import ChainRow, Overtaken, add_hours, move_position, read_chains, read_positions, save_chain
+from hub.ledger.books import REFUSED, ChainRow, Overtaken, add_hours, move_position, read_chains, read_positions, save_chain
 from hub.ledger.chain import ChainId, Held
 from hub.ledger.tally import Stretch, Tally
 from hub.ledger.usage_log import UsageLog
@@ -80,12 +80,27 @@ def find_chain(engine: Engine, chain_id: ChainId, *, scope: str) -> ChainRow:
 
 
 def _post_next(row: ChainRow, held: Held, *, usage: UsageLog, engine: Engine, scope: str) -> Tally:
-    """Post one more stretch of a chain that is held; the collector has it back where the stretch ends at its position."""
+    """Post one more stretch of a chain that is held; the collector has it back where the stretch ends at its position.
+
+    Of what SQL refuses as a whole the half is tried, down to the record that it refuses.
+    """
     partition = row.chain.usage_partition or 0
     with reading(engine) as connection:
         end = read_positions(connection, scope=scope)[partition].next_offset
     stretch = _read(usage, partition, held.usage_offset, end)
-    tally = Tally(scope=scope, load=lambda _: msgspec.structs.replace(row.chain, held=None))
+    while True:
+        try:
+            return _post(row, held, stretch, end=end, engine=engine, scope=scope)
+        except REFUSED:
+            if len(stretch.records) == 1:
+                return _post(row, held, stretch, end=end, engine=engine, scope=scope, refused=True)
+            half = len(stretch.records) // 2
+            stretch = stretch._replace(next_offset=stretch.records[half].offset, records=stretch.records[:half])
+
+
+def _post(row: ChainRow, held: Held, stretch: Stretch, *, end: int, engine: Engine, scope: str, refused: bool = False) -> Tally:
+    """Post a stretch in one SQL transaction. ``refused``: SQL has refused the sums of its one record, so the chain stays held there."""
+    tally = Tally(scope=scope, load=lambda _: msgspec.structs.replace(row.chain, held=None), full=refused)
     tally.topics[row.id.topic_id] = row.source_topic
     tally.take(stretch.records, only=row.id)
     after = tally.chain(row.id)

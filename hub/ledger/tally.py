@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from hub.ledger.chain import Break, Chain, ChainId, Reading, Record, Refusal, follow, hold, read_step
+from hub.ledger.chain import STRANGE, Break, Chain, ChainId, Reading, Record, Refusal, follow, hold, read_step
 from hub.model.usage import UsageEntry
 
 
@@ -78,8 +78,8 @@ class Tally:
     """Follows chains over records of hub.usage and sums what continues them.
 
     ``load`` gives where a chain stands before the first record of it that is taken; ``chains`` holds where each stands now,
-    ``hours`` the sums of the steps that moved them, ``refused`` the records that are no steps. ``knows`` is asked for a chain that
-    begins: one of a topic that no dataset has is held there.
+    ``hours`` the sums of the steps that moved them, ``refused`` the records that are no steps. ``strange`` is asked for a chain that
+    begins: one that no lane of this hub meters is held there.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class Tally:
         *,
         scope: str,
         load: Callable[[ChainId], Chain] = lambda _: Chain(),
-        knows: Callable[[ChainId], bool] = lambda _: True,
+        strange: Callable[[ChainId], Break | None] = lambda _: None,
         full: bool = False,
     ) -> None:
         """Begin with nothing summed; ``full``: SQL has no room for what these records would add."""
         self._full = full
         self._scope = scope
         self._load = load
-        self._knows = knows
+        self._strange = strange
         self.chains: dict[ChainId, Chain] = {}
         self.topics: dict[str, str] = {}
         """Source topic name by topic id."""
@@ -106,7 +106,7 @@ class Tally:
         self.posted = 0
         """Steps that moved a chain."""
         self.strange = 0
-        """Steps of topics that no dataset has."""
+        """Steps that no lane of this hub has metered."""
 
     def take(self, records: Iterable[Record], *, only: ChainId | None = None) -> None:
         """Take records of one partition of hub.usage, in their order; with ``only``, pass over what is not of that chain."""
@@ -128,15 +128,15 @@ class Tally:
         if after.held is None:
             self._add(reading, after.hour)
             return True
-        if after.held.reason is Break.TOPIC:
+        if after.held.reason in STRANGE:
             self.strange += 1
         if before.held is None:
             self.held.append(chain_id)
         return False
 
     def _after(self, before: Chain, reading: Reading) -> Chain:
-        if before == Chain() and not self._knows(reading.chain_id):
-            return hold(before, reading, Break.TOPIC)
+        if before == Chain() and (reason := self._strange(reading.chain_id)) is not None:
+            return hold(before, reading, reason)
         after = follow(before, reading)
         if after.held is None and (self._full or self._overflows(reading, after.hour)):
             return hold(before, reading, Break.SUMS)

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Engine
 
 from hub.ledger.books import read_chains, read_hours, read_positions, read_refused
-from hub.ledger.chain import Break, Chain, ChainId, Reading, read_step
+from hub.ledger.chain import STRANGE, Break, Chain, ChainId, Reading, read_step, strangeness
 from hub.ledger.periods import shown_hour
 from hub.ledger.tally import HourKey, HourSums, Stretch, Tally
 from hub.store.engine import reading
@@ -36,15 +36,15 @@ class Books(msgspec.Struct, frozen=True):
     chains: dict[ChainId, Chain]
     hours: dict[HourKey, HourSums]
     refused: dict[tuple[int, int], str]
-    topics: frozenset[str] = frozenset()
-    """Ids of the topics whose usage counts."""
+    topics: dict[str, int | None] = {}
+    """Topics whose usage counts, by id, with their lanes."""
 
-    def knows(self, chain_id: ChainId) -> bool:
-        """Tell whether steps of a chain that begins are usage of this hub, as its collector decided or would decide."""
+    def strange(self, chain_id: ChainId) -> Break | None:
+        """Return why a chain that begins is none of this hub's, as its collector decided or would decide."""
         mine = self.chains.get(chain_id)
-        if mine is not None:
-            return mine.held is None or mine.held.reason is not Break.TOPIC
-        return chain_id.topic_id in self.topics
+        if mine is None:
+            return strangeness(chain_id, self.topics)
+        return mine.held.reason if mine.held is not None and mine.held.reason in STRANGE else None
 
     @property
     def delivered(self) -> int:
@@ -69,12 +69,14 @@ def read_books(engine: Engine, *, scope: str) -> Books:
 class Walk:
     """Follows hub.usage from its beginning: ``booked`` is what the ledger must hold, ``beyond`` what lies behind its offsets."""
 
-    def __init__(self, *, scope: str, ledger_read_to: Mapping[int, int], knows: Callable[[ChainId], bool] = lambda _: True) -> None:
+    def __init__(
+        self, *, scope: str, ledger_read_to: Mapping[int, int], strange: Callable[[ChainId], Break | None] = lambda _: None
+    ) -> None:
         """Nothing is read yet."""
         self._scope = scope
         self._cut = ledger_read_to
-        self.booked = Tally(scope=scope, knows=knows)
-        self.beyond = Tally(scope=scope, load=self.booked.chain, knows=knows)
+        self.booked = Tally(scope=scope, strange=strange)
+        self.beyond = Tally(scope=scope, load=self.booked.chain, strange=strange)
         self.metered: dict[tuple[str, int, int], int] = {}
         """Delivered records by agreement, version and source partition; steps of held chains too: they were delivered."""
         self.steps = 0
@@ -90,7 +92,7 @@ class Walk:
                     tally.refused[record.partition, record.offset] = found
                     continue
                 held = None if tally.follow(found) else tally.chain(found.chain_id).held
-                if held is not None and held.reason is Break.TOPIC:
+                if held is not None and held.reason in STRANGE:
                     continue
                 self.steps += 1
                 for entry in found.step.entries:
@@ -113,7 +115,7 @@ class Walk:
         for tally in (self.booked, self.beyond):
             for chain_id in tally.held:
                 chain = tally.chain(chain_id)
-                if chain.held is not None and chain.held.reason is not Break.TOPIC:
+                if chain.held is not None and chain.held.reason not in STRANGE:
                     where = f"{chain_id} ({tally.topics[chain_id.topic_id]}-{chain_id.partition}) at usage offset {chain.held.usage_offset}"
                     opening = "step 1" if chain.next_offset is None else f"step {chain.step + 1} from offset {chain.next_offset}"
                     yield Difference("chain", where, None, opening, chain.held.reason.value)

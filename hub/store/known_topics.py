@@ -6,9 +6,12 @@ adoption, and when a serve takes over. Ids whose usage an earlier hub has posted
 
 import time
 
+import msgspec
 from sqlalchemy import Connection, insert, select
 
+from hub.model.dataset import DatasetEntry
 from hub.store.ledger_tables import DATASET_TOPICS, USAGE_CHAINS
+from hub.store.tables import datasets
 
 
 def remember_topic(connection: Connection, *, scope: str, dataset: str, topic: str, topic_id: str) -> None:
@@ -20,17 +23,18 @@ def remember_topic(connection: Connection, *, scope: str, dataset: str, topic: s
         connection.execute(insert(table).values(row))
 
 
-def is_known(connection: Connection, topic_id: str, *, scope: str) -> bool:
-    """Tell whether usage of this topic counts."""
-    listed = select(DATASET_TOPICS.c.topic_id).where(DATASET_TOPICS.c.scope == scope, DATASET_TOPICS.c.topic_id == topic_id)
-    posted = select(USAGE_CHAINS.c.topic_id).where(
-        USAGE_CHAINS.c.scope == scope, USAGE_CHAINS.c.topic_id == topic_id, USAGE_CHAINS.c.step > 0
-    )
-    return any(connection.execute(query.limit(1)).first() is not None for query in (listed, posted))
+def known_topics(connection: Connection, *, scope: str, topic_id: str | None = None) -> dict[str, int | None]:
+    """Return how many lanes each topic has whose usage counts, None where its dataset is gone; of ``topic_id`` alone if given.
 
-
-def known_topics(connection: Connection, *, scope: str) -> frozenset[str]:
-    """Return the ids of every topic whose usage counts."""
-    listed = connection.scalars(select(DATASET_TOPICS.c.topic_id).where(DATASET_TOPICS.c.scope == scope))
-    posted = connection.scalars(select(USAGE_CHAINS.c.topic_id).where(USAGE_CHAINS.c.scope == scope, USAGE_CHAINS.c.step > 0).distinct())
-    return frozenset(listed) | frozenset(posted)
+    They are as many as the dataset's entry says: partitions that somebody has added to a topic have no lane.
+    """
+    listed, posted = DATASET_TOPICS, USAGE_CHAINS
+    entry = (datasets.c.scope == listed.c.scope) & (datasets.c.dataset == listed.c.dataset)
+    ours = select(listed.c.topic_id, datasets.c.entry).outerjoin(datasets, entry).where(listed.c.scope == scope)
+    earlier = select(posted.c.topic_id).where(posted.c.scope == scope, posted.c.step > 0).distinct()
+    if topic_id is not None:
+        ours, earlier = ours.where(listed.c.topic_id == topic_id), earlier.where(posted.c.topic_id == topic_id)
+    found: dict[str, int | None] = dict.fromkeys(connection.scalars(earlier))
+    for row in connection.execute(ours):
+        found[row.topic_id] = None if row.entry is None else msgspec.json.decode(row.entry, type=DatasetEntry).partitions
+    return found

@@ -8,25 +8,28 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hall import until
 from ledger_steps import entry
-from ledger_town import LedgerTown
+from ledger_town import AGREEMENT, LedgerTown
 from sqlalchemy import select, update
 
 from hub.broker.admin import Admin
 from hub.broker.topics import usage_topic
-from hub.ledger.chain import ChainId
+from hub.ledger.chain import COUNT_MAX, ChainId
 from hub.ledger.collector import Collector
 from hub.ledger.resume import resume
 from hub.ledger.show import show_chains
+from hub.ledger.tally import SUM_MAX
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.store.engine import open_engine
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_POSITIONS
+from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS
 
 pytestmark = pytest.mark.broker
 KILLS = 4
+AGAIN = "again"
 COLLECT = """
 import sys, threading
 from hub.ledger.collector import Collector
@@ -226,6 +229,45 @@ def test_a_chain_that_is_broken_is_held_again_by_resume(ledger: LedgerTown) -> N
     found = resume(ChainId(str(ledger.topic_id), 0), bootstrap=ledger.bootstrap, names=ledger.names, engine=ledger.engine)
 
     assert (found.posted, found.held_reason) == (0, "hash")
+
+
+def test_a_chain_that_sql_refuses_stays_held_with_its_reason_when_it_is_resumed(ledger: LedgerTown) -> None:
+    """What can be posted before is; and the others are not touched."""
+    lane, other = ledger.lane(0), ledger.lane(1)
+    lane.step(1)
+    ledger.collect()
+    chain_id = ChainId(str(ledger.topic_id), 0)
+    hold(ledger, chain_id)
+    most = {"bytes_source": COUNT_MAX, "bytes_delivered": COUNT_MAX}
+    lane.step(1)
+    ledger.alter(USAGE_HOURS, bytes_source=SUM_MAX - COUNT_MAX, bytes_delivered=SUM_MAX - COUNT_MAX)
+    lane.meter_only(lane.writer.next(msgspec.structs.replace(entry(AGREEMENT, delivered=1), **most)))
+    lane.step(1)
+    other.step(1)
+    assert ledger.collect().held == 1
+
+    for posted in (1, 0, 0):
+        found = resume(chain_id, bootstrap=ledger.bootstrap, names=ledger.names, engine=ledger.engine)
+        assert (found.posted, found.held_reason) == (posted, "sums")
+
+    assert ledger.sums() == {"delivered": 3, "steps": 3, "held": 1}
+    other.step(1)
+    assert ledger.collect().posted == 1
+
+
+def test_usage_of_a_partition_or_pass_that_no_lane_has_is_billed_to_nobody(ledger: LedgerTown) -> None:
+    """On the real topic's id, for an agreement that exists; the check agrees and names nobody's bill wrong."""
+    ledger.lane(0).step(5)
+    for strange in (ledger.lane(0), ledger.lane(1)):
+        strange.writer.pass_id = AGAIN
+        strange.step(7, deliver=0)
+
+    found = ledger.collect()
+
+    assert (found.posted, found.refused, found.held) == (1, 2, 0)
+    assert {row.held_reason for row in show_chains(ledger.engine, scope=ledger.names.scope, held_only=True).rows} == {"lane"}
+    report = ledger.check()
+    assert (report.sound, report.metered, report.refused) == (True, 5, 2)
 
 
 def test_an_unknown_chain_cannot_be_resumed(ledger: LedgerTown) -> None:

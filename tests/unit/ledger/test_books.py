@@ -22,16 +22,19 @@ from hub.ledger.books import (
     read_positions,
     read_refused,
 )
-from hub.ledger.chain import COUNT_MAX, Break, ChainId, Held
+from hub.ledger.chain import COUNT_MAX, Break, ChainId, Held, way_on
 from hub.ledger.tally import Stretch, Tally
+from hub.model.dataset import DatasetEntry
 from hub.model.errors import HubError
+from hub.model.names import LIVE
 from hub.model.usage import UsageStep
 from hub.store.engine import METADATA, open_engine, reading, writing
-from hub.store.known_topics import remember_topic
+from hub.store.known_topics import known_topics, remember_topic
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
-from hub.store.tables import create_tables
+from hub.store.tables import create_tables, datasets
 
 USAGE_ID = "usage-topic"
+AGAIN = "again"
 CHAIN = ChainId(str(TOPIC_ID), 0)
 
 
@@ -223,3 +226,41 @@ def test_a_topic_that_no_dataset_has_is_posted_to_nobody(engine: Engine) -> None
     assert (sums.delivered, tally.posted, tally.strange) == (5, 1, 2)
     assert held[str(TOPIC_ID)] is None
     assert held[str(strange.topic_id)] == Held(1, Break.TOPIC)
+
+
+def test_a_partition_or_a_pass_that_no_lane_has_is_posted_to_nobody(engine: Engine) -> None:
+    """On a real topic id too; a topic that was widened has no more lanes than its dataset's entry says."""
+    own = Writer(partition=1)
+    forged = (Writer(partition=2), Writer(partition=1, pass_id=AGAIN), Writer(partition=-1))
+    open_dataset(engine, partitions=2)
+    log = log_of([own.next(entry("a", delivered=5)), *(writer.next(entry("a", delivered=7)) for writer in forged)])
+
+    tally = post(engine, stretch(log, 0), scope=SCOPE)
+
+    with reading(engine) as connection:
+        (sums,) = (sums for _, sums in read_hours(connection, scope=SCOPE))
+        held = {(row.id.partition, row.id.pass_id): row.chain.held for row in read_chains(connection, scope=SCOPE)}
+    assert (sums.delivered, tally.posted, tally.strange) == (5, 1, 3)
+    assert held[1, LIVE] is None
+    assert [held[place] for place in ((2, LIVE), (1, AGAIN), (-1, LIVE))] == [Held(offset, Break.LANE) for offset in (1, 2, 3)]
+    with reading(engine) as connection:
+        assert known_topics(connection, scope=SCOPE) == {str(TOPIC_ID): 2}
+
+
+def test_every_reason_to_hold_a_chain_has_a_way_on_that_is_true() -> None:
+    """Resuming is told where it may help alone."""
+    told = {reason: way_on(CHAIN, reason) for reason in Break}
+    assert "Resuming does not help" in told[Break.SUMS]
+    assert "ledger resume" not in told[Break.SUMS] + told[Break.LANE]
+    assert f"ledger resume {CHAIN} --dataset" in told[Break.TOPIC]
+    assert f"ledger resume {CHAIN}" in told[Break.HASH]
+
+
+def open_dataset(engine: Engine, *, partitions: int) -> None:
+    """Let the steps' dataset stand in the catalogue."""
+    made = DatasetEntry(
+        dataset="transport/flights", title="t", accountable_person="p", sharing="conditional", schema="a/b/v1.avsc", partitions=partitions
+    )
+    with writing(engine) as connection:
+        row = {"scope": SCOPE, "dataset": made.dataset, "entry": msgspec.json.encode(made).decode(), "state": "published", "since_ms": 1}
+        connection.execute(datasets.insert().values(row))
