@@ -31,6 +31,7 @@ from hub.exchange.adopt import Adopted, adopt, was_adopted
 from hub.exchange.context import beyond_the_dataset
 from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
+from hub.exchange.plan_reader import PlanReader
 from hub.exchange.status import LaneStatus, lane_statuses, told_by_workers
 from hub.ledger.books import ChainRow
 from hub.ledger.chain import Break, Chain, ChainId, strangeness, way_on
@@ -46,7 +47,7 @@ from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tabl
 from hub.store.act_anchor import AnchorFile
 from hub.store.acts import Act, Actor
 from hub.store.engine import open_engine, reading, writing
-from hub.store.keys import RESTORE, create_keys, has_keys, load_master_keys, load_officer_key, load_trust_keys
+from hub.store.keys import RESTORE, create_keys, has_keys, keys_mark, load_master_keys, load_officer_key, load_trust_keys
 from hub.store.known_topics import known_topics, remember_topic
 from hub.store.tables import create_tables, has_acts
 
@@ -187,30 +188,31 @@ class Hub:
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan of each published dataset by its topic, compiled from hub.plan as a worker compiles it."""
-        book = self._read_plan(self.plan_log)
+        book = self._new_book()
+        for entry in self.plan_log.read_all():
+            book.apply(entry.value or b"", offset=entry.offset, key=entry.key, headers=entry.headers)
         book.compile()
         return {topic: book.plan(topic) for topic in book.topics}
 
-    def plan_book(self) -> PlanBook:
-        """Return what a worker with the keys of this machine believes of hub.plan, without plans."""
-        with PlanLog(self.settings.bootstrap, self.names.plan) as log:
-            book = self._read_plan(log)
-        book.settle()
-        return book
+    @cached_property
+    def plan_reader(self) -> PlanReader:
+        """What a worker with the keys of this machine believes of hub.plan, without plans."""
+        return PlanReader(
+            log=lambda: PlanLog(self.settings.bootstrap, self.names.plan),
+            book=self._new_book,
+            mark=lambda: (keys_mark(self.settings.keys_folder), self.admin.topic_ids([self.names.plan])),
+        )
 
-    def _read_plan(self, log: PlanLog) -> PlanBook:
-        """Return what hub.plan says, proved with the keys of this machine; nothing is compiled yet."""
+    def _new_book(self) -> PlanBook:
+        """Return an empty book, which proves what it takes by the keys of this machine."""
         folder = self.settings.keys_folder
-        book = PlanBook(
+        return PlanBook(
             scope=self.names.scope,
             trust=load_trust_keys(folder),
             master_keys=load_master_keys(folder),
             limits=limits_of(self.settings.exchange),
             alarm=lambda _: None,
         )
-        for entry in log.read_all():
-            book.apply(entry.value or b"", offset=entry.offset, key=entry.key, headers=entry.headers)
-        return book
 
     def signed_terms(self) -> SignedTerms:
         """Return every signed version of every agreement, as the ledger rates by them, and where SQL is not what was signed."""
@@ -356,8 +358,8 @@ class Hub:
         """Return the topics that stand still for what hub.plan says; none where this machine has no keys to read it with."""
         if not has_keys(self.settings.keys_folder):
             return {}
-        book = self.plan_book()
-        return book.stopped if book.key_fault is None else dict.fromkeys(topics, book.key_fault)
+        stopped, key_fault = self.plan_reader.ask(lambda book: (book.stopped, book.key_fault))
+        return stopped if key_fault is None else dict.fromkeys(topics, key_fault)
 
     def _partitions(self, connection: Connection) -> dict[str, int]:
         """Return how many partitions the published datasets have, by topic."""
@@ -377,6 +379,8 @@ class Hub:
             if "connections" in self.__dict__:
                 self.connections.gate.close()
                 self.connections.revocation_admin.close()
+            if "plan_reader" in self.__dict__:
+                self.plan_reader.close()
             if "admin" in self.__dict__:
                 self.admin.close()
             for name in ("plan_log", "control", "upkeep", "connections", "admin"):

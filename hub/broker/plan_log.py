@@ -75,10 +75,14 @@ class PlanLog:
 
     def read_all(self) -> list[LogEntry]:
         """Return every record from the beginning up to the high watermark as asked now; ``poll`` goes on from there."""
-        end = self.end()
         begin = self._asked(lambda: self._consumer.beginning_offsets([self._partition], timeout_ms=READ_TIMEOUT_MS))[self._partition]
         self._consumer.seek(self._partition, begin)
         self._begin = int(begin)
+        return self.read_on()
+
+    def read_on(self) -> list[LogEntry]:
+        """Return every record that was not read yet, up to the high watermark as asked now."""
+        end = self.end()
         out: list[LogEntry] = []
         idle = 0
         while self.position() < end:

@@ -191,13 +191,12 @@ def _clock(settings: Settings) -> Finding:
 def _key_check(settings: Settings) -> Finding:
     """Compare each master key with the check value that stands in hub.plan, as far as a trusted key signed it."""
     with Hub(settings) as hub:
-        book = hub.plan_book()
-    if not book.key_epochs:
+        epochs, fault = hub.plan_reader.ask(lambda book: (book.key_epochs, book.key_fault))
+    if not epochs:
         return Finding(Status.WARN, f"{settings.names.plan} states no key yet", "`cityhub serve` writes it when it starts")
-    fault = book.key_fault
     if fault is not None:
         return Finding(Status.FAILED, f"{fault.message}: no worker takes a lane", fault.fix)
-    return Finding(Status.OK, f"master keys of epochs {', '.join(map(str, book.key_epochs))} are those of hub.plan")
+    return Finding(Status.OK, f"master keys of epochs {', '.join(map(str, epochs))} are those of hub.plan")
 
 
 def _topics(settings: Settings) -> Finding:
