@@ -1,4 +1,4 @@
-"""No personal value outside source, share and quarantine topics: 500 of them are planted, and everything that was written is searched.
+"""No personal value outside source, share and quarantine topics: 520 of them are planted, and everything that was written is searched.
 
 They stand where people paste them: in cells and keys, where headings should stand, in file names, in subjects, paths and queries, in
 schemas and files that are refused. Searched are the state folder byte by byte (logs, database, broker, journals), what the connector
@@ -31,10 +31,19 @@ PLACES: Final = {
     "queries": 40,
     "schemas": 30,
     "files": 30,
+    "letters": 20,
 }
-"""How many values are planted where: 500."""
+"""How many values are planted where: 520."""
 HEAD_BYTES: Final = 6
 """The shortest form, a name of three letters in GB18030 or UTF-16."""
+LETTERS: Final = (
+    '"She said "no way\n{}\nend of letter" ',
+    '"She said "no way\n{}\nend of letter"\t',
+    '"She said "no", and\n{}\nend of letter"',
+    '"She said "no way\n{}\nreally,""',
+    ' "She said\n{}\nend of letter"',
+)
+"""Cells with a misplaced quote, of which no line is a row."""
 SCHEMA: Final = {
     "type": "record",
     "name": "Resident",
@@ -92,7 +101,7 @@ def draw() -> dict[str, list[str]]:
         lambda: "".join(drawn.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(5)) + f" {drawn.choice('AEIOU') * 3}{drawn.randrange(100)}",
     )
     found = {place: [kinds[number % len(kinds)]() for number in range(count)] for place, count in PLACES.items()}
-    assert len({value for values in found.values() for value in values}) == 500
+    assert len({value for values in found.values() for value in values}) == sum(PLACES.values())
     return found
 
 
@@ -230,13 +239,16 @@ class City:
 
     def drop_files(self, values: dict[str, list[str]]) -> None:
         """Put CSV files there: good and bad rows, rows where headings should stand, cells over the bound, odd names."""
-        cells, keys, headings, names = (iter(values[place]) for place in ("cells", "keys", "headings", "file names"))
+        cells, keys, headings, names, letters = (iter(values[place]) for place in ("cells", "keys", "headings", "file names", "letters"))
         good = [f"{next(keys)},{next(cells)},3" for _ in range(30)]
         bad = [f"{next(keys)},{next(cells)},{next(cells)}" for _ in range(10)]
         self._put("a-rows.csv", "证件号,姓名,年龄", [*good, *bad])
         letter = "\n".join(f"{next(cells)},{next(cells)},1" for _ in range(20))
         broken = f'x,"he said "{next(cells)}" and\n{next(cells)},{next(cells)},2\nmore",3'
         self._put("b-letters.csv", "证件号,姓名,年龄", [f'x,"{letter}",3', broken])
+        for number, letter in enumerate(LETTERS):
+            inside = "\n".join(f"{next(letters)},1,{next(letters)}" for _ in range(2))
+            self._put(f"b-misplaced-{number}.csv", "证件号,年龄,姓名", ["x,1,y", f"x,2,{letter.format(inside)}", "x,3,fine"])
         self._put("c-no-header.csv", ",".join(next(headings) for _ in range(20)), [f"{next(cells)},a,1" for _ in range(10)])
         self._put("d-more.csv", "证件号,姓名,年龄," + ",".join(next(headings) for _ in range(20)), ["x,y,1" + "," * 20])
         self._put("e-nothing-fits.csv", ",".join(next(headings) for _ in range(20)), [])
@@ -344,6 +356,17 @@ def test_the_values_did_pass_where_they_may(city: City, values: dict[str, list[s
     with sqlite3.connect(city.house.state / "hub.sqlite3") as store:
         (refused,) = store.execute("select count(*) from acts where outcome = 'refused'").fetchone()
     assert refused > 200
+
+
+def test_no_line_of_a_letter_passed_at_all(city: City, values: dict[str, list[str]]) -> None:
+    """They stand where their owner mends them, and in no topic, those of the dataset and the agreement neither."""
+    planted = set(values["letters"])
+    data = city.house.state / "broker" / "kafka" / "data"
+    found = {name for path in data.rglob("*.log") for name in Sweep(values).of(path.read_bytes().strip(b"\0"))}
+    assert found
+    assert {name for name in found if name.startswith("letters: ")} == set()
+    aside = "".join(path.read_text(encoding="utf-8-sig") for path in city.house.state.glob("connectors/*/rejects/*.csv"))
+    assert {value for value in planted if value in aside} == planted
 
 
 def test_a_leak_would_be_found(city: City, values: dict[str, list[str]], tmp_path: Path) -> None:

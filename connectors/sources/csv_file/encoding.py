@@ -96,6 +96,14 @@ def examine(path: Path, *, encoding: str | None = None) -> Examined:
     return Examined(digest.hexdigest(), name, line_ends, before)
 
 
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file, whatever its encoding."""
+    digest = hashlib.sha256()
+    for block in _blocks(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def changed(name: str) -> HubError:
     """Return the error of a file that was written to while it was being read."""
     fix = "write files elsewhere and move them in when they are whole; put the file back as it was, and later rows into a new one"

@@ -83,7 +83,7 @@ class Inbox:
 
     def _is_wanted(self, name: str) -> bool:
         pattern = self._settings.pattern
-        fits = fnmatch.fnmatchcase(name.lower() if pattern == PATTERN else name, pattern)
+        fits = fnmatch.fnmatchcase(name.lower(), PATTERN) if pattern is None else fnmatch.fnmatchcase(name, pattern)
         return fits and not name.startswith(".") and not name.endswith(IN_TRANSIT)
 
     def _rests(self, path: Path, found: Fingerprint) -> bool:

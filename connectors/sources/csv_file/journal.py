@@ -13,6 +13,9 @@ entry n, at its end         n + 1                                  killed before
 anything else                                                      one of the two was lost or is another's: HUB-CONN-005
 ==========================  =====================================  ====================================================
 
+Rows are counted as the journal's ``version`` says. A file that is open under an older one is refused: its position counts rows that
+are none any more. Entries that are finished are good in every version.
+
 The last entry may be taken back as long as no position names it. Written whole: draft, fsync, rename, fsync of the folder.
 """
 
@@ -24,11 +27,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from connectors.kit.positions import unusable
+from connectors.sources.csv_file.file_names import is_stand_in, name_of
 from hub.model.errors import HubError
 
 ENTRIES_MAX: Final = 50_000
 IDENTITY_CHARACTERS: Final = 16
 """Of the SHA-256 in hex: 64 bits, enough to tell the files of one connector apart."""
+VERSION: Final = 2
+"""Of the journal. In 1, rows of separators and lines behind a misplaced quote counted as rows."""
 _POSITION = re.compile(r"([1-9][0-9]{0,9}),([0-9a-f]{16}),([0-9]{1,12}),([0-9]{1,12}),(open|end)\Z")
 
 
@@ -93,6 +99,11 @@ class Journal:
         """The newest entry."""
         return self._written.entries[-1] if self._written.entries else None
 
+    @property
+    def counts_otherwise(self) -> bool:
+        """Tell whether positions in the last entry count rows as an older version did."""
+        return self._written.version < VERSION
+
     def find(self, sha256: str) -> Entry | None:
         """Return the entry of a content, None where it was never taken."""
         return self._by_hash.get(sha256)
@@ -131,13 +142,19 @@ class Journal:
         if len(self._written.entries) >= self._entries_max:
             fix = "empty the folder, and go on under a new connector name"
             raise HubError("HUB-CONN-008", f"this connector has taken {self._entries_max} files, as many as it remembers", fix)
-        self._write(msgspec.structs.replace(self._written, topic_id=topic_id, entries=[*self._written.entries, entry]))
+        entries = [*self._written.entries, entry]
+        self._write(msgspec.structs.replace(self._written, version=VERSION, topic_id=topic_id, entries=entries))
 
     def take_back(self, number: int) -> None:
         """Forget the last entry, which no position names yet."""
         if self.last is None or self.last.number != number:
             raise AssertionError("only the last entry can be taken back")
         self._write(msgspec.structs.replace(self._written, entries=self._written.entries[:-1]))
+
+    def count_anew(self) -> None:
+        """Note that rows of the last entry are counted as this version does; none of them was counted before."""
+        if self.counts_otherwise:
+            self._write(msgspec.structs.replace(self._written, version=VERSION))
 
     def see_commit(self) -> None:
         """Note, once, that Kafka has held a position: from now on its absence is an alarm."""
@@ -155,11 +172,14 @@ class Journal:
 
     def _load(self) -> _Written:
         try:
-            return msgspec.json.decode(self.file.read_bytes(), type=_Written)
+            written = msgspec.json.decode(self.file.read_bytes(), type=_Written)
         except FileNotFoundError:
             return _NOTHING
         except (msgspec.DecodeError, OSError):
             raise unusable(f"the state file `{self.file}` cannot be read") from None
+        if written.version > VERSION:
+            raise unusable(f"the state file `{self.file}` is of a later version")
+        return msgspec.structs.replace(written, entries=[_shown(entry) for entry in written.entries])
 
     def _write(self, written: _Written) -> None:
         write_whole(self.file, msgspec.json.format(msgspec.json.encode(written), indent=1))
@@ -171,7 +191,21 @@ class Journal:
         self._names = {entry.name for entry in self._written.entries}
 
 
-_NOTHING: Final = _Written(version=1, topic_id="", commit_seen=False, entries=[])
+_NOTHING: Final = _Written(version=VERSION, topic_id="", commit_seen=False, entries=[])
+
+
+def counted_otherwise(entry: Entry, at: FilePosition) -> HubError:
+    """Return the error of a file that is open under an older version."""
+    message = f"`{entry.name}` is open behind row {at.rows} of an earlier version, which counted its rows otherwise"
+    fix = "finish it with that version, or leave its rest out: `cityhub connector run --give-up-rest`"
+    return HubError("HUB-CONN-005", message, fix)
+
+
+def _shown(entry: Entry) -> Entry:
+    """Return an entry whose name may be said: earlier versions wrote names as they were."""
+    if is_stand_in(entry.name) or (name := name_of(Path(entry.name))) == entry.name:
+        return entry
+    return msgspec.structs.replace(entry, name=name)
 
 
 def write_whole(file: Path, content: bytes) -> None:

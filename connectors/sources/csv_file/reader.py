@@ -18,19 +18,22 @@ from typing import Final
 
 from connectors.kit.contract import Batch, Definition, Limits, Outcome, TakeUp, Target, Unsettled, WriterSchema
 from connectors.kit.records import Misfit, Outgoing, RecordEncoder, RowShape
-from connectors.sources.csv_file.encoding import Examined, changed, examine
+from connectors.sources.csv_file.encoding import Examined, changed, examine, sha256_of
 from connectors.sources.csv_file.file_names import name_of
 from connectors.sources.csv_file.header import Fit, fit
 from connectors.sources.csv_file.inbox import Inbox
-from connectors.sources.csv_file.journal import Entry, FilePosition, Journal, parse_position
+from connectors.sources.csv_file.journal import Entry, FilePosition, Journal, counted_otherwise, parse_position
 from connectors.sources.csv_file.reading import MARK, CsvRows
 from connectors.sources.csv_file.rejects import Reject, RejectBounds, Rejects
-from connectors.sources.csv_file.settings import CsvSettings
+from connectors.sources.csv_file.settings import DOUBT_LINES_MAX, CsvSettings
 from hub.model.errors import HubError
 
 OUTCOMES_MAX: Final = 10_000
 CLOCK_EVERY_ROWS: Final = 64
 OTHER_CONTENT: Final = "published before with other content: all of its rows are published again, those that it had before too"
+_ENCODING_FIX: Final = (
+    "name its encoding by `encoding:` in the connector file, or leave its rest out: `cityhub connector run --give-up-rest`"
+)
 _REFUSED: Final = ("HUB-CONN-002", "HUB-CONN-003")
 
 
@@ -181,8 +184,12 @@ class CsvReader:
         entry = self._journal.last
         if entry is None:
             raise AssertionError("a position stands in an entry")
-        found = next(self._same_content(entry), None)
+        if self._journal.counts_otherwise and at.rows and take_up is not TakeUp.GIVE_UP_REST:
+            raise counted_otherwise(entry, at)
+        refused: list[HubError] = []
+        found = None if self._journal.counts_otherwise and at.rows else next(self._same_content(entry, refused), None)
         if found is not None:
+            self._journal.count_anew()
             path, examined = found
             writer = self._target.schemas.by_id(entry.schema_id)
             rows, fitted = self._read_header(path, examined, writer)
@@ -194,20 +201,25 @@ class CsvReader:
             self._journal.take_back(entry.number)
         elif take_up is TakeUp.GIVE_UP_REST:
             self._open = _OpenFile(entry, None, None, None, self._rejects(entry, ""), at)
+        elif refused:
+            raise refused[0]
         else:
             fix = f"put it back as it was ({entry.bytes} bytes), or leave its rest out: `cityhub connector run --give-up-rest`"
             raise HubError("HUB-CONN-006", f"file `{entry.name}` is gone or was changed behind row {at.rows}", fix)
 
-    def _same_content(self, entry: Entry) -> Iterator[tuple[Path, Examined]]:
-        """Return files that hold what the entry's file held, the one of its name first."""
+    def _same_content(self, entry: Entry, refused: list[HubError]) -> Iterator[tuple[Path, Examined]]:
+        """Return files that hold what the entry's file held, the one of its name first; to ``refused`` why one cannot be read now."""
         for path in sorted(self._inbox.files(), key=lambda path: name_of(path) != entry.name):
             try:
                 if path.stat().st_size == entry.bytes:
                     examined = examine(path, encoding=self._settings.encoding)
                     if examined.sha256 == entry.sha256:
                         yield path, examined
-            except (FileNotFoundError, HubError):
+            except FileNotFoundError:
                 continue
+            except HubError as error:
+                if error.code in _REFUSED and sha256_of(path) == entry.sha256:
+                    refused.append(HubError(error.code, error.message, _ENCODING_FIX, problems=error.problems))
 
     def _read_header(self, path: Path, examined: Examined, writer: WriterSchema) -> tuple[CsvRows, Fit]:
         settings = self._settings
@@ -329,7 +341,7 @@ class _OpenFile:
             if isinstance(made, Outgoing):
                 records.append(made)
                 size += len(made.value)
-            elif self._is_full(rows, set_aside=self.done.set_aside + read - len(records)):
+            elif self._is_full(rows, set_aside=self.done.set_aside + read - len(records), published=number > 0):
                 break
             else:
                 size += self._set_aside(rows, number, made)
@@ -338,9 +350,12 @@ class _OpenFile:
             raise self._full
         return records, read, False
 
-    def _is_full(self, rows: CsvRows, *, set_aside: int) -> bool:
-        """Tell whether the next row that is set aside is one too many; rows before it are still published."""
-        self._full = self._rejects.refusal(set_aside=set_aside, row=rows.first_line)
+    def _is_full(self, rows: CsvRows, *, set_aside: int, published: bool) -> bool:
+        """Tell whether the next row that is set aside is one too many, or stands for too many; rows before it are still published."""
+        if rows.in_doubt and (not rows.is_whole or rows.last_line - rows.first_line >= DOUBT_LINES_MAX):
+            self._full = self._rejects.doubt(first_line=rows.first_line, last_line=rows.last_line, published=published)
+        else:
+            self._full = self._rejects.refusal(set_aside=set_aside, row=rows.first_line)
         return self._full is not None
 
     def _set_aside(self, rows: CsvRows, number: int, misfit: Misfit | None) -> int:

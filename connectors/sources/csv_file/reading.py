@@ -1,20 +1,21 @@
 """Rows of a CSV file (RFC 4180), each with the physical lines that it stands on and, where it is bad, its text.
 
-Where a row ends is decided by its quotes alone: a row that is too long, or in which a quote stands where none may, is followed
-to its end without being held, and set aside whole, from its first line to its last. Nothing that may stand inside it is read as
-rows (``row_ends.py``). Blank lines, and rows in which every cell is blank, are no rows. What is held of a row has a bound.
+Where a row ends is decided by its quotes alone: a row that is too long is followed to its end without being held. One in which a
+quote stands where none may is set aside with every line that may stand inside it: as far as the last quote of the file that may
+end a cell (``row_ends.py``). Where none comes, and the line is as wide as the header, it was a slip that costs its line. Blank
+lines, and rows in which every cell is blank, are no rows. What is held of a row has a bound.
 """
 
 import csv
 import hashlib
 import io
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from connectors.kit.faults import RowFault
 from connectors.sources.csv_file.encoding import GB18030_2022, Examined, changed, fingerprint
 from connectors.sources.csv_file.file_names import name_of
-from connectors.sources.csv_file.row_ends import BEGIN, INSIDE, RowEnds
+from connectors.sources.csv_file.row_ends import RowEnds, State
 
 READ_BYTES: Final = 1 << 17
 SKIP_CHARACTERS: Final = 1 << 16
@@ -45,8 +46,8 @@ class CsvRows:
         self.encoding = examined.encoding
         self._delimiter = delimiter
         self._ends = RowEnds(delimiter)
-        self._never_closes = False
-        """True once a quote was followed to the end of the file, and nothing closed it: then nothing closes a later one either."""
+        self._last_close: int | None = None
+        """The last line with a quote that may end a cell, 0 for none; not known before the first doubt, and the same for each."""
         self._raw = _Hashing(path)
         self._lines = _Lines(
             self._raw, examined.encoding, characters_max=row_characters_max, held_max=max(held_characters_max, row_characters_max)
@@ -55,6 +56,8 @@ class CsvRows:
         self.cells: list[str] = []
         """The row's cells; empty where there is a fault."""
         self.fault: RowFault | None = None
+        self.in_doubt = False
+        """True where it is not known how many rows the fault took with it."""
         self.first_line = 1
         self.header: tuple[str, ...] = ()
         if self.next_row():
@@ -82,7 +85,7 @@ class CsvRows:
         while True:
             lines.begin()
             self.first_line = lines.count + 1
-            self.fault = None
+            self.fault, self.in_doubt = None, False
             try:
                 self.cells = next(self._reader)
             except StopIteration:
@@ -93,6 +96,9 @@ class CsvRows:
                 self._set_aside(RowFault.TOO_LARGE)
             except UnicodeDecodeError:
                 raise changed(self._name) from None
+            else:
+                if '"' in lines.held[0] and self._ends.seems_open(lines.text):
+                    self._set_aside(RowFault.SYNTAX)
             if self.fault is not None or _holds_anything(self.cells):
                 return True
 
@@ -105,28 +111,46 @@ class CsvRows:
             raise changed(self._name) from None
 
     def _follow(self) -> None:
-        """Read on until every reading of the row's quotes says that a row has ended.
-
-        Where a quote stands in a quoted cell and neither ends it nor is doubled, it may be a slip behind the cell, or text of
-        it. If it is text, a quote that ends the cell comes later: the file is read on until one does. Where none comes to the
-        end of the file, and the line has as many cells as the header, it was a slip, and the row is that line.
-        """
+        """Read on to the end of the row, or as far as anything may stand inside it."""
         lines, ends = self._lines, self._ends
-        states = ends.follow(BEGIN, lines.text)
+        state = ends.follow(State.ROW, lines.text) if self.fault is RowFault.TOO_LARGE else State.DOUBT
         while not lines.at_line_end and (piece := lines.read_on()):
-            states = ends.follow(states, piece)
-        slip = states > BEGIN and self._is_a_row()
-        if slip and self._never_closes:
-            return
-        line, held, closing = lines.count, list(lines.held), INSIDE
-        while states != BEGIN and (piece := lines.read_on()):
-            states = ends.follow(states, piece)
-            closing = ends.closes(closing, piece)
-        if states != BEGIN and slip and closing == INSIDE:
-            self._never_closes = True
-            if not lines.go_back(line, held):
-                raise changed(self._name)
-            self._reader = self._new_reader()
+            state = ends.follow(state, piece)
+        while state not in _ENDED and (piece := lines.read_on()):
+            state = ends.follow(state, piece)
+        self.in_doubt = state in (State.DOUBT, State.QUOTED)
+        if state is State.DOUBT:
+            while not lines.at_line_end and lines.read_on():
+                pass
+            self._follow_doubt()
+
+    def _follow_doubt(self) -> None:
+        """Go behind the last quote that may end the cell; where there is none, stay where a row ends, else go to the end."""
+        lines = self._lines
+        line, is_a_row = lines.count, self._is_a_row()
+        if self._last_close is None:
+            here = lines.place()
+            last = self._find_last_close()
+            self._last_close = 0 if last is None else last.line
+            back = last or (here if is_a_row else None)
+            if back is not None and back.line < lines.count:
+                if not lines.go_back(back):
+                    raise changed(self._name)
+                self._reader = self._new_reader()
+        elif self._last_close > line or not is_a_row:
+            end = self._last_close if self._last_close > line else None
+            while (end is None or lines.count < end or not lines.at_line_end) and lines.read_on():
+                pass
+
+    def _find_last_close(self) -> "_Place | None":
+        """Read to the end of the file; return the place behind the last line with a quote that may end a cell."""
+        lines, ends = self._lines, self._ends
+        last, closes = None, False
+        while piece := lines.read_on():
+            closes = closes or ends.may_close(piece)
+            if lines.at_line_end:
+                last, closes = lines.place() if closes else last, False
+        return lines.place() if closes else last
 
     def _is_a_row(self) -> bool:
         """Tell whether the lines held so far, read with a slip in them, are a row as wide as the header."""
@@ -163,6 +187,18 @@ def _holds_anything(cells: list[str]) -> bool:
         return True
     text = "".join(cells)
     return text != "" and not text.isspace()
+
+
+_ENDED: Final = (State.ROW, State.DOUBT)
+
+
+class _Place(NamedTuple):
+    """The end of a physical line in a row that is set aside."""
+
+    line: int
+    pieces: int
+    """How many were held."""
+    is_cut: bool
 
 
 class _TooLarge(Exception):  # noqa: N818 (a row over the bound; raised through the csv module to ``next_row``)
@@ -215,15 +251,18 @@ class _Lines:
             self._held_left -= len(piece)
         return piece
 
-    def go_back(self, line: int, held: list[str]) -> bool:
-        """Stand behind physical line ``line`` again, with ``held`` in hand; False where there are not so many any more."""
+    def place(self) -> _Place:
+        return _Place(self.count, len(self.held), self.is_cut)
+
+    def go_back(self, place: _Place) -> bool:
+        """Stand at a place of this row again, with what was held there; False where there are not so many lines any more."""
         self._text.detach().detach()
         self._raw.begin_anew()
         self._open()
-        while self.count < line or not self.at_line_end:
+        while self.count < place.line or not self.at_line_end:
             if not self._piece(SKIP_CHARACTERS):
                 return False
-        self.held, self.is_cut = held, False
+        self.held, self.is_cut = self.held[: place.pieces], place.is_cut
         return True
 
     def close(self) -> None:

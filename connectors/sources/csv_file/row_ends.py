@@ -1,82 +1,86 @@
-"""Where a row of CSV ends that cannot be read: by its quotes, without holding it.
+"""Where a row of CSV ends that is not read: by its quotes, without holding it; and where a cell may end that has a quote too many.
 
-Theory of operation. RFC 4180 says where a quote may stand. In a row that breaks this, a quote inside a quoted cell may have ended
-the cell, with a slip behind it, or be a letter of its text that nobody doubled. Both readings are followed at once, as the set of
-the states that they are in; a row has ended only where both say so, so that no line of a cell is ever taken for a row. At the end
-of a physical line a reading stands either before a row or inside a quoted cell.
+Theory of operation. RFC 4180 says where a quote may stand. As long as a row keeps to it, its end is certain. Behind a quote that
+stands where none may, nothing is: the cell may have ended, or that quote, and each that comes, may be a letter of its text that
+nobody doubled. So the row is in doubt as far as a quote stands that may end a cell: one behind which neither letter nor digit
+comes before the next delimiter, line end or end of the file.
 """
 
 import re
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final
 
 
 class State(Enum):
-    """Where one reading stands."""
+    """Where the reading stands."""
 
     ROW = "before a row"
     CELL = "before a cell"
+    BLANK = "behind the blanks that a cell begins with"
     PLAIN = "in a cell without quotes"
     QUOTED = "in a quoted cell"
     QUOTE = "behind a quote in a quoted cell"
-    CLOSED = "behind a quote that ended the cell, as far as it was asked for"
+    DOUBT = "behind a quote that stands where none may"
 
 
-States: TypeAlias = frozenset[State]
-BEGIN: Final[States] = frozenset({State.ROW})
-INSIDE: Final[States] = frozenset({State.QUOTED})
-CLOSED: Final[States] = frozenset({State.CLOSED})
-
-_QUOTE, _DELIMITER, _LINE_END, _OTHER = range(4)
-_BEFORE: Final = {_QUOTE: State.QUOTED, _DELIMITER: State.CELL, _LINE_END: State.ROW, _OTHER: State.PLAIN}
-_STEPS: Final[dict[State, dict[int, States]]] = {
-    State.ROW: {kind: frozenset({state}) for kind, state in _BEFORE.items()},
-    State.CELL: {kind: frozenset({state}) for kind, state in _BEFORE.items()},
-    State.PLAIN: {kind: frozenset({state}) for kind, state in (_BEFORE | {_QUOTE: State.PLAIN}).items()},
-    State.QUOTED: dict.fromkeys((_DELIMITER, _LINE_END, _OTHER), INSIDE) | {_QUOTE: frozenset({State.QUOTE})},
+_QUOTE, _DELIMITER, _LINE_END, _SPACES, _OTHER = range(5)
+_BEFORE: Final = {
+    _QUOTE: State.QUOTED,
+    _DELIMITER: State.CELL,
+    _LINE_END: State.ROW,
+    _SPACES: State.BLANK,
+    _OTHER: State.PLAIN,
+}
+_WITHIN: Final = {_DELIMITER: State.CELL, _LINE_END: State.ROW, _SPACES: State.PLAIN, _OTHER: State.PLAIN}
+_STEPS: Final[dict[State, dict[int, State]]] = {
+    State.ROW: _BEFORE,
+    State.CELL: _BEFORE,
+    State.BLANK: _BEFORE | {_QUOTE: State.DOUBT},
+    State.PLAIN: _WITHIN | {_QUOTE: State.PLAIN},
+    State.QUOTED: dict.fromkeys((_DELIMITER, _LINE_END, _SPACES, _OTHER), State.QUOTED) | {_QUOTE: State.QUOTE},
     State.QUOTE: {
-        _QUOTE: INSIDE,
-        _DELIMITER: frozenset({State.CELL}),
-        _LINE_END: BEGIN,
-        _OTHER: frozenset({State.PLAIN, State.QUOTED}),
+        _QUOTE: State.QUOTED,
+        _DELIMITER: State.CELL,
+        _LINE_END: State.ROW,
+        _SPACES: State.DOUBT,
+        _OTHER: State.DOUBT,
     },
 }
-"""Both readings: behind a quote that neither ends a cell nor is doubled, the cell has ended or it goes on."""
-_STEPS_AS_TEXT: Final[dict[State, dict[int, States]]] = {
-    State.QUOTED: _STEPS[State.QUOTED],
-    State.QUOTE: {_QUOTE: INSIDE, _DELIMITER: CLOSED, _LINE_END: CLOSED, _OTHER: INSIDE},
-    State.CLOSED: dict.fromkeys((_QUOTE, _DELIMITER, _LINE_END, _OTHER), CLOSED),
-}
-"""One reading alone: such a quote is text, and the question is whether one comes that ends the cell."""
+_UNSEEN: Final = dict.fromkeys(map(ord, "\ufeff\u200b"))
+_INVISIBLE: Final = "\\s\ufeff\u200b"
+"""What may stand before a quote so that nobody sees that it is not the first of its cell."""
 
 
 class RowEnds:
-    """Follows the readings of a text, piece by piece."""
+    """Knows the quotes of files with one delimiter."""
 
     def __init__(self, delimiter: str) -> None:
         """Begin nowhere: states are the caller's."""
         special = re.escape(f'"{delimiter}\r\n')
+        one = re.escape(delimiter)
         self._tokens = re.compile(f"[^{special}]+|[{special}]").finditer
         self._kinds = {'"': _QUOTE, delimiter: _DELIMITER, "\r": _LINE_END, "\n": _LINE_END}
-        self._both: dict[tuple[States, int], States] = {}
-        self._as_text: dict[tuple[States, int], States] = {}
+        self._closing = re.compile(f'"[^\\w\r\n"]*(?:{one}|[\r\n]|\\Z)').search
+        blank = f"(?![{one}\r\n])[{_INVISIBLE}]"
+        closed = f'[^"{one}\r\n]*"(?:{blank})*(?:{one}|[\r\n]|\\Z)'
+        self._open_behind_blanks = re.compile(f'(?:\\A|[{one}\r\n])(?:{blank})+"(?!{closed})').search
 
-    def follow(self, states: States, piece: str) -> States:
-        """Return the states behind ``piece`` of both readings."""
-        return self._run(states, piece, self._both, _STEPS)
-
-    def closes(self, states: States, piece: str) -> States:
-        """Return the state behind ``piece``, where quotes in the text are text: ``CLOSED`` once one ended the cell."""
-        return states if states == CLOSED else self._run(states, piece, self._as_text, _STEPS_AS_TEXT)
-
-    def _run(self, states: States, piece: str, known: dict[tuple[States, int], States], steps: dict[State, dict[int, States]]) -> States:
-        if states == INSIDE and '"' not in piece:
-            return states
+    def follow(self, state: State, piece: str) -> State:
+        """Return the state behind ``piece``; nothing leads out of ``DOUBT``."""
+        if state is State.DOUBT or (state is State.QUOTED and '"' not in piece):
+            return state
         kinds = self._kinds
         for token in self._tokens(piece):
-            step = states, kinds.get(token[0], _OTHER)
-            found = known.get(step)
-            if found is None:
-                found = known[step] = frozenset().union(*(steps[state][step[1]] for state in step[0]))
-            states = found
-        return states
+            text = token[0]
+            state = _STEPS[state][kinds.get(text, _OTHER if text.translate(_UNSEEN).strip() else _SPACES)]
+            if state is State.DOUBT:
+                return state
+        return state
+
+    def may_close(self, piece: str) -> bool:
+        """Tell whether a quote of ``piece`` may end a cell."""
+        return '"' in piece and self._closing(piece) is not None
+
+    def seems_open(self, row: str) -> bool:
+        """Tell whether a row that was read has a cell with blanks before its quote that is not closed by the next one."""
+        return self._open_behind_blanks(row) is not None and self.follow(State.ROW, row) is State.DOUBT

@@ -18,6 +18,8 @@ REJECTS_MAX: Final = 10_000
 REJECTS_CEILING: Final = 1_000_000
 REJECTS_MB_MAX: Final = 256
 REJECTS_MB_CEILING: Final = 102_400
+DOUBT_LINES_MAX: Final = 100
+"""A misplaced quote that may take more lines with it stops the run: too many of them may be rows."""
 PATTERN: Final = "*.csv"
 TAB: Final = "tab"
 
@@ -27,7 +29,7 @@ SETTINGS: Final = (
     Setting(
         key="pattern",
         kind="text",
-        help="which names in the folder; the default takes `.CSV` too, names with a dot in front are left alone",
+        help="which names in the folder; without it `.CSV` too; names with a dot in front are left alone",
         default=f'"{PATTERN}"',
     ),
     Setting(key="delimiter", kind="one character, or `tab`", help="between the columns", default='","'),
@@ -58,7 +60,8 @@ class CsvSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     folder: Path | None
     files: tuple[Path, ...]
-    pattern: str
+    pattern: str | None
+    """None where the connector file names none."""
     delimiter: str
     null_values: frozenset[str]
     key: str | None
@@ -115,9 +118,9 @@ def _text(form: Form, item: Node) -> str | None:
     return None
 
 
-def _pattern(form: Form) -> str:
-    pattern = form.text("pattern", required=False) or PATTERN
-    if "/" in pattern:
+def _pattern(form: Form) -> str | None:
+    pattern = form.text("pattern", required=False)
+    if pattern is not None and "/" in pattern:
         form.faults.add(form.values["pattern"], "reaches into other folders", "write a pattern of names, as `*.csv`")
     return pattern
 

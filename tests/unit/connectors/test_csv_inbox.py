@@ -117,6 +117,7 @@ def test_a_pattern_of_ones_own_is_taken_at_its_word(tmp_path: Path) -> None:
     put(tmp_path, "A.CSV", "b.csv")
     box = inbox(tmp_path, 'folder: in\nsettle_s: 0\npattern: "?.CSV"\n')
     assert ready(box) == ["A.CSV"]
+    assert ready(inbox(tmp_path, 'folder: in\nsettle_s: 0\npattern: "*.csv"\n')) == ["b.csv"]
     assert [path.name for path in box.left_alone()] == ["b.csv"]
 
 

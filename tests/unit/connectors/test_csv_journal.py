@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kit.positions import POSITION_BYTES_MAX, read_position, write_position
+from connectors.sources.csv_file.file_names import name_of
 from connectors.sources.csv_file.journal import Entry, FilePosition, Journal, parse_position
 from hub.model.errors import HubError
 
@@ -86,6 +87,26 @@ def test_a_journal_that_cannot_be_read_stops_the_source(tmp_path: Path) -> None:
     (tmp_path / "files.json").write_text("{")
     with pytest.raises(HubError, match="HUB-CONN-005"):
         Journal(tmp_path)
+
+
+def test_a_journal_of_a_later_version_stops_the_source(tmp_path: Path) -> None:
+    """What it counts is not known here."""
+    built = journal(tmp_path, 1)
+    built.file.write_text(built.file.read_text().replace('"version": 2', '"version": 3'))
+    with pytest.raises(HubError, match="HUB-CONN-005"):
+        Journal(tmp_path)
+
+
+def test_names_that_an_older_version_wrote_as_they_were_are_shown_by_their_hash(tmp_path: Path) -> None:
+    """Once, and the same ever after, whatever digits the hash is made of."""
+    built = journal(tmp_path, 2)
+    built.file.write_text(built.file.read_text().replace("1.csv", "王小明.csv").replace("2.csv", "file-123456789012.csv"))
+    again = Journal(tmp_path)
+    again.take(entry(3), topic_id=TOPIC)
+    for one in (again, Journal(tmp_path)):
+        assert one.took(name_of(Path("王小明.csv")))
+        assert one.took("file-123456789012.csv")
+    assert "王小明" not in built.file.read_text()
 
 
 def test_the_last_entry_can_be_taken_back(tmp_path: Path) -> None:

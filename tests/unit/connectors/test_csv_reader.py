@@ -1,5 +1,6 @@
 """The reader without Kafka: what it gives, what it keeps on disk, and where it stands after whatever position Kafka holds."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 
 from connectors.kit.contract import Limits, Outcome, TakeUp, Target, Unsettled, WriterSchema
 from connectors.kit.definition import parse_definition, source_types
+from connectors.sources.csv_file.file_names import name_of
 from connectors.sources.csv_file.reader import OTHER_CONTENT, CsvReader
+from connectors.sources.csv_file.settings import DOUBT_LINES_MAX
 from connectors.sources.csv_file.source import CsvFileSource
 from hub.model.errors import HubError
 from hub.model.source_schema import read_schema
@@ -223,6 +226,157 @@ def test_as_many_bad_rows_as_may_be_set_aside_stop_nothing(tmp_path: Path) -> No
     source = reader(tmp_path, "rejects_max: 2\n")
     source.start(None, take_up=TakeUp.GO_ON)
     assert sum(rows for rows, _ in batches(source)) == 6
+
+
+def slipped(folder: Path, *, before: int, between: int) -> Path:
+    """Put a file there with a misplaced quote behind good rows, and many lines behind it a cell that may be its end."""
+    (folder / "in").mkdir(exist_ok=True)
+    path = folder / "in" / "a.csv"
+    path.write_text("n\n" + "1\n" * before + '"2"x\n' + "3\n" * between + '"4"\n')
+    return path
+
+
+@pytest.mark.parametrize("before", [0, 250])
+def test_a_misplaced_quote_that_may_take_many_rows_with_it_stops_the_run(tmp_path: Path, before: int) -> None:
+    """What stands before it is published, nothing behind it is; it is no single row set aside."""
+    slipped(tmp_path, before=before, between=DOUBT_LINES_MAX)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    code, found, position = run_to_a_refusal(source)
+    assert (code, sum(rows for rows, _ in found), sum(records for _, records in found)) == ("HUB-CONN-012", before, before)
+    assert not (tmp_path / "state" / "rejects").exists()
+    again = reader(tmp_path)
+    again.start(position, take_up=TakeUp.GO_ON)
+    with pytest.raises(HubError, match=f"line {before + 2} .* line {before + DOUBT_LINES_MAX + 3}"):
+        batches(again)
+
+
+def test_as_many_lines_as_a_misplaced_quote_may_take_are_one_row_set_aside_whole(tmp_path: Path) -> None:
+    """At the bound."""
+    slipped(tmp_path, before=1, between=DOUBT_LINES_MAX - 2)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert sum(rows for rows, _ in batches(source)) == 2
+    (aside,) = (tmp_path / "state" / "rejects").glob("*.csv")
+    assert len(aside.read_text(encoding="utf-8").splitlines()) == 1 + DOUBT_LINES_MAX
+
+
+def test_a_file_that_stopped_at_its_first_row_is_mended_in_place(tmp_path: Path) -> None:
+    """Nothing of it was published: it is another file."""
+    path = slipped(tmp_path, before=0, between=DOUBT_LINES_MAX)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    assert run_to_a_refusal(source)[0] == "HUB-CONN-012"
+    path.write_text(path.read_text().replace('"2"x', "2"))
+    again = reader(tmp_path)
+    again.start(None, take_up=TakeUp.GO_ON)
+    assert sum(rows for rows, _ in batches(again)) == DOUBT_LINES_MAX + 2
+
+
+def test_a_file_that_stopped_behind_rows_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    """As the error says: moved away, its rest given up, and the lines from the quote on put there, mended."""
+    path = slipped(tmp_path, before=150, between=DOUBT_LINES_MAX)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    code, _, position = run_to_a_refusal(source)
+    assert code == "HUB-CONN-012"
+    lines = path.read_text().replace('"2"x', "2").splitlines(keepends=True)
+    path.unlink()
+    again = reader(tmp_path)
+    again.start(position, take_up=TakeUp.GIVE_UP_REST)
+    assert sum(rows for rows, _ in batches(again)) == 0
+    (tmp_path / "in" / "b.csv").write_text("".join([lines[0], *lines[151:]]))
+    assert sum(rows for rows, _ in batches(again)) == DOUBT_LINES_MAX + 2
+
+
+def older(folder: Path, *, name: str = "a.csv", rows: int, ended: bool) -> str:
+    """Write the journal of the first version for the file that is there, and return Kafka's position."""
+    (path,) = (folder / "in").iterdir()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "state").mkdir()
+    (folder / "state" / "files.json").write_text(f"""{{
+ "version": 1,
+ "topic_id": "{TOPIC_ID}",
+ "commit_seen": {str(rows > 0).lower()},
+ "entries": [
+  {{
+   "number": 1,
+   "sha256": "{sha256}",
+   "name": "{name}",
+   "bytes": {path.stat().st_size},
+   "schema_id": 1,
+   "taken_at": "2026-11-24T00:00:00+00:00"
+  }}
+ ]
+}}""")
+    return f"1,{sha256[:16]},{rows},0,{'end' if ended else 'open'}"
+
+
+def test_a_file_that_is_open_under_an_older_version_is_refused_until_its_rest_is_given_up(tmp_path: Path) -> None:
+    """That version counted a row of separators as a row: going on behind its row 3 would leave out a row without a word."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("n\n1\n \n2\n3\n4\n")
+    position = older(tmp_path, rows=3, ended=False)
+    for _ in range(2):
+        with pytest.raises(HubError, match=r"HUB-CONN-005.*`a\.csv` is open behind row 3 of an earlier version"):
+            reader(tmp_path).start(position, take_up=TakeUp.GO_ON)
+    given_up = reader(tmp_path)
+    given_up.start(position, take_up=TakeUp.GIVE_UP_REST)
+    (last,) = [position for _, position in batches(given_up)]
+    assert last.endswith(",3,0,end")
+    put(tmp_path, "b.csv", 2)
+    again = reader(tmp_path)
+    again.start(last, take_up=TakeUp.GO_ON)
+    ((_, held),) = batches(again, commit=False)
+    assert kinds(again.outcomes()) == [("a.csv", "seen_before", 0)]
+    reader(tmp_path).start(held, take_up=TakeUp.GO_ON)
+
+
+def test_a_file_of_an_older_version_without_a_row_published_or_at_its_end_is_good(tmp_path: Path) -> None:
+    """Nothing was counted, or nothing is counted any more."""
+    put(tmp_path, "a.csv", 3)
+    older(tmp_path, rows=0, ended=False)
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    ((rows, held),) = batches(source, commit=False)
+    again = reader(tmp_path)
+    again.start(held, take_up=TakeUp.GO_ON)
+    assert rows + sum(rows for rows, _ in batches(again)) == 3
+
+
+def test_a_name_that_an_older_version_wrote_is_neither_said_nor_forgotten(tmp_path: Path) -> None:
+    """Other content under it is told."""
+    path = put(tmp_path, "王小明.csv", 3)
+    position = older(tmp_path, name=path.name, rows=3, ended=True)
+    (tmp_path / "in" / "b.csv").write_bytes(path.read_bytes())
+    put(tmp_path, path.name, 4)
+    source = reader(tmp_path)
+    source.start(position, take_up=TakeUp.GO_ON)
+    batches(source)
+    shown = name_of(path)
+    assert [(one.input, one.outcome, one.same_as) for one in source.outcomes()] == [
+        ("b.csv", "seen_before", shown),
+        (shown, "other_content", None),
+        (shown, "published", None),
+    ]
+
+
+def test_a_half_published_file_whose_encoding_cannot_be_told_any_more_says_so(tmp_path: Path) -> None:
+    """It is there, and as it was: naming its encoding lets it go on."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_bytes("n,é\n1,a\n2,b\n3,c\n".encode())
+    source = reader(tmp_path, "encoding: utf-8\npolicy: discard_value\n")
+    source.start(None, take_up=TakeUp.GO_ON)
+    batch = source.read(Limits(rows_max=2, seconds_max=60))
+    assert batch is not None
+    source.settle(batch)
+    source.committed(batch)
+    with pytest.raises(HubError, match="HUB-CONN-002") as raised:
+        reader(tmp_path, "policy: discard_value\n").start(batch.position, take_up=TakeUp.GO_ON)
+    assert "`encoding:`" in raised.value.fix
+    again = reader(tmp_path, "encoding: utf-8\npolicy: discard_value\n")
+    again.start(batch.position, take_up=TakeUp.GO_ON)
+    assert sum(rows for rows, _ in batches(again)) == 1
 
 
 def test_rows_set_aside_have_a_bound_over_all_files(tmp_path: Path) -> None:

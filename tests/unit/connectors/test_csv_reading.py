@@ -98,18 +98,82 @@ def test_a_row_over_the_bound_is_set_aside_whole(tmp_path: Path) -> None:
             assert rows.cells == ["3", "d", "e"]
 
 
-def test_a_cell_of_several_lines_with_quotes_that_nobody_doubled_costs_its_row_only(tmp_path: Path) -> None:
-    """The commonest slip of programs that write CSV by hand: the lines of the cell are no rows, the next row is one."""
-    assert rows_of(tmp_path, f'h,i,j\n1,"he said "yes" and\n{letter(5)}\n"more" of it",b\n2,c,d\n3,"e",f\n') == [
-        ([], RowFault.SYNTAX, 2, 8),
-        (["2", "c", "d"], None, 9, 9),
-        (["3", "e", "f"], None, 10, 10),
+INSIDE = "110101199003077715,Zhang San\n13800138000,Li Si\n"
+
+
+@pytest.mark.parametrize(
+    "letter",
+    [
+        f'"She said "no way\n{INSIDE}end of letter" ',
+        f'"She said "no way\n{INSIDE}end of letter"\t',
+        f'"She said "no way\n{INSIDE}end of letter"\u3000\u200b',
+        f'"She said "no way\n{INSIDE}end of letter".',
+        f'"She said "no", and\n{INSIDE}end of letter"',
+        f'"She said "no"\n{INSIDE}end of letter"',
+        f'"She said "no" \n{INSIDE}end of letter" ',
+        f'"She said "no way\n{INSIDE}really,""',
+        f'"She said:\n{INSIDE}"no", and\n{INSIDE}"yes", and\n{INSIDE}the end"',
+        f'"5" of it\n{INSIDE}"more" of it"',
+        f' "She said\n{INSIDE}end of letter"',
+        f'\ufeff\u3000"She said\n{INSIDE}end of letter" ',
+        f' "She said "no", and\n{INSIDE}end of letter"',
+        f' "She said "no way\n{INSIDE}end of letter"',
+        f'\t"She said, "no way\n{INSIDE}end of letter" ',
+    ],
+)
+@pytest.mark.parametrize("most", [1_000, 40, 12])
+def test_no_line_of_a_letter_with_a_misplaced_quote_is_a_row(tmp_path: Path, letter: str, most: int) -> None:
+    """Whichever of its quotes seem to end it, and however long it may be: it is one fault as far as its last; the next row is one."""
+    last = 3 + letter.count("\n")
+    found = rows_of(tmp_path, f"id,letter\n1,ok\n2,{letter}\n3,fine\n", most=most)
+    assert [(cells, first_line, last_line) for cells, _, first_line, last_line in found] == [
+        (["1", "ok"], 2, 2),
+        ([], 3, last),
+        (["3", "fine"], last + 1, last + 1),
     ]
 
 
-def test_a_quote_in_a_quoted_cell_of_one_line_costs_that_line_only(tmp_path: Path) -> None:
-    """Both readings of it end with the line."""
-    assert rows_of(tmp_path, 'h,i,j\n1,"5" pipe",b\n2,"c","d"\n') == [([], RowFault.SYNTAX, 2, 2), (["2", "c", "d"], None, 3, 3)]
+def test_rows_up_to_the_last_quote_that_may_end_the_cell_are_set_aside_with_it(tmp_path: Path) -> None:
+    """They may be lines of the cell; behind it they are rows."""
+    assert rows_of(tmp_path, 'h,i,j\n1,"5" pipe",b\n2,c,d\n3,"e",f\n4,g,h\n') == [
+        ([], RowFault.SYNTAX, 2, 4),
+        (["4", "g", "h"], None, 5, 5),
+    ]
+
+
+def test_a_misplaced_quote_costs_its_line_only_where_no_quote_may_end_the_cell(tmp_path: Path) -> None:
+    """A quote with text on both sides ends nothing; a second slip costs its line again."""
+    assert rows_of(tmp_path, 'h,i,j\n1,"5" pipe",b\n2,c 4"x,d\n"e"x,f,g\n3,c,d\n') == [
+        ([], RowFault.SYNTAX, 2, 2),
+        (["2", 'c 4"x', "d"], None, 3, 3),
+        ([], RowFault.SYNTAX, 4, 4),
+        (["3", "c", "d"], None, 5, 5),
+    ]
+
+
+@pytest.mark.parametrize("cell", [' "b"', ' "b" ', '5" pipe', ' 5" pipe', ' b "c"', 'b" '])
+def test_quotes_in_a_cell_that_is_not_open_at_its_end_are_text(tmp_path: Path, cell: str) -> None:
+    """Inches, and cells that a program quoted behind a blank."""
+    assert rows_of(tmp_path, f'h,i\n1,{cell}\n2,"c"\n') == [(["1", cell], None, 2, 2), (["2", "c"], None, 3, 3)]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", " "])
+def test_blanks_before_quotes_inside_a_quoted_cell_are_text(tmp_path: Path, delimiter: str) -> None:
+    """Nothing is misplaced there."""
+    cell = f'a{delimiter} "b, c{delimiter} "" d\n "e'
+    found = rows_of(tmp_path, f'h{delimiter}i\n1{delimiter}{quoted(cell)}\n"2"{delimiter}b\n', delimiter=delimiter)
+    assert [cells for cells, *_ in found] == [["1", cell], ["2", "b"]]
+
+
+def test_it_is_known_where_a_fault_may_have_taken_rows_with_it(tmp_path: Path) -> None:
+    """Not where a row is only too long: its end is certain."""
+    path = tmp_path / "a.csv"
+    found = []
+    path.write_text(f'h,i\n1,"{INSIDE * 3}"\n2,b\n3,"4" x",c\n4,c\n5,"d"\n6,e\n"7,f\n8,g\n')
+    with CsvRows(path, examine(path), delimiter=",", row_characters_max=60) as rows:
+        while rows.next_row():
+            found.append((rows.first_line, rows.last_line, rows.in_doubt))
+    assert found == [(2, 8, False), (9, 9, False), (10, 12, True), (13, 13, False), (14, 15, True)]
 
 
 def test_a_broken_cell_that_a_cut_file_never_closes_gives_no_rows(tmp_path: Path) -> None:
@@ -239,9 +303,11 @@ def test_rows_of_any_cells_are_given_or_set_aside_whole(tmp_path_factory: pytest
     ]
 
 
-@given(st.lists(st.text(st.sampled_from('"s,\n'), max_size=6), max_size=6), st.integers(6, 60))
-def test_no_line_of_a_broken_cell_is_ever_a_row(tmp_path_factory: pytest.TempPathFactory, pieces: list[str], most: int) -> None:
-    """A cell that begins and ends with a quote, with anything between that a careless program writes."""
-    cell = "\n".join(["S,S,S", *pieces, "S,S,S"]).replace('",', '"s,').replace('"\n', '"s\n')
-    found = rows_of(tmp_path_factory.mktemp("broken"), f'h,i,j\n1,"{cell}",c\n2,d,e\n', most=most)
-    assert [cells for cells, *_ in found if cells[:1] not in ([], ["1"], ["2"])] == []
+@given(st.lists(st.text(st.sampled_from('"s,\n ."'), max_size=6), max_size=6), st.sampled_from(["", " ", ".", "\t"]), st.integers(6, 60))
+def test_no_line_of_a_broken_cell_is_ever_a_row(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[str], behind: str, most: int
+) -> None:
+    """A cell with a quote that nobody doubled, and behind that anything that a careless program writes, to its closing quote."""
+    cell = "\n".join(['he said "s', "S,S,S", *pieces, "S,S,S"])
+    found = rows_of(tmp_path_factory.mktemp("broken"), f'h,i,j\n1,b,"{cell}"{behind}\n2,d,e\n', most=most)
+    assert [cells for cells, *_ in found if cells] == [["2", "d", "e"]]
