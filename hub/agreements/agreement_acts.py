@@ -19,7 +19,7 @@ from hub.agreements.publisher import Draft, Staged, batches_of
 from hub.agreements.shelf import AgreementRow, check_terms_kept
 from hub.agreements.signing import Signing
 from hub.agreements.wiring import Wiring
-from hub.agreements.withdrawals import Withdrawal
+from hub.agreements.withdrawals import Withdrawal, require_none_pending
 from hub.broker.topics import share_topic
 from hub.catalogue.datasets import CatalogueRow
 from hub.catalogue.registry import Registered
@@ -121,6 +121,8 @@ class AgreementActs:
         under_way = None if dry_run else self._asked_again(agreement_id, Step.SIGN, started)
         if under_way is not None:
             return under_way
+        if not dry_run:
+            w.withdrawals.join_all(agreement_id)
         with w.desk.acting(_unnamed(Step.SIGN, agreement_id), actor=actor, dry_run=dry_run) as opened, w.slow_lock:
             with reading(w.desk.engine) as connection:
                 versions = w.shelf.require(connection, agreement_id)
@@ -147,7 +149,9 @@ class AgreementActs:
         return self._withdraw(agreement_id, Step.SUSPEND, actor=actor, dry_run=dry_run)
 
     def resume(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
-        """Give a suspended right back."""
+        """Give a suspended right back; a withdrawal of it that is under way is carried out before, or this is refused."""
+        if not dry_run:
+            self._w.withdrawals.join_all(agreement_id)
         return self._move(agreement_id, Step.RESUME, actor=actor, dry_run=dry_run)
 
     def end(self, agreement_id: str, *, actor: Actor, dry_run: bool = False) -> AgreementChange:
@@ -188,6 +192,8 @@ class AgreementActs:
                     row = w.shelf.current(connection, agreement_id)
                     opened.act = _act(step, row.terms, before=_hash(row), after=None)
                     after = next_state(row.state, step, agreement_id=agreement_id)
+                    if step not in NARROWING:
+                        require_none_pending(connection, scope=w.desk.scope, agreement_id=agreement_id)
                     if dry_run:
                         return self._change(row, f"would be {after}")
                     moved = msgspec.structs.replace(row, state=after, since_ms=now_ms())
@@ -206,7 +212,7 @@ class AgreementActs:
         with reading(w.desk.engine) as connection:
             versions = w.shelf.versions(connection, agreement_id)
         row = next((found for found in versions if found.live), versions[-1] if versions else None)
-        if row is None or row.state is not _AFTER[step]:
+        if row is None or row.state is not _AFTER[step] or (step is Step.SIGN and row is not versions[-1]):
             return None
         found = w.withdrawals.find(agreement_id, act=f"{step}.agreement", version=row.terms.version)
         over = isinstance(found, Withdrawal)
@@ -326,6 +332,7 @@ class AgreementActs:
         states = {row.state for row in self._w.shelf.require(connection, terms.id)}
         if State.ENDED in states and not states & {State.ACTIVE, State.SUSPENDED}:
             next_state(State.ENDED, Step.SIGN, agreement_id=terms.id)
+        require_none_pending(connection, scope=self._w.desk.scope, agreement_id=terms.id)
         row = self._w.catalogue.require(connection, terms.dataset)
         if not row.published:
             fix = f"`cityhub dataset publish {terms.dataset}`"

@@ -19,8 +19,9 @@ from hub.agreements.fences import PartitionAnswer, Revocations
 from hub.agreements.publisher import Publisher, Staged
 from hub.agreements.shelf import AgreementRow, agreement_view
 from hub.catalogue.datasets import Catalogue
-from hub.model.entry import Kind
+from hub.model.entry import AgreementBody, Kind
 from hub.model.errors import HubError
+from hub.model.lifecycle import State
 from hub.model.names import Names
 from hub.model.times import shown_time
 from hub.store.acts import open_acts
@@ -86,20 +87,36 @@ class Withdrawals:
         """Return the answer of a withdrawal that is under way, carrying it out where nobody does; HUB-BROKER-010 after ``WAIT_S``."""
         self._desk.require_open()
         deadline = time.monotonic() + WAIT_S
+        of_act = (withdrawals.c.scope == self._desk.scope, withdrawals.c.correlation_id == pending.correlation_id)
         while True:
             with reading(self._desk.engine) as connection:
-                kept = _kept(connection, withdrawals.c.scope == self._desk.scope, withdrawals.c.correlation_id == pending.correlation_id)
+                kept = _kept(connection, *of_act)
             if kept:
                 return kept[0]
             if self.settle(pending.correlation_id):
                 continue
+            with reading(self._desk.engine) as connection:
+                under_way = pending_of(connection, scope=self._desk.scope, agreement_id=pending.agreement_id)
+                kept = _kept(connection, *of_act)
+            if not kept and pending not in under_way:
+                raise HubError("HUB-SERVE-004", f"the withdrawal of agreement `{pending.agreement_id}` was overtaken", "ask again")
             if time.monotonic() > deadline:
                 fix = "ask again in a moment: it goes on by itself, and `cityhub agreement show` tells when it is in effect"
                 raise HubError("HUB-BROKER-010", f"the withdrawal of agreement `{pending.agreement_id}` is not acknowledged yet", fix)
             time.sleep(_LOOK_EVERY_S)
 
+    def join_all(self, agreement_id: str) -> None:
+        """Wait until no withdrawal of an agreement is under way: what gives a right back comes after what took it."""
+        with reading(self._desk.engine) as connection:
+            pending = pending_of(connection, scope=self._desk.scope, agreement_id=agreement_id)
+        for one in pending:
+            self.join(one)
+
     def settle(self, correlation_id: str, *, reason: str = "asked for again") -> bool:
-        """Append, fence, keep the answers and record the act as done; False where another thread does, or where it has an outcome."""
+        """Append, fence, keep the answers and record the act as done; False where another thread does, or where it has an outcome.
+
+        Where a newer entry gave the same right back, no answer would be true: none is kept, and what was never appended has failed.
+        """
         with self._desk.claimed(correlation_id) as mine:
             if not mine:
                 return False
@@ -110,6 +127,12 @@ class Withdrawals:
             if intended is None:
                 return False
             self._append(correlation_id)
+            with reading(self._desk.engine) as connection:
+                overtaken = [entry for entry in self._narrowing(connection, correlation_id) if self._is_given_back(connection, entry)]
+            if overtaken:
+                outcome = "failed" if any(entry.offset is None for entry in overtaken) else "done"
+                self._desk.finish(intended, outcome=outcome, reason="overtaken by a newer entry")
+                return True
             found = self._ended(correlation_id, intended)
             self._desk.finish(intended, outcome="done", reason=reason, also=lambda connection: self.keep(connection, correlation_id, found))
             return True
@@ -133,7 +156,7 @@ class Withdrawals:
 
     def _ended(self, correlation_id: str, intended: Any) -> list[Withdrawal]:
         with reading(self._desk.engine) as connection:
-            narrowing = [entry for entry in self._publisher.of_act(connection, correlation_id) if entry.narrows is not None]
+            narrowing = self._narrowing(connection, correlation_id)
             offsets = [self._offset(connection, entry) for entry in narrowing]
             bodies = [self._publisher.agreement_of(entry) for entry in narrowing]
         return [
@@ -147,6 +170,17 @@ class Withdrawals:
             )
             for body, offset in zip(bodies, offsets, strict=True)
         ]
+
+    def _narrowing(self, connection: Connection, correlation_id: str) -> list[Staged]:
+        return [entry for entry in self._publisher.of_act(connection, correlation_id) if entry.narrows is not None]
+
+    def _is_given_back(self, connection: Connection, entry: Staged) -> bool:
+        """Tell whether the newest entry of an agreement has the version in force from which this one took the right."""
+        mine = self._publisher.agreement_of(entry)
+        last = self._publisher.body_of(connection, Kind.AGREEMENT, entry.object_id)
+        if not isinstance(last, AgreementBody) or last.terms.version != mine.terms.version:
+            return False
+        return mine.state is not State.ACTIVE and last.state is State.ACTIVE
 
     def _offset(self, connection: Connection, entry: Staged) -> int:
         """Return where the entry stands in hub.plan, or the newer one of its object that was appended in its place."""
@@ -171,6 +205,13 @@ def pending_of(connection: Connection, *, scope: str, agreement_id: str | None =
     if agreement_id is not None:
         wanted = wanted.where(plan_entries.c.object_id == agreement_id)
     return [Pending(*row) for row in connection.execute(wanted)]
+
+
+def require_none_pending(connection: Connection, *, scope: str, agreement_id: str) -> None:
+    """Hold that no withdrawal of an agreement is under way; HUB-SERVE-004 where one is."""
+    if pending_of(connection, scope=scope, agreement_id=agreement_id):
+        fix = "ask again in a moment: it goes on by itself, and `cityhub agreement show` tells when it is in effect"
+        raise HubError("HUB-SERVE-004", f"a withdrawal of agreement `{agreement_id}` is not in effect yet", fix)
 
 
 def kept_of(connection: Connection, *, scope: str, agreement_id: str | None = None) -> list[Withdrawal]:

@@ -7,19 +7,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hall import AGREEMENT, DATASET, ENTRY, VEHICLE
 
 from hub.agreements.control import ControlPlane
+from hub.agreements.publisher import Draft
 from hub.agreements.wiring import Connections
+from hub.agreements.withdrawals import agreement_views, kept_of, pending_of
 from hub.broker.plan_log import LogEntry
+from hub.model.entry import AgreementBody, Kind
 from hub.model.errors import HubError
 from hub.model.lifecycle import State
 from hub.model.names import Names
-from hub.store.acts import Actor
-from hub.store.engine import open_engine
-from hub.store.tables import create_tables
+from hub.store.acts import Actor, new_ulid
+from hub.store.engine import open_engine, reading, writing
+from hub.store.tables import acts, create_tables
 
 OFFICER = Actor(person_id="wang-lei", org_id="vehicle-registry")
 SECOND = AGREEMENT.replace("id: parking-vehicles", "id: parking-vehicles\nversion: 2")
@@ -158,3 +163,72 @@ def test_a_schema_that_hub_plan_does_not_carry_yet_gives_no_id_away(control: Con
     empty: Any = EmptyLog()
     control.keeper(empty, {}, adopted=lambda _lane, _at: False).repair()
     assert control.schemas.register(subject=subject, schema=wider, actor=OFFICER).version == 2
+
+
+def shown(control: ControlPlane) -> list[tuple[str, int]]:
+    """Return the state that is shown of each version, and how often its right ended."""
+    with reading(control.desk.engine) as connection:
+        views = agreement_views(connection, control.agreements.entries(), scope="330100")
+    return [(view["state"], len(view["withdrawals"])) for view in views]
+
+
+def outcomes(control: ControlPlane) -> list[str]:
+    """Return what became of suspensions."""
+    with reading(control.desk.engine) as connection:
+        return list(connection.scalars(sa.select(acts.c.outcome).where(acts.c.act == "suspend.agreement").order_by(acts.c.seq)))
+
+
+def test_a_right_is_not_given_back_before_it_was_taken(control: ControlPlane, kafka: NoKafka) -> None:
+    """Else the suspension is told as done, with the offset of the entry that gave the right back."""
+    control.agreements.sign("parking-vehicles", actor=OFFICER)
+    kafka.answers = False
+    with pytest.raises(HubError, match="HUB-BROKER-010"):
+        control.agreements.suspend("parking-vehicles", actor=OFFICER)
+    control.agreements.apply(SECOND, file="a.yaml", actor=OFFICER)
+    for widen in (control.agreements.resume, control.agreements.sign):
+        with pytest.raises(HubError, match="HUB-BROKER-010"):
+            widen("parking-vehicles", actor=OFFICER)
+        with pytest.raises(HubError, match="HUB-SERVE-004"):
+            widen("parking-vehicles", actor=OFFICER, dry_run=True)
+    assert (shown(control), outcomes(control)) == ([("suspending", 0), ("draft", 0)], ["intended"])
+    kafka.answers = True
+    resumed = control.agreements.resume("parking-vehicles", actor=OFFICER)
+    assert (shown(control), outcomes(control)) == ([("active", 1), ("draft", 0)], ["intended", "done"])
+    with reading(control.desk.engine) as connection:
+        (kept,) = kept_of(connection, scope="330100")
+    assert resumed.plan_offset == kept.plan_offset + 1
+
+
+def test_a_new_version_comes_behind_a_withdrawal_of_the_one_before(control: ControlPlane, kafka: NoKafka) -> None:
+    """The signature carries the suspension out, then takes its place."""
+    control.agreements.sign("parking-vehicles", actor=OFFICER)
+    control.agreements.apply(SECOND, file="a.yaml", actor=OFFICER)
+    kafka.answers = False
+    with pytest.raises(HubError, match="HUB-BROKER-010"):
+        control.agreements.suspend("parking-vehicles", actor=OFFICER)
+    kafka.answers = True
+    control.agreements.sign("parking-vehicles", actor=OFFICER)
+    assert (shown(control), outcomes(control)) == ([("ended", 2), ("active", 0)], ["intended", "done"])
+
+
+def test_a_suspension_that_a_resumption_overtook_has_failed_and_tells_no_offset(control: ControlPlane, kafka: NoKafka) -> None:
+    """As a hub left it that gave the right back while the suspension had no outcome."""
+    control.agreements.sign("parking-vehicles", actor=OFFICER)
+    kafka.answers = False
+    with pytest.raises(HubError, match="HUB-BROKER-010"):
+        control.agreements.suspend("parking-vehicles", actor=OFFICER)
+    kafka.answers = True
+    wiring = control.agreements._w
+    publisher = wiring.publisher
+    with writing(control.desk.engine) as connection:
+        body = publisher.body_of(connection, Kind.AGREEMENT, "parking-vehicles")
+        assert isinstance(body, AgreementBody)
+        back = Draft(Kind.AGREEMENT, "parking-vehicles", msgspec.structs.replace(body, state=State.ACTIVE))
+        staged = publisher.stage(connection, [back], correlation_id=new_ulid())
+        wiring.shelf.set_state(connection, body.terms, State.ACTIVE, at_ms=1)
+        (pending,) = pending_of(connection, scope="330100")
+    publisher.append(staged)
+    with pytest.raises(HubError, match=r"HUB-SERVE-004.*overtaken"):
+        wiring.withdrawals.join(pending)
+    assert (shown(control), outcomes(control)) == ([("active", 0)], ["intended", "failed"])
+    assert control.agreements.suspend("parking-vehicles", actor=OFFICER).outcome == "suspended"
