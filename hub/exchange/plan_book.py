@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hub.exchange.plan import Limits, Plan, compile_plan
-from hub.exchange.plan_entry import Halting, Keys, Obeyed, Record, read_record
+from hub.exchange.plan_entry import EVERYTHING, Halting, Keys, Obeyed, Record, read_record
 from hub.model.entry import AgreementBody, Body, DatasetBody, KeysBody, SchemaBody, signing_bytes
 from hub.model.errors import HubError
 from hub.model.pseudonym import check_value
@@ -28,6 +28,25 @@ class _Known(NamedTuple):
     entry: PlanEntry
     body: Body
     offset: int
+
+
+class _Stops(NamedTuple):
+    """Why datasets must stand still: the reason of each, and that of all of the scope."""
+
+    datasets: dict[str, HubError]
+    everything: HubError | None = None
+
+    def why(self, dataset: str | None) -> HubError | None:
+        """Return why a dataset must stand still, None where it need not."""
+        return self.everything or self.datasets.get(dataset or "")
+
+    def also(self, halting: Halting) -> "_Stops":
+        """Return these and what one more entry stops; a reason that is told stays."""
+        if halting.datasets is None:
+            return self._replace(everything=self.everything or halting.why)
+        for dataset in halting.datasets:
+            self.datasets.setdefault(dataset, halting.why)
+        return self
 
 
 class PlanBook:
@@ -48,6 +67,9 @@ class PlanBook:
         self._alarm = alarm
         self._known: dict[bytes, _Known] = {}
         self._halting: dict[bytes, Halting] = {}
+        self._datasets: dict[str, str] = {}
+        """The published datasets by their topics."""
+        self._stops = _Stops({})
         self._superseded: set[bytes] = set()
         """Objects that a newer entry lets go on, once the plans with it are compiled: until then they stand still."""
         self._key_fault: HubError | None = _NO_KEYS
@@ -85,9 +107,11 @@ class PlanBook:
     def settle(self) -> None:
         """Take what was applied as told, without plans: enough for whoever asks what stands still, and decides nothing."""
         self._key_fault = self._hold_keys()
-        for key in self._superseded:
-            del self._halting[key]
-        self._superseded.clear()
+        if self._superseded:
+            for key in self._superseded:
+                del self._halting[key]
+            self._superseded.clear()
+            self._stops = _stops_of(self._halting)
 
     def plan(self, topic: str) -> Plan:
         """Return the plan of a dataset's topic; HubError when there is none, it does not compile, or the dataset must stand still.
@@ -95,8 +119,8 @@ class PlanBook:
         Also when the master keys are not the hub's: pseudonyms would be others.
         """
         fault = self._key_fault
-        if fault is None and self._halting:
-            fault = self._why_halted(self._datasets().get(topic))
+        if fault is None:
+            fault = self._stops.why(self._datasets.get(topic))
         found = self._plans.get(topic) if fault is None else fault
         if found is None:
             raise HubError("HUB-DATASET-003", f"no dataset is published on `{topic}`", "publish it: `cityhub dataset publish`")
@@ -107,12 +131,13 @@ class PlanBook:
     @property
     def topics(self) -> frozenset[str]:
         """Topics of published datasets."""
-        return frozenset(self._datasets())
+        return frozenset(self._datasets)
 
     @property
     def stopped(self) -> Mapping[str, HubError]:
         """Topics whose dataset stands still for what hub.plan says, each with the reason."""
-        faults = {topic: self._why_halted(dataset) or self._plans.get(topic) for topic, dataset in sorted(self._datasets().items())}
+        stops = self._stops
+        faults = {topic: stops.why(dataset) or self._plans.get(topic) for topic, dataset in sorted(self._datasets.items())}
         return {topic: fault for topic, fault in faults.items() if isinstance(fault, HubError)}
 
     @property
@@ -153,6 +178,7 @@ class PlanBook:
             if revision <= newest:
                 raise _older(read.key, revision, newest, offset)
             self._known[read.key] = _Known(read.entry, read.body, offset)
+            self._note_topic(before.body if before else None, read.body)
         if halting is not None and revision >= (halting.revision or 0):
             self._superseded.add(read.key)
         return True
@@ -163,25 +189,22 @@ class PlanBook:
         newest = max(before.entry.revision if before else 0, (halting.revision or 0) - 1 if halting else 0)
         if read.revision is not None and read.revision <= newest:
             raise _older(read.key, read.revision, newest, offset)
-        if halting is None or halting.revision != read.revision:
+        if halting is None or (read.why.code, read.revision or halting.revision) != (halting.why.code, halting.revision):
             self._alarm(read.why)
-        revision = read.revision if read.revision is not None or halting is None else halting.revision
-        self._halting[read.key] = read._replace(revision=revision)
+        revision = read.revision if read.revision is not None else newest + 1
+        told = frozenset(filter(None, [_dataset_of(before.body) if before else None]))
+        datasets = _union(_union(read.datasets, told), halting.datasets if halting else frozenset())
+        self._halting[read.key] = read._replace(revision=revision, datasets=datasets)
+        self._stops = self._stops.also(self._halting[read.key])
         self._superseded.discard(read.key)
         self._schemas_halt = self._schemas_halt or read.datasets == frozenset()
         return True
 
-    def _datasets(self) -> dict[str, str]:
-        """Return the published datasets by their topics."""
-        bodies = [known.body for known in list(self._known.values())]
-        return {body.topic: body.dataset for body in bodies if isinstance(body, DatasetBody)}
-
-    def _why_halted(self, dataset: str | None) -> HubError | None:
-        """Return why a dataset must stand still, None where it need not."""
-        for halting in list(self._halting.values()):
-            if halting.datasets is None or dataset in halting.datasets:
-                return halting.why
-        return None
+    def _note_topic(self, before: Body | None, body: Body) -> None:
+        if isinstance(body, DatasetBody):
+            if isinstance(before, DatasetBody) and before.topic != body.topic:
+                self._datasets.pop(before.topic, None)
+            self._datasets[body.topic] = body.dataset
 
     def _schemas(self) -> dict[int, str]:
         """Return the schemas by id; one whose newer entry cannot be obeyed is none, so that nothing that refers to it compiles."""
@@ -220,6 +243,24 @@ class PlanBook:
             if agreement_id not in told or told[agreement_id].message != fault.message:
                 self._alarm(fault)
         return plan
+
+
+def _stops_of(halting: Mapping[bytes, Halting]) -> _Stops:
+    stops = _Stops({})
+    for one in halting.values():
+        stops = stops.also(one)
+    return stops
+
+
+def _dataset_of(body: Body) -> str | None:
+    """Return the dataset that a right or a dataset's entry is about."""
+    if isinstance(body, AgreementBody):
+        return body.terms.dataset
+    return body.dataset if isinstance(body, DatasetBody) else None
+
+
+def _union(some: frozenset[str] | None, others: frozenset[str] | None) -> frozenset[str] | None:
+    return EVERYTHING if some is None or others is None else some | others
 
 
 def _older(key: bytes, revision: int, newest: int, offset: int) -> HubError:
