@@ -2,6 +2,7 @@
 
 ``/readyz`` reads what was found and never waits. A look that does not come back is itself a finding, so a broker that hangs is told
 like one that is gone. One failed look is no trouble yet: a broker that restarts, or a long change that holds the store's lock, passes.
+One refused statement is none either; it is where the look after it, which tries to write, is refused as well.
 """
 
 import threading
@@ -85,6 +86,8 @@ class Dependencies:
         self.file = StoreFile(engine)
         self._url = settings.store_url
         self._bootstrap = settings.bootstrap
+        self._suspicion: HubError | None = None
+        """What a statement was refused for, until a look has tried the same."""
         self._refused: str | None = None
         self._broker = Look(self._look_at_broker, patience_s=BROKER_AWAY_AFTER_S)
         self._store = Look(self._look_at_store, patience_s=STORE_AWAY_AFTER_S)
@@ -115,16 +118,20 @@ class Dependencies:
     def _look_at_store(self) -> str | None:
         """Try to begin a change, and to make one where the last was refused. A file that is gone is not made anew."""
         self.file.require()
-        engine = open_engine(self._url)
+        suspicion, engine = self._suspicion, open_engine(self._url)
         try:
             with writing(engine) as connection:
-                if self._refused is None:
+                if suspicion is None:
                     connection.execute(sa.select(store_version.c.version))
                 else:
                     connection.execute(store_version.update().values(version=store_version.c.version))
-            self._refused = None
         except HubError as error:
+            self._refused = None if suspicion is None else error.message
             return error.message
+        else:
+            self._refused = None
+            if self._suspicion is suspicion:
+                self._suspicion = None
         finally:
             engine.dispose()
         return None
@@ -132,4 +139,4 @@ class Dependencies:
     def _note_refusal(self, context: Any) -> None:
         error = context.sqlalchemy_exception
         if isinstance(error, sa.exc.OperationalError):
-            self._refused = refused_by_store(error).message
+            self._suspicion = refused_by_store(error)

@@ -12,6 +12,7 @@ from hub.ledger.chain import Break, ChainId, way_on
 from hub.ledger.check import Report, check
 from hub.ledger.resume import DEADLINE_S
 from hub.ledger.show import Stand, show_chains, show_use
+from hub.ledger.signed_terms import KEEP_KEYS
 from hub.model.errors import HubError, Problem
 
 app = typer.Typer(no_args_is_help=True)
@@ -78,7 +79,7 @@ def check_command(
         raise HubError(
             report.code,
             f"{report.differences_found} differences",
-            "stop billing, keep the topics, and follow each difference from its usage step",
+            KEEP_KEYS if report.code == "HUB-KEY-004" else "stop billing, keep the topics, and follow each difference from its usage step",
             problems=_problems(report),
         )
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from hub.ledger.deliveries import Deliveries, Metered, Unverifiable
 from hub.ledger.rating import Terms
 from hub.ledger.signed_terms import BETWEEN as SIGNED
-from hub.ledger.signed_terms import SignedTerms
+from hub.ledger.signed_terms import UNTRUSTED, SignedTerms
 from hub.ledger.usage_log import UsageLog
 from hub.ledger.walk import Books, Difference, Walk, read_books
 from hub.model.errors import HubError
@@ -59,7 +59,8 @@ class Report(msgspec.Struct, frozen=True):
         if self.sound:
             return None
         between = {found.between for found in self.differences}
-        return "HUB-LEDGER-001" if "chain" in between else "HUB-LEDGER-008" if SIGNED in between else "HUB-LEDGER-002"
+        codes = {"chain": "HUB-LEDGER-001", SIGNED: "HUB-LEDGER-008", UNTRUSTED: "HUB-KEY-004"}
+        return next((code for kind, code in codes.items() if kind in between), "HUB-LEDGER-002")
 
 
 def check(

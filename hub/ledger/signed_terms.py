@@ -1,7 +1,8 @@
 """The terms that were signed, out of the signed entries in SQL, and where the agreements in SQL say something else.
 
 A bill is a function of what was *signed*: it is rated by the bodies of ``plan_entries``, each held to its signature, never by the
-table of agreements, which who owns the database may change. Where the two differ, no bill is made until somebody has looked.
+table of agreements, which who owns the database may change. Where the two differ, no bill is made until somebody has looked. An entry
+whose key was taken out of ``trust.keys`` is told apart: it may well have been signed, and its agreement is compared with nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,16 @@ from hub.model.errors import HubError, Problem
 from hub.model.lifecycle import State
 from hub.model.records import decode_plan_entry
 from hub.model.signing import verify_entry
+from hub.model.written import identifier
 from hub.store.tables import agreements, plan_entries
 
 BETWEEN: Final = "signed"
+UNTRUSTED: Final = "key"
+"""A difference that only says that ``trust.keys`` lacks the key of an entry: whether it was signed cannot be told."""
+KEEP_KEYS: Final = (
+    "keep the lines of earlier officers' keys in `trust.keys`, what they signed is read by them: put the key's line back from a backup; "
+    "where no officer of this hub ever had it, restore the database's newest sound backup and find out who wrote the entry"
+)
 _LIVE: Final = (State.ACTIVE, State.SUSPENDED)
 _COPIED: Final = ("dataset", "consumer")
 """Columns of an agreement's row that repeat one of its terms."""
@@ -43,6 +51,11 @@ class SignedTerms(NamedTuple):
         problems = tuple(
             Problem(one.where, one.agreement_id or "", f"signed {one.expected}, found {one.found}", "") for one in self.differences
         )
+        if all(one.between == UNTRUSTED for one in self.differences):
+            keys = ", ".join(sorted({f"`{one.expected}`" for one in self.differences}))
+            raise HubError(
+                "HUB-KEY-004", f"agreements are signed with {keys}, which `trust.keys` does not hold", KEEP_KEYS, problems=problems
+            )
         raise HubError(
             "HUB-LEDGER-008",
             f"{len(problems)} agreements in the database are not what was signed, `{self.differences[0].agreement_id}` first",
@@ -56,9 +69,14 @@ def read_signed_terms(connection: Connection, *, scope: str, trust: Mapping[str,
     signed: dict[tuple[str, int], AgreementBody] = {}
     newest: dict[str, int] = {}
     differences: list[Difference] = []
+    unread: set[str] = set()
     wanted = sa.select(plan_entries).where(plan_entries.c.scope == scope, plan_entries.c.kind == str(Kind.AGREEMENT))
     for row in connection.execute(wanted.order_by(plan_entries.c.object_id, plan_entries.c.revision)):
         body = _body(row, scope=scope, trust=trust)
+        if isinstance(body, Difference):
+            differences.append(body)
+            unread.add(row.object_id)
+            continue
         if isinstance(body, str):
             differences.append(Difference(BETWEEN, f"plan entry, revision {row.revision}", row.object_id, "by a trusted key", body))
             continue
@@ -68,14 +86,17 @@ def read_signed_terms(connection: Connection, *, scope: str, trust: Mapping[str,
             differences.append(Difference(BETWEEN, f"plan entry, revision {row.revision}", row.object_id, "the same terms", found))
         signed[body.terms.id, body.terms.version] = body
         newest[body.terms.id] = body.terms.version
-    differences += _compare(connection, signed, newest, scope=scope)
+    differences += [found for found in _compare(connection, signed, newest, scope=scope) if found.agreement_id not in unread]
     return SignedTerms({key: body.terms for key, body in signed.items()}, tuple(differences))
 
 
-def _body(row: Any, *, scope: str, trust: Mapping[str, Ed25519PublicKey]) -> AgreementBody | str:
-    """Return the body of a stored entry, or what is wrong with it."""
+def _body(row: Any, *, scope: str, trust: Mapping[str, Ed25519PublicKey]) -> AgreementBody | Difference | str:
+    """Return the body of a stored entry, or what is wrong with it; a difference where its key is not there to tell."""
     try:
         entry = decode_plan_entry(row.value)
+        if entry.key_id not in trust:
+            where = f"plan entry, revision {row.revision}"
+            return Difference(UNTRUSTED, where, row.object_id, identifier(entry.key_id), "a key that trust.keys does not hold")
         verify_entry(entry, trust)
         body = decode_body(Kind.AGREEMENT, entry.body)
     except HubError as error:

@@ -18,7 +18,7 @@ class Difference(msgspec.Struct, frozen=True):
     """Two counts that should be one."""
 
     between: str
-    """What was held against the usage steps: ``chain``, ``ledger``, ``terms`` or ``deliveries``."""
+    """What was held against the usage steps: ``chain``, ``ledger``, ``terms``, ``deliveries``, ``signed`` or ``key``."""
     where: str
     """Chain, hour or share partition."""
     agreement_id: str | None

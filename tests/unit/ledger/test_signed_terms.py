@@ -133,7 +133,37 @@ def test_an_entry_by_a_key_that_is_not_trusted_is_no_terms(engine: Engine, tmp_p
     found = read(engine, tmp_path)
 
     assert ("airline-delays", 3) not in found.terms
-    assert "HUB-KEY-004" in found.differences[0].found
+    assert "trust.keys does not hold" in found.differences[0].found
+
+
+def test_a_key_that_was_taken_out_of_trust_keys_is_told_apart_from_forgery(engine: Engine, tmp_path: Path) -> None:
+    """Nothing was changed: the retired line is put back, and every bill is made again."""
+    trust = tmp_path / "keys" / "trust.keys"
+    before = trust.read_text()
+    fresh = officer_key(tmp_path / "next")
+    trust.write_text((tmp_path / "next" / "keys" / "trust.keys").read_text())
+    sign_into(engine, agreement("third", consumer="port"), scope=SCOPE, key=fresh)
+
+    with pytest.raises(HubError) as refusal:
+        read(engine, tmp_path).require_sound()
+    assert refusal.value.code == "HUB-KEY-004"
+    assert "keep the lines of earlier officers' keys" in refusal.value.fix
+    assert before.split()[0] in refusal.value.message
+    assert {problem.field for problem in refusal.value.problems} == {"airline-delays", "other"}
+
+    trust.write_text(before + trust.read_text())
+    assert len(read(engine, tmp_path).require_sound()) == 4
+
+
+def test_forgery_is_told_as_such_also_where_a_key_is_missing(engine: Engine, tmp_path: Path) -> None:
+    """The worse of the two comes first."""
+    sign_into(engine, agreement("third"), scope=SCOPE, key=officer_key(tmp_path / "stranger"))
+    with writing(engine) as connection:
+        connection.execute(agreements.update().where(agreements.c.agreement_id == "other").values(consumer="airline"))
+
+    with pytest.raises(HubError) as refusal:
+        read(engine, tmp_path).require_sound()
+    assert refusal.value.code == "HUB-LEDGER-008"
 
 
 def test_drafts_have_no_entry_and_are_no_difference(engine: Engine, tmp_path: Path) -> None:
