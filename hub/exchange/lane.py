@@ -25,6 +25,7 @@ from hub.exchange.pace import Held, Pace
 from hub.exchange.plan import Plan
 from hub.exchange.spoilage import Spoilage
 from hub.exchange.start import read_start
+from hub.exchange.undeliverable import vital_fault
 from hub.exchange.verdict import Chunk, Moment, Source, Verdict
 from hub.exchange.writing import Step, step_of
 from hub.model.errors import HubError
@@ -249,12 +250,7 @@ class Lane:
         except Undeliverable as gone:
             vital = {place: refusal for place, refusal in gone.refusals.items() if place[0] in step.vital_topics}
             if vital:
-                topic, partition = min(vital)
-                raise HubError(
-                    "HUB-LANE-008",
-                    f"`{topic}-{partition}` is gone or refuses (Kafka's code {vital[topic, partition].code})",
-                    "run `cityhub serve`: the one that leads makes it again within seconds, and the lane goes on by itself",
-                ) from gone
+                raise vital_fault(vital) from gone
             self._context.undeliverables.meet(gone.refusals)
             return None
         if append_ms < 0:

@@ -1,10 +1,11 @@
 """Share partitions that do not take what a lane delivers: which, why, for how long, and what is made of it.
 
-Each is that consumer's trouble alone, partition by partition, and nothing is final that may pass:
+Nothing is final that may pass; what is denied in the end is that consumer's alone, partition by partition:
 
 * *too large*: the topic takes smaller batches. The step is decided again and its batches for that partition are cut smaller, down to
   records alone. Serve sets the topic's bound back meanwhile.
-* *may pass* (not authorised, too few replicas): the lane waits with HUB-LANE-013 until it passes. No record is denied.
+* *may pass* (not authorised, too few replicas): the lane waits with HUB-LANE-013 until it passes. No record is denied, so that all
+  consumers of the source partition wait; to suspend the one agreement lets the others go on.
 * *gone*, shorter than its source, set so that it refuses, or too narrow for one record alone: serve makes it again, widens it or sets
   it back. The lane waits with HUB-LANE-014, ``exchange.undeliverable_wait_s`` at most, so that one consumer does not hold the others for
   ever. What is decided after that, until the partition takes records again, is denied by ``undeliverable``, with an alarm.
@@ -207,8 +208,24 @@ def _without(entry: UsageEntry, left_out: Sequence[RecordRow]) -> UsageEntry:
 
 
 def _may_pass(at: tuple[str, int], code: int) -> tuple[str, str, str]:
-    fix = "look at the topic's ACLs and replicas: the lane goes on by itself, and no record is denied for it"
+    agreement = at[0].rpartition(".")[2]
+    fix = (
+        "mend its ACLs or replicas: the lane goes on by itself, and nothing is denied. Until then the partition waits for every consumer; "
+        f"`cityhub agreement suspend {agreement}` lets the others go on"
+    )
     return "HUB-LANE-013", f"`{TopicPartition(*at)}` refuses for now (Kafka's code {code})", fix
+
+
+def vital_fault(refusals: Mapping[tuple[str, int], Refusal]) -> HubError:
+    """Return why a lane waits whose usage or quarantine topic takes nothing: gone before what may pass, since serve mends that alone."""
+    gone = {place: refusal for place, refusal in refusals.items() if refusal.code not in MAY_PASS}
+    at = min(gone or refusals)
+    code, place = refusals[at].code, TopicPartition(*at)
+    if gone:
+        fix = "run `cityhub serve`: the one that leads makes it again within seconds, and the lane goes on by itself"
+        return HubError("HUB-LANE-008", f"`{place}` is gone or refuses (Kafka's code {code})", fix)
+    fix = "mend its ACLs or replicas: nothing is delivered without it, and the lane goes on by itself"
+    return HubError("HUB-LANE-013", f"`{place}` refuses for now (Kafka's code {code})", fix)
 
 
 def _waits(at: tuple[str, int], wait_s: float) -> tuple[str, str, str]:

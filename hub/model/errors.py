@@ -124,7 +124,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-LANE-010": Code(_F, 404, "partition is not part of the exchange", "分区不属于交换"),
     "HUB-LANE-011": Code(_I, 500, "step could not be decided", "步骤无法决策"),
     "HUB-LANE-012": Code(_I, 409, "partition lies beyond those of its dataset", "分区超出数据集的分区数"),
-    "HUB-LANE-013": Code(_P, 503, "share partition refuses for now", "共享分区暂时拒绝写入"),
+    "HUB-LANE-013": Code(_P, 503, "partition refuses for now", "分区暂时拒绝写入"),
     "HUB-LANE-014": Code(_P, 503, "share partition cannot be delivered to", "无法向共享分区交付"),
     "HUB-LANE-015": Code(_I, 500, "nearly every record would be quarantined", "几乎所有记录都将被隔离"),
     "HUB-LANE-016": Code(_P, 503, "no worker has the partition", "没有交换进程负责该分区"),

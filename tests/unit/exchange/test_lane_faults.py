@@ -20,6 +20,7 @@ from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
 from hub.exchange.plan import Plan
 from hub.exchange.verdict import Chunk, Moment, Source, Verdict
+from hub.model.lifecycle import State
 from hub.model.names import TopicPartition
 from hub.settings import ExchangeSettings
 
@@ -376,16 +377,42 @@ def test_after_the_wait_the_next_steps_do_not_wait_again_until_the_partition_tak
 
 
 @pytest.mark.parametrize("topic", [NAMES.usage, "quarantine.vehicle-registry.vehicles"])
-def test_a_usage_or_quarantine_topic_that_refuses_stops_the_lane(topic: str) -> None:
-    """Without the meter nothing is delivered, and a bad record is not dropped."""
+@pytest.mark.parametrize(("refusal", "code", "told"), [(44, "HUB-LANE-008", "cityhub serve"), (29, "HUB-LANE-013", "ACLs or replicas")])
+def test_a_usage_or_quarantine_topic_that_refuses_stops_the_lane(topic: str, refusal: int, code: str, told: str) -> None:
+    """Without the meter nothing is delivered, and a bad record is not dropped; serve makes no topic again that is there."""
     rig = LaneRig(plan_of(terms("parking", "plate")), append_ms=NOW)
-    rig.kafka.refusing[topic] = 29
+    rig.kafka.refusing[topic] = refusal
     bad = chunk_of(batch_at(100, [(None, vehicle()), (None, b"bad")]), first_offset=100, next_offset=102)
     rig.give_when_sought(bad)
     asyncio.run(_run(rig, lambda: rig.lane.fault is not None))
     assert rig.lane.fault is not None
-    assert rig.lane.fault.code == "HUB-LANE-008"
+    assert (rig.lane.fault.code, told in rig.lane.fault.fix) == (code, True)
     assert rig.kafka.committed == []
+
+
+def test_suspending_the_agreement_whose_topic_refuses_lets_the_others_go_on() -> None:
+    """What may pass is never final: all wait, and this is the way on that the fix names."""
+    rig = _two()
+    rig.kafka.refusing[TOLLS] = 29
+    rig.give_when_sought(_chunk())
+
+    async def suspended() -> None:
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: rig.lane.fault is not None)
+        assert rig.lane.fault is not None
+        assert "cityhub agreement suspend tolls" in rig.lane.fault.fix
+        assert rig.kafka.committed == []
+        plan = plan_of(terms("parking", "plate"), terms("tolls", "plate"), states={"tolls": State.SUSPENDED})
+        rig.intake.now = msgspec.structs.replace(plan, plan_offset=rig.intake.now.plan_offset + 1)
+        await _until(lambda: bool(rig.kafka.usage()))
+        rig.lane.stop()
+        await running
+
+    asyncio.run(suspended())
+    assert [(entry.agreement_id, entry.delivered, entry.denied) for entry in rig.kafka.usage()[0].entries] == [
+        ("parking", 3, 0),
+        ("tolls", 0, 3),
+    ]
 
 
 def test_the_text_of_an_unexpected_error_is_not_logged() -> None:
