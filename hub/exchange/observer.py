@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import structlog
@@ -101,6 +101,7 @@ class Observer:
         self._faults.pop(partition, None)
         self._lags.pop(partition, None)
         self._stopped_ms.pop(partition, None)
+        self._forget_denied(lambda lane, _: lane == partition)
         self._show_states()
         metrics.CONSUMER_LAG_RECORDS.forget(topic=partition.topic, partition=str(partition.partition))
 
@@ -179,6 +180,11 @@ class Observer:
         self._show_undeliverable(place.topic)
         log.info("share partition is there again", topic=place.topic, partition=place.partition)
 
+    def well(self, place: TopicPartition) -> None:
+        """Note that a share partition takes what it refused: the next trouble with it is told with offsets of its own."""
+        agreement = place.topic.rpartition(".")[2]
+        self._forget_denied(lambda lane, agreement_id: (lane.partition, agreement_id) == (place.partition, agreement))
+
     def narrowed(self, place: TopicPartition, *, bytes_max: int) -> None:
         """Note that a share partition takes smaller batches only."""
         log.warning("share partition is too narrow", topic=place.topic, partition=place.partition, bytes=bytes_max)
@@ -186,6 +192,12 @@ class Observer:
     def _show_undeliverable(self, topic: str) -> None:
         count = sum(place.topic == topic for place in self._undeliverable)
         metrics.UNDELIVERABLE.labels(agreement=topic.rpartition(".")[2]).set(count)
+
+    def _forget_denied(self, over: Callable[[TopicPartition, str], bool]) -> None:
+        """Forget what was denied where a trouble is over, or is another worker's to tell."""
+        for table in (self._denied, self._denied_since):
+            for key in [key for key in table if over(*key)]:
+                del table[key]
 
     def _denied_undeliverable(self, usage: UsageStep, entry: UsageEntry) -> None:
         """Raise the alarm for records that a consumer will not get, with their offsets: at once, then every few seconds."""

@@ -17,7 +17,7 @@ from aiokafka.client import CoordinationType
 from aiokafka.protocol.commit import OffsetCommitRequest_v3
 
 from hub.broker.protocol import FixedVersion
-from hub.broker.requests import Coordinators, Lost
+from hub.broker.requests import COORDINATOR, Coordinators, Lost
 from hub.model.names import TopicPartition
 
 log = structlog.get_logger()
@@ -76,10 +76,11 @@ class StandingReports:
         due = [(lane, offset, standing.metadata) for lane, (offset, standing) in now.items() if self._told.get(lane) != standing.metadata]
         for at in range(0, len(due), LANES_MAX):
             part = due[at : at + LANES_MAX]
-            if await self._commit(part):
-                self._told |= {lane: text for lane, _, text in part}
+            taken = await self._commit(part)
+            self._told |= {lane: text for lane, _, text in part if lane in taken}
 
-    async def _commit(self, rows: list[tuple[TopicPartition, int, str]]) -> bool:
+    async def _commit(self, rows: list[tuple[TopicPartition, int, str]]) -> frozenset[TopicPartition]:
+        """Return the lanes whose standing was taken: one whose topic is gone holds up no other."""
         topics: dict[str, list[tuple[int, int, str]]] = {}
         for lane, offset, text in rows:
             topics.setdefault(lane.topic, []).append((lane.partition, offset, text))
@@ -88,9 +89,11 @@ class StandingReports:
             async with asyncio.timeout(WITHIN_S):
                 answer = await self._coordinators.send(CoordinationType.GROUP, self._group, request, deadline=time.monotonic() + WITHIN_S)
         except (Lost, TimeoutError):
-            return False
-        codes = {code for _, partitions in answer.topics for _, code in partitions if code}
+            return frozenset()
+        answered = {TopicPartition(topic, number): code for topic, partitions in answer.topics for number, code in partitions}
+        codes = {code for code in answered.values() if code}
         if codes:
-            self._coordinators.forget(CoordinationType.GROUP, self._group)
-            log.warning("standing of lanes was not taken", kafka_error=min(codes), count=len(rows))
-        return not codes
+            if codes & COORDINATOR:
+                self._coordinators.forget(CoordinationType.GROUP, self._group)
+            log.warning("standing of lanes was not taken", kafka_error=min(codes), count=sum(map(bool, answered.values())))
+        return frozenset(lane for lane, code in answered.items() if code == 0)

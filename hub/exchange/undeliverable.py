@@ -41,6 +41,9 @@ class Told(Protocol):
     def deliverable(self, place: TopicPartition) -> None:
         """Note that a share partition is there, and that its records are delivered again where it takes them."""
 
+    def well(self, place: TopicPartition) -> None:
+        """Note that a share partition takes what it refused."""
+
     def narrowed(self, place: TopicPartition, *, bytes_max: int) -> None:
         """Note that a share partition takes smaller batches only."""
 
@@ -116,6 +119,7 @@ class Undeliverables:
             known = self._found.get(place)
             if known is not None and len(output.data) >= known.refusal.size:
                 del self._found[place]
+                self._told.well(place)
 
     async def probe(self) -> None:
         """Let lanes try again: partitions that exist, batches twice as large, records that were too large."""

@@ -528,3 +528,36 @@ def test_another_position_lets_a_spoilt_lane_go_on() -> None:
     asyncio.run(adopted())
     assert rig.lane.fault is None
     assert rig.kafka.delivered(SHARE) == 3
+
+
+def test_a_second_trouble_with_a_share_partition_is_told_with_its_own_offsets() -> None:
+    """Months lie between them, and what was delivered meanwhile was not lost."""
+    rig = _two()
+    observer = rig.context.observer
+
+    async def twice() -> None:
+        rig.kafka.refusing[TOLLS] = 87
+        rig.give_when_sought(_chunk())
+        running = asyncio.create_task(rig.lane.run())
+        await _until(lambda: len(rig.kafka.usage()) == 1)
+        assert "offsets 100 to 102" in observer.denied_offsets(LANE, "tolls")
+        rig.kafka.refusing.clear()
+        await rig.context.undeliverables.probe()
+        for at, refusing in ((103, False), (106, True)):
+            if refusing:
+                rig.kafka.refusing[TOLLS] = 87
+            rig.flow.at_hand[at] = lambda at=at: rig.lane.take(_chunk_at(at))  # type: ignore[misc] - each its own
+            rig.flow.at_hand[at]()
+            await _until(lambda at=at: rig.kafka.usage()[-1].first_offset == at)  # type: ignore[misc]
+        rig.lane.stop()
+        await running
+
+    asyncio.run(twice())
+    assert [step.entries[1].denied for step in rig.kafka.usage()] == [3, 0, 3]
+    assert "offsets 106 to 108" in observer.denied_offsets(LANE, "tolls")
+    observer.lane_ended(LANE)
+    assert "offsets" not in observer.denied_offsets(LANE, "tolls")
+
+
+def _chunk_at(at: int) -> Chunk:
+    return chunk_of(batch_at(at, [(None, vehicle())] * 3), first_offset=at, next_offset=at + 3)
