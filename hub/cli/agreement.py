@@ -1,7 +1,7 @@
 """``cityhub agreement``: from a file to deliveries, and back."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -10,6 +10,13 @@ from hub.cli.output import JsonFlag, emit, say, session, table
 from hub.cli.reading import reading
 from hub.model.errors import HubError
 from hub.model.written import identifier
+
+CONSEQUENCES: Final = {
+    "sign": "delivery begins with what is published from now on; what stands in the dataset's topic already is not delivered",
+    "suspend": "what is published until `cityhub agreement resume` is denied for good: a suspension is not caught up on",
+    "resume": "delivery goes on with what is published from now on; what came meanwhile stays denied",
+}
+"""What an act means for records that its words do not tell."""
 
 app = typer.Typer(no_args_is_help=True)
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")]
@@ -114,6 +121,8 @@ def _read(ctx: typer.Context) -> list[dict[str, Any]]:
 def _move(ctx: typer.Context, agreement_id: str, step: str, *, dry_run: bool, as_json: bool) -> None:
     client = ServeClient(session(ctx).settings)
     _show(client.post("v1", "agreements", agreement_id, step, dry_run=dry_run), as_json=as_json)
+    if step in CONSEQUENCES and not as_json:
+        say(CONSEQUENCES[step])
 
 
 def _show(change: dict[str, Any], *, as_json: bool) -> None:
