@@ -34,7 +34,7 @@ from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.plan_reader import PlanReader
 from hub.exchange.status import LaneStatus, lane_statuses, told_by_workers
 from hub.ledger.books import ChainRow
-from hub.ledger.chain import Break, Chain, ChainId, strangeness, way_on
+from hub.ledger.chain import STRANGE, ChainId, strangeness, way_on
 from hub.ledger.collector import Collector
 from hub.ledger.resume import Resumed, find_chain, resume, resumed
 from hub.ledger.signed_terms import SignedTerms, read_signed_terms
@@ -288,27 +288,23 @@ class Hub:
             return resumed(row, posted=0)
         act = Act(verb="resume.chain", object_type="chain", object_id=str(chain_id), object_version=None)
         with self.control.outside.acting(act, actor=self.officer):
-            if row.chain.held.reason is Break.TOPIC:
-                self._accept_topic(row, dataset)
-            self._require_lane_of(row)
+            if row.chain.held.reason in STRANGE:
+                self._accept(row, dataset)
             return resume(chain_id, bootstrap=self.settings.bootstrap, names=self.names, engine=self.engine)
 
-    def _accept_topic(self, row: ChainRow, dataset: str | None) -> None:
-        """Keep that a chain's topic was a dataset's, on the word of who resumes it."""
-        if dataset is None or self.names.dept(dataset) != row.source_topic:
-            fix = "where it was a dataset's topic that is gone by now, name the dataset: `--dataset ORG/DATASET`"
-            raise HubError("HUB-LEDGER-009", f"chain `{row.id}` is of a topic that no dataset has or had", fix)
+    def _accept(self, row: ChainRow, dataset: str | None) -> None:
+        """Keep that a chain's topic was a dataset's, on the word of who resumes it; nothing is kept where no lane has the chain."""
         with writing(self.engine) as connection:
-            self.catalogue.require(connection, dataset)
-            topic_id = row.id.topic_id
-            remember_topic(connection, scope=self.names.scope, dataset=dataset, topic=row.source_topic, topic_id=topic_id)
-
-    def _require_lane_of(self, row: ChainRow) -> None:
-        """Hold that a lane of this hub has a chain's partition and pass, on whosever word its topic was accepted."""
-        with reading(self.engine) as connection:
-            found = strangeness(row.id, known_topics(connection, scope=self.names.scope, topic_id=row.id.topic_id))
-        if row.chain == Chain(usage_partition=row.chain.usage_partition, held=row.chain.held) and found is not None:
-            raise HubError("HUB-LEDGER-009", f"chain `{row.id}` is of a partition or pass that no lane has", way_on(row.id, found))
+            known = known_topics(connection, scope=self.names.scope, topic_id=row.id.topic_id)
+            if not known:
+                if dataset is None or self.names.dept(dataset) != row.source_topic:
+                    fix = "where it was a dataset's topic that is gone by now, name the dataset: `--dataset ORG/DATASET`"
+                    raise HubError("HUB-LEDGER-009", f"chain `{row.id}` is of a topic that no dataset has or had", fix)
+                known = {row.id.topic_id: self.catalogue.require(connection, dataset).entry.partitions}
+                topic_id = row.id.topic_id
+                remember_topic(connection, scope=self.names.scope, dataset=dataset, topic=row.source_topic, topic_id=topic_id)
+            if (found := strangeness(row.id, known)) is not None:
+                raise HubError("HUB-LEDGER-009", f"chain `{row.id}` is of a partition or pass that no lane has", way_on(row.id, found))
 
     def adopt(self, lane: TopicPartition, *, at: int, dry_run: bool = False) -> Adopted:
         """Let a stopped lane go on at ``at``: an act. HUB-LANE-003, -009 and -010 refuse."""

@@ -2,22 +2,30 @@
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hall import AGREEMENT, Hall, hall_settings
+from hall import AGREEMENT, DATASET, Hall, hall_settings
+from kafka import KafkaProducer
+from ledger_steps import Writer, entry
 from sqlalchemy import insert, select, update
 
 from hub.broker.embedded import EmbeddedBroker
 from hub.cli import run
+from hub.ledger.chain import ChainId
+from hub.model.errors import HubError
 from hub.model.names import Names
+from hub.model.records import encode_usage_step
+from hub.store.keys import create_keys
 from hub.store.ledger_tables import USAGE_HOURS
 from hub.store.tables import agreements
 
 pytestmark = pytest.mark.broker
+AGAIN = "again"
 PERIOD = (datetime.now(UTC) + timedelta(hours=8)).strftime("%Y-%m")
 COUNTS = ("offsets", "delivered", "steps", "first_step", "last_step")
 ZEROES = ("gaps", "lost", "filtered", "denied", "suppressed", "quarantined", "bytes_source", "bytes_delivered", "usage_partition")
@@ -103,3 +111,46 @@ def test_forged_terms_make_no_bill(hall: Hall, cityhub: Call, members: dict[str,
     assert "parking-vehicles" in bill.err
     assert told in bill.err
     assert any(told in row["found"] for row in json.loads(check.out)["differences"])
+
+
+def test_a_forged_chain_on_the_real_topic_cannot_be_resumed_into_a_bill(hall: Hall, cityhub: Call) -> None:
+    """A partition beyond the dataset's, a pass of its own, and both on a topic that somebody says was the dataset's."""
+    topic = hall.names.dept(DATASET)
+    real, gone = hall.hub.admin.topic_ids([topic])[topic], uuid.uuid4()
+    forged = [Writer(partition=99, topic_id=real), Writer(pass_id=AGAIN, topic_id=real), Writer(partition=99, topic_id=gone)]
+    old = Writer(partition=1, topic_id=gone)
+    producer = KafkaProducer(bootstrap_servers=hall.hub.settings.bootstrap, acks="all")
+    for writer in [*forged, old]:
+        writer.topic, writer.scope = topic, hall.names.scope
+        step = writer.next(entry("parking-vehicles", delivered=500))
+        producer.send(hall.names.usage, key=step.key, value=encode_usage_step(step)).get(15)
+    producer.close()
+
+    found = hall.hub.collector().collect_once()
+
+    assert (found.posted, found.refused, found.held) == (0, 4, 0)
+    for writer in forged:
+        chain = ChainId(str(writer.topic_id), writer.partition, writer.pass_id)
+        with pytest.raises(HubError) as refusal:
+            hall.hub.resume_chain(chain, dataset=DATASET)
+        assert refusal.value.code == "HUB-LEDGER-009"
+        assert "no lane" in refusal.value.message
+    bill = cityhub("bill", "preview", "--consumer", "parking-office", "--period", PERIOD, "--json")
+    assert json.loads(bill.out)["bill"]["charge_fen"] == 300
+    resumed = hall.hub.resume_chain(ChainId(str(gone), 1), dataset=DATASET)
+    assert (resumed.posted, resumed.held_at) == (1, None)
+
+
+def test_a_retired_key_that_is_missing_stops_the_bill_under_its_own_code(hall: Hall, cityhub: Call, tmp_path: Path) -> None:
+    """Bill and check say to put its line back, not to restore a backup."""
+    trust = hall.hub.settings.keys_folder / "trust.keys"
+    before = trust.read_text()
+    create_keys(tmp_path / "next", epoch=1, comment="next")
+    trust.write_text((tmp_path / "next" / "trust.keys").read_text())
+
+    for words in (("bill", "preview", "--consumer", "parking-office", "--period", PERIOD), ("ledger", "check")):
+        found = cityhub(*words)
+        assert (found.code, "HUB-KEY-004" in found.err) == (5, True), found.err
+        assert "put the key's line back" in " ".join(found.err.split())
+    trust.write_text(before)
+    assert cityhub("bill", "preview", "--consumer", "parking-office", "--period", PERIOD).code == 0
