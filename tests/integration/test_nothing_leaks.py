@@ -92,11 +92,14 @@ row_characters_max: 200
 
 
 def draw() -> dict[str, list[str]]:
-    """Return the values by place: identity numbers, telephone numbers, names in Chinese, names in letters."""
+    """Return the values by place: numbers in one row and in groups, passports, e-mail addresses, names in Chinese and in letters."""
     drawn = random.Random(16)
     kinds = (
         lambda: _resident_id(f"33010619{drawn.randrange(50, 99)}{drawn.randrange(10, 13)}{drawn.randrange(10, 29)}", drawn.randrange(1000)),
         lambda: f"1{drawn.randrange(3, 10)}{drawn.randrange(10**9):09}",
+        lambda: f"1{drawn.randrange(3, 10)}{drawn.randrange(10)} {drawn.randrange(10**4):04} {drawn.randrange(10**4):04}",
+        lambda: f"{drawn.choice('EG')}{drawn.randrange(10**8):08}",
+        lambda: f"zhang.{drawn.randrange(10**6)}@example.com",
         lambda: "".join(chr(drawn.randrange(0x4E00, 0x9FA6)) for _ in range(3)),
         lambda: "".join(drawn.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(5)) + f" {drawn.choice('AEIOU') * 3}{drawn.randrange(100)}",
     )
