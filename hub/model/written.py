@@ -18,7 +18,7 @@ _PARTS: Final = re.compile(r"[\s._-]+")
 """What people part a number with."""
 _OURS: Final = re.compile(
     r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"  # the id of a topic
-    r"|(?<=[A-Za-z][._-])(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])-[0-9]{1,3}(?=\s|\Z)"  # partition of a dataset of a day
+    r"|(?<=[A-Za-z][._-])(?:19|20)[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:[0-2][0-9]|3[01])-[0-9]{1,3}(?=\s|\Z)"  # partition of a dataset of a day
     r"|(?<=//)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?=[:/]|\Z)"  # an address in a URL
 )
 """Digits that are parted and belong to nobody."""

@@ -13,7 +13,14 @@ PERSONAL = ("330106199001011258", "王小明", "13800001258", "a3301061990010112
     "text",
     [
         *("parking-7", "transport/flights", "dept.transport.flights-value", "dept.a.b-20261201-2", "_x", "a" * 160, ".cityhub/keys"),
-        *("per-record@12", "a-20261201", "share.a.b-3", "http://192.168.100.200:8080/readyz", "c/12345678-1234-4123-8123-123456789012/0"),
+        *(
+            "per-record@12",
+            "a-20261201",
+            "dept.a.b-2026-12-01-3",
+            "share.a.b-3",
+            "http://192.168.100.200:8080/readyz",
+            "c/12345678-1234-4123-8123-123456789012/0",
+        ),
     ],
 )
 def test_identifiers_are_said(text: str) -> None:
