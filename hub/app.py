@@ -238,7 +238,7 @@ class Hub:
         )
 
     def ensure_topics(self) -> None:
-        """Make and mend the topics of the hub; HUB-BROKER-002 for a cluster that is too old."""
+        """Make hub.plan and hub.usage where they are missing; HUB-BROKER-002 for a cluster that is too old."""
         self.admin.check_version()
         self.upkeep.begin()
 
@@ -252,6 +252,7 @@ class Hub:
         self.ensure_topics()
         keeper = self.control.keeper(self.plan_log, load_trust_keys(folder), adopted=self._was_adopted)
         new_officer = keeper.require_officer(told=lead_with)
+        self.upkeep.hold_own()
         self.anchor.open()
         if adopt_plan:
             lost = self.anchor.lost()
@@ -261,6 +262,7 @@ class Hub:
         with writing(self.engine) as connection:
             self.registry.note_forms(connection)
         keeper.repair()
+        self.upkeep.mend()
         if self.control.desk.closed is None:
             self.control.publish_keys(load_master_keys(folder), actor=self.officer, anew=new_officer)
         self.remember_topics()

@@ -81,11 +81,16 @@ class Upkeep:
         self._noted: dict[str, str] = {}
 
     def begin(self) -> None:
-        """Make hub.plan and hub.usage at the first start, mend everything at a later one; HUB-BROKER-008 for what nobody may mend."""
-        wanted = self._wanted()
-        if len(wanted) > len(self._own()):
-            self.mend()
-        self._admin.create_topics([one.spec for one in self._own()])
+        """Make hub.plan and hub.usage where they are missing, and touch nothing else: whether this hub may lead is not known yet."""
+        own = [one.spec for one in self._own()]
+        there = self._admin.topic_states(own)
+        self._admin.create_topics([spec for spec in own if spec.name not in there])
+
+    def hold_own(self) -> None:
+        """Mend hub.plan and hub.usage, which repair writes to; HUB-BROKER-008 for what nobody may mend."""
+        own = self._own()
+        self._settle_all(own, self._compare(own))
+        self._admin.create_topics([one.spec for one in own])
 
     def look(self) -> tuple[Flaw, ...]:
         """Return what is amiss, and change nothing."""
@@ -96,9 +101,7 @@ class Upkeep:
         wanted = self._wanted()
         flaws = self._compare(wanted)
         self._note_ids()
-        specs = {one.spec.name: one.spec for one in wanted}
-        for flaw in flaws:
-            self._settle(flaw, specs[flaw.topic])
+        self._settle_all(wanted, flaws)
         unmended = {flaw.topic: flaw.what for flaw in flaws if not flaw.mended}
         self._told = {topic: what for topic, what in self._told.items() if topic in unmended}
         metrics.TOPICS_AMISS.set(len(unmended))
@@ -137,6 +140,11 @@ class Upkeep:
             with writing(self._engine) as connection:
                 note_topics(connection, new, scope=self._names.scope)
             self._noted |= new
+
+    def _settle_all(self, wanted: Sequence[_Wanted], flaws: Sequence[Flaw]) -> None:
+        specs = {one.spec.name: one.spec for one in wanted}
+        for flaw in flaws:
+            self._settle(flaw, specs[flaw.topic])
 
     def _settle(self, flaw: Flaw, spec: TopicSpec) -> None:
         if not flaw.mended:

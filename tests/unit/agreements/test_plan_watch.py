@@ -4,9 +4,12 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from hub.agreements.repair import PlanKeeper
+from hub.agreements.desk import Desk
+from hub.agreements.publisher import Staged
+from hub.agreements.repair import PlanKeeper, Read
 from hub.broker.plan_log import LogEntry, Truncated
 from hub.model.errors import HubError
+from hub.store.engine import open_engine
 
 
 class EmptiedAway:
@@ -44,3 +47,24 @@ def test_a_repair_that_fails_behind_an_emptied_topic_is_tried_again() -> None:
     ).watch(stop)
     assert plan_log.reads == 2
     assert desk.unfinished.is_set()
+
+
+def test_an_entry_that_was_never_appended_is_left_to_the_repair_of_its_whole_change() -> None:
+    """A dataset ahead of its agreements lets records in that no agreement knows: the watch appends nothing by itself."""
+    appended: list[Staged] = []
+    dataset = Staged("dataset", "transport/flights", 2, b"newest", None, "", "c")
+    publisher: Any = SimpleNamespace(newest_by_key=lambda _connection, _keys: {dataset.key: dataset}, append_again=appended.extend)
+    desk = Desk(engine=open_engine("sqlite://"), scope="330100")
+    nothing: Any = None
+    keeper = PlanKeeper(
+        desk=desk,
+        publisher=publisher,
+        registry=nothing,
+        plan_log=nothing,
+        trust={},
+        fence=nothing,
+        withdrawals=nothing,
+        adopted=nothing,
+    )
+    keeper._judge([Read(LogEntry(7, dataset.key, b"an older one"), None, "HUB-PLAN-002")])
+    assert (appended, desk.unfinished.is_set()) == ([], True)

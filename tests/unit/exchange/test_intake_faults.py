@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from lane_rig import TinyKafka
 
 from hub.exchange.intake import Intake
@@ -64,3 +65,64 @@ def test_a_hub_plan_that_is_shorter_than_what_was_read_is_a_fault(end: int) -> N
     kafka.end = end
     with pytest.raises(HubError, match="HUB-LANE-004"):
         asyncio.run(intake.read_to_end())
+
+
+class Log:
+    """A hub.plan of three records, on a broker that goes away now and then."""
+
+    def __init__(self, *, away: int) -> None:
+        """Answer no fetch behind the first record, ``away`` times."""
+        self.away = away
+        self.at = 3
+
+    def seek(self, _place: object, offset: int) -> None:
+        """Go to ``offset``."""
+        self.at = offset
+
+    async def position(self, _place: object) -> int:
+        """Return the offset that is read next."""
+        return self.at
+
+    async def getmany(self, *places: object, timeout_ms: int) -> dict[Any, Any]:
+        """Return the next record."""
+        assert timeout_ms > 0
+        if self.at > 0 and self.away > 0:
+            self.away -= 1
+            raise KafkaConnectionError
+        self.at += 1
+        return {places[0]: [SimpleNamespace(key=None, value=b"", offset=self.at - 1, headers=())]}
+
+
+class Noted:
+    """A plan book that notes what it is told."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.offsets: list[int] = []
+
+    def apply(self, _value: bytes, *, offset: int, **_: object) -> bool:
+        """Note an offset."""
+        self.offsets.append(offset)
+        return True
+
+    def compile(self) -> frozenset[str]:
+        """Change no plan."""
+        return frozenset()
+
+
+def test_keys_that_change_while_the_broker_is_away_are_taken_up_when_it_is_back() -> None:
+    """Nothing is at fault: the book in use decides meanwhile, and the next one goes on from where it had come to."""
+    kafka: Any = TinyKafka(append_ms=1, topics={"hub.plan": uuid.uuid4()})
+    used, fresh = Noted(), Noted()
+    given: Any = (used, fresh)
+    intake = Intake(bootstrap="", topic="hub.plan", client=kafka, book=given[0], changed=lambda _: None)
+    log: Any = Log(away=2)
+    intake._next = 3
+    intake.read_again(given[1])
+    for _ in range(2):
+        behind = intake._behind
+        assert behind is not None
+        asyncio.run(intake._change_books(log, behind))
+        assert (intake.book is used, log.at, intake.next_offset, intake.fault) == (True, 3, 3, None)
+    asyncio.run(intake._change_books(log, behind))
+    assert (intake.book is fresh, fresh.offsets, used.offsets, intake._behind) == (True, [0, 1, 2], [], None)

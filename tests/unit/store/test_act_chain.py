@@ -12,14 +12,16 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
+from hub.agreements import anchoring
 from hub.agreements.anchoring import ActAnchor
+from hub.agreements.anchoring import verify as verify_acts
 from hub.model.errors import HubError
 from hub.model.signing import key_id_of
 from hub.store.act_anchor import AnchorFile, make_anchor, read_anchor, write_anchor
 from hub.store.act_chain import PAGE_ROWS, Link, Walked, walk
 from hub.store.acts import Act, Actor, link_of, new_ulid, record_act
 from hub.store.engine import open_engine
-from hub.store.tables import act_signatures, acts, create_tables
+from hub.store.tables import STORE_VERSION, act_signatures, acts, create_tables, store_version, withdrawals
 
 SCOPE = "330100"
 OFFICER = Actor(person_id="li-wei", org_id="city-hub")
@@ -380,3 +382,79 @@ def test_the_copy_in_the_state_folder_is_its_owners_alone(engine: Engine, tmp_pa
     """Whole or not at all, and no file of a half write is left."""
     assert oct(AnchorFile(tmp_path).path.stat().st_mode)[-3:] == "600"
     assert [path.name for path in tmp_path.glob("acts*")] == ["acts.anchor"]
+
+
+class Unreadable:
+    """A place whose disk does not answer, the first ``times``."""
+
+    def __init__(self, times: int, stop: threading.Event) -> None:
+        """Set ``stop`` once it has answered."""
+        self.times, self.stop = times, stop
+        self.asked: list[str] = []
+
+    def read(self) -> str | None:
+        """Fail, then say that there is nothing."""
+        self.asked.append("read")
+        if len(self.asked) <= self.times:
+            raise OSError(5, "Input/output error")
+        self.stop.set()
+        return None
+
+    def write(self, _text: str) -> None:
+        """Take it."""
+
+
+def test_a_place_that_cannot_be_read_is_a_fault_of_that_copy_alone(engine: Engine, tmp_path: Path) -> None:
+    """The other copy still holds, and the verification says which one was not read."""
+    places: dict[str, Any] = {"in the state folder": AnchorFile(tmp_path), "in Kafka": Unreadable(9, threading.Event())}
+    found = verify_acts(engine, scope=SCOPE, trust=TRUST, places=places)
+    assert (found.code, found.anchored, len(found.notes)) == (None, ANCHORED, 1)
+    assert "in Kafka cannot be read: Input/output error" in found.notes[0]
+    ActAnchor(engine=engine, scope=SCOPE, key=KEY, trust=TRUST, places=places).open()
+
+
+def test_the_duty_goes_on_whatever_fails(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that ended in silence would anchor nothing more, and every check of health would be well."""
+    stop = threading.Event()
+    monkeypatch.setattr(anchoring, "ACTS_ANCHOR_EVERY_S", 0.0)
+    broken: Any = {"in Kafka": Unreadable(0, stop)}
+    anchor = ActAnchor(engine=engine, scope=SCOPE, key=KEY, trust=TRUST, places=broken)
+    tries = iter([MemoryError(), KeyError("x")])
+    check = anchor.check
+
+    def fails_twice() -> Walked:
+        for error in tries:
+            raise error
+        return check()
+
+    monkeypatch.setattr(anchor, "check", fails_twice)
+    anchor.run(stop)
+    assert broken["in Kafka"].asked == ["read"]
+
+
+def test_acts_that_an_older_hub_recorded_behind_the_anchor_are_not_told_as_missing(engine: Engine, tmp_path: Path) -> None:
+    """They are there; what they lack is a signature."""
+    record(engine, 1, key=None)
+    anchor = duty(engine, tmp_path)
+    anchor.open()
+    lost = anchor.lost() or ""
+    assert "act 41 stands without a valid signature" in lost
+    assert "does not have" not in lost
+
+
+def test_a_database_of_the_version_before_is_brought_to_this_one(tmp_path: Path) -> None:
+    """New tables came: the hub that does not know them must not write beside them."""
+    engine = store(tmp_path / "older")
+    with engine.begin() as connection:
+        withdrawals.drop(connection)
+        connection.execute(store_version.update().values(version=1))
+    for _ in range(2):
+        create_tables(engine)
+        with engine.begin() as connection:
+            assert connection.scalar(sa.select(store_version.c.version)) == STORE_VERSION == 2
+            assert connection.execute(sa.select(withdrawals)).all() == []
+    with engine.begin() as connection:
+        connection.execute(store_version.update().values(version=3))
+    with pytest.raises(HubError, match="HUB-STORE-002"):
+        create_tables(engine)
+    engine.dispose()

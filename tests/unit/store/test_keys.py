@@ -112,3 +112,34 @@ def test_a_key_put_in_place_is_seen(tmp_path: Path) -> None:
     draft.write_bytes((folder / "master-1.key").read_bytes())
     draft.replace(folder / "master-1.key")
     assert keys_mark(folder) != before
+
+
+@pytest.mark.parametrize("name", ["master-1.old.key", "master-.key", "master-01.key", "master-１.key"])
+def test_a_file_that_is_named_like_a_master_key_and_names_no_epoch_is_refused(tmp_path: Path, name: str) -> None:
+    """A copy that somebody kept beside the key: whoever reads the folder is told its name."""
+    folder = tmp_path / "keys"
+    create_keys(folder, epoch=1, comment="test")
+    (folder / name).write_bytes((folder / "master-1.key").read_bytes())
+    (folder / name).chmod(0o600)
+    with pytest.raises(HubError, match=r"HUB-KEY-001.*names no epoch"):
+        load_master_keys(folder)
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"no-key", b"a \xe9\xe9\xe9= comment"])
+def test_a_line_that_is_no_text_or_no_key_is_named(tmp_path: Path, line: bytes) -> None:
+    """An editor may write another encoding; the first line is the officer's and is well."""
+    folder = tmp_path / "keys"
+    create_keys(folder, epoch=1, comment="test")
+    with (folder / "trust.keys").open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(HubError, match=r"HUB-KEY-001.*line 2 is no key"):
+        load_trust_keys(folder)
+
+
+def test_an_officers_key_that_is_no_key_is_refused(tmp_path: Path) -> None:
+    """As every other file of the folder."""
+    folder = tmp_path / "keys"
+    create_keys(folder, epoch=1, comment="test")
+    (folder / "officer.key").write_bytes(b"nothing")
+    with pytest.raises(HubError, match=r"HUB-KEY-001.*no Ed25519 key"):
+        load_officer_key(folder)
