@@ -352,7 +352,8 @@ class _OpenFile:
 
     def _is_full(self, rows: CsvRows, *, set_aside: int, published: bool) -> bool:
         """Tell whether the next row that is set aside is one too many, or stands for too many; rows before it are still published."""
-        if rows.in_doubt and (not rows.is_whole or rows.last_line - rows.first_line >= DOUBT_LINES_MAX):
+        many = rows.last_line - rows.first_line >= DOUBT_LINES_MAX
+        if (many and not rows.is_whole) or (rows.in_doubt and (many or not rows.is_whole)):
             self._full = self._rejects.doubt(first_line=rows.first_line, last_line=rows.last_line, published=published)
         else:
             self._full = self._rejects.refusal(set_aside=set_aside, row=rows.first_line)

@@ -2,8 +2,8 @@
 
 Where a row ends is decided by its quotes alone: a row that is too long is followed to its end without being held. One in which a
 quote stands where none may is set aside with every line that may stand inside it: as far as the last quote of the file that may
-end a cell (``row_ends.py``). Where none comes, and the line is as wide as the header, it was a slip that costs its line. Blank
-lines, and rows in which every cell is blank, are no rows. What is held of a row has a bound.
+end a cell (``row_ends.py``). Where none comes, the file ends with a line, and the row is as wide as the header, it was a slip that
+costs its line. Blank lines, and rows in which every cell is blank, are no rows. What is held of a row has a bound.
 """
 
 import csv
@@ -143,14 +143,17 @@ class CsvRows:
                 pass
 
     def _find_last_close(self) -> "_Place | None":
-        """Read to the end of the file; return the place behind the last line with a quote that may end a cell."""
+        """Read to the end of the file; return the place behind the last line with a quote that may end a cell.
+
+        A file that ends within a line may have been cut within a cell: then that is its end.
+        """
         lines, ends = self._lines, self._ends
         last, closes = None, False
         while piece := lines.read_on():
             closes = closes or ends.may_close(piece)
             if lines.at_line_end:
                 last, closes = lines.place() if closes else last, False
-        return lines.place() if closes else last
+        return last if lines.at_line_end else lines.place()
 
     def _is_a_row(self) -> bool:
         """Tell whether the lines held so far, read with a slip in them, are a row as wide as the header."""

@@ -105,10 +105,11 @@ class Rejects:
     def doubt(self, *, first_line: int, last_line: int, published: bool) -> HubError:
         """Return why a row may not be set aside that may have many others with it (HUB-CONN-012)."""
         message = f"a quote in line {first_line} of `{self._name}` may enclose everything as far as line {last_line}"
-        fix = "mend that quote in the file: inside a quoted cell it is doubled, and nothing stands before the first or behind the last"
+        fix = "mend that quote: inside a quoted cell it is doubled, and nothing stands before the first or behind the last"
+        fix += "; or take those lines out, where they are one row"
         if published:
-            rest = f"its header and the lines from {first_line} on in a new file"
-            fix = f"mend that quote with {rest}; move this one away, run once with `--give-up-rest`, and put the new one there"
+            fix += f"; do it in a new file with the header and the lines from {first_line} on"
+            fix += ", move this one away, run once with `--give-up-rest`, and put the new one there"
         return HubError("HUB-CONN-012", message, fix)
 
     def add(self, reject: Reject) -> None:

@@ -19,19 +19,14 @@ REJECTS_CEILING: Final = 1_000_000
 REJECTS_MB_MAX: Final = 256
 REJECTS_MB_CEILING: Final = 102_400
 DOUBT_LINES_MAX: Final = 100
-"""A misplaced quote that may take more lines with it stops the run: too many of them may be rows."""
+"""A row set aside that has more lines stops the run, where they may be rows: behind a misplaced quote, or more than is held."""
 PATTERN: Final = "*.csv"
 TAB: Final = "tab"
 
 SETTINGS: Final = (
     Setting(key="folder", kind="path", help="folder whose files are taken in the order of their names; or give `files`", example="inbox"),
     Setting(key="files", kind="list of paths", help="files taken in this order; instead of `folder`"),
-    Setting(
-        key="pattern",
-        kind="text",
-        help="which names in the folder; without it `.CSV` too; names with a dot in front are left alone",
-        default=f'"{PATTERN}"',
-    ),
+    Setting(key="pattern", kind="text", help="which names in the folder; without it `*.csv` and `*.CSV`; none with a dot in front"),
     Setting(key="delimiter", kind="one character, or `tab`", help="between the columns", default='","'),
     Setting(key="null_values", kind="list of texts", help="texts that mean null, where the field knows null", default='[""]'),
     Setting(key="key", kind="list of one field", help="field whose text is the record's key; without it rows take turns", default="[]"),

@@ -261,6 +261,18 @@ def test_as_many_lines_as_a_misplaced_quote_may_take_are_one_row_set_aside_whole
     assert len(aside.read_text(encoding="utf-8").splitlines()) == 1 + DOUBT_LINES_MAX
 
 
+@pytest.mark.parametrize(("lines", "length", "code"), [(120, 8_000, "HUB-CONN-012"), (50, 20_000, ""), (1, 900_000, ""), (120, 1_000, "")])
+def test_a_row_that_is_too_long_to_be_held_and_has_many_lines_stops_the_run(tmp_path: Path, lines: int, length: int, code: str) -> None:
+    """A forgotten quote and the next one may have made it of many; what is kept of it, or has few lines, is one row set aside."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text('n\n1\n"' + f"{'x' * length}\n" * lines + '"\n2\n')
+    source = reader(tmp_path)
+    source.start(None, take_up=TakeUp.GO_ON)
+    found = run_to_a_refusal(source)
+    assert found[0] == (code or "nothing was refused")
+    assert sum(rows for rows, _ in found[1]) == (1 if code else 3)
+
+
 def test_a_file_that_stopped_at_its_first_row_is_mended_in_place(tmp_path: Path) -> None:
     """Nothing of it was published: it is another file."""
     path = slipped(tmp_path, before=0, between=DOUBT_LINES_MAX)

@@ -133,6 +133,13 @@ def test_no_line_of_a_letter_with_a_misplaced_quote_is_a_row(tmp_path: Path, let
     ]
 
 
+def test_a_file_that_ends_within_a_line_may_have_been_cut_within_the_cell(tmp_path: Path) -> None:
+    """Where it ends with a line, a line as wide as the header was a slip."""
+    content = f'id,letter\n1,ok\n2,"She said "no way\n{INSIDE}3,fine'
+    assert rows_of(tmp_path, content)[1:] == [([], RowFault.SYNTAX, 3, 6)]
+    assert [cells for cells, *_ in rows_of(tmp_path, f"{content}\n")[-1:]] == [["3", "fine"]]
+
+
 def test_rows_up_to_the_last_quote_that_may_end_the_cell_are_set_aside_with_it(tmp_path: Path) -> None:
     """They may be lines of the cell; behind it they are rows."""
     assert rows_of(tmp_path, 'h,i,j\n1,"5" pipe",b\n2,c,d\n3,"e",f\n4,g,h\n') == [

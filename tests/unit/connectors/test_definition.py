@@ -38,7 +38,7 @@ def test_a_short_file_has_the_defaults_and_paths_from_its_own_folder() -> None:
     found = parsed(HEAD + "folder: inbox\n")
     settings: Any = found.settings
     assert (found.policy, found.metrics_port, settings.folder, settings.delimiter) == ("freeze", None, Path("/etc/hub/inbox"), ",")
-    assert (settings.null_values, settings.key, settings.encoding, settings.pattern) == (frozenset({""}), None, None, "*.csv")
+    assert (settings.null_values, settings.key, settings.encoding, settings.pattern) == (frozenset({""}), None, None, None)
 
 
 def test_every_key_can_be_given() -> None:
