@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from hub.agreements.anchoring import ActAnchor, Place, Verified, known_places, verify
 from hub.agreements.control import ControlPlane
-from hub.agreements.repair import PlanKeeper
+from hub.agreements.repair import Effects, PlanKeeper
 from hub.agreements.shelf import Shelf
 from hub.agreements.upkeep import Upkeep
 from hub.agreements.wiring import Connections
@@ -250,7 +250,8 @@ class Hub:
         """
         folder = self.settings.keys_folder
         self.ensure_topics()
-        keeper = self.control.keeper(self.plan_log, load_trust_keys(folder), adopted=self._was_adopted)
+        effects = Effects(adopted=self._was_adopted, chain_held=self._chain_held)
+        keeper = self.control.keeper(self.plan_log, load_trust_keys(folder), effects=effects)
         new_officer = keeper.require_officer(told=lead_with)
         self.upkeep.hold_own()
         self.anchor.open()
@@ -342,6 +343,13 @@ class Hub:
 
     def _was_adopted(self, lane: TopicPartition, at: int) -> bool:
         return was_adopted(lane, at=at, admin=self.admin, gate=self.connections.gate, names=self.names)
+
+    def _chain_held(self, chain: str) -> str | None:
+        try:
+            held = find_chain(self.engine, ChainId.parse(chain), scope=self.names.scope).chain.held
+        except HubError as error:
+            return error.message
+        return None if held is None else f"the chain is held at usage offset {held.usage_offset}; steps posted before stay posted"
 
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return where each lane of the published datasets stands, as Kafka has it and workers tell, and what hub.plan stops."""

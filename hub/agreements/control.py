@@ -18,7 +18,7 @@ from hub.agreements.desk import Desk, OpenAct, now_ms
 from hub.agreements.fences import Revocations, SharedFence
 from hub.agreements.outside_acts import OutsideActs
 from hub.agreements.publisher import Draft, Publisher
-from hub.agreements.repair import Adopted, PlanKeeper
+from hub.agreements.repair import Effects, PlanKeeper
 from hub.agreements.schema_acts import SchemaActs
 from hub.agreements.shelf import Shelf
 from hub.agreements.wiring import Connections, KnownTariff, Wiring
@@ -95,8 +95,8 @@ class ControlPlane:
         self.agreements = AgreementActs(self._wiring)
         self.outside = OutsideActs(self._wiring)
 
-    def keeper(self, plan_log: PlanLog, trust: Mapping[str, Ed25519PublicKey], *, adopted: Adopted) -> PlanKeeper:
-        """Return the keeper of hub.plan, reading over ``plan_log``; ``adopted`` tells what an open adoption of a position came to."""
+    def keeper(self, plan_log: PlanLog, trust: Mapping[str, Ed25519PublicKey], *, effects: Effects) -> PlanKeeper:
+        """Return the keeper of hub.plan, reading over ``plan_log``; ``effects`` tell what acts came to that were left open."""
         w = self._wiring
         return PlanKeeper(
             desk=w.desk,
@@ -106,7 +106,7 @@ class ControlPlane:
             trust=trust,
             fence=self.fence_datasets,
             withdrawals=w.withdrawals,
-            adopted=adopted,
+            effects=effects,
         )
 
     def adopt_plan(self, keeper: PlanKeeper, *, actor: Actor, lost: str | None = None) -> int:

@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.agreements.desk import Desk
 from hub.agreements.officer import require_officer
+from hub.agreements.outside_acts import UNTOLD, finish_once, is_waited_for
 from hub.agreements.publisher import Publisher, Staged, batches_of, in_order
 from hub.agreements.withdrawals import Withdrawals
 from hub.broker.plan_log import LogEntry, PlanLog, Truncated
@@ -34,12 +35,21 @@ from hub.store.engine import reading
 
 log = structlog.get_logger()
 LANE: Final = "lane"
-OURS: Final = ("agreement", "dataset", "schema", "keys", LANE)
-Adopted: TypeAlias = Callable[[TopicPartition, int], bool]
-"""Tells whether an adoption of a lane at an offset has taken effect; after the answer it cannot any more."""
+CHAIN: Final = "chain"
+CONNECTOR: Final = "connector"
+OURS: Final = ("agreement", "dataset", "schema", "keys", LANE, CHAIN, CONNECTOR)
 _PAUSE_S: Final = 1.0
 HOLD_EVERY_S: Final = 2.0
 """How often hub.plan is held to be the log that was read: deleting every record of it is seen by no reader at its end."""
+
+
+class Effects(NamedTuple):
+    """How to see what became of an act whose process ended in it."""
+
+    adopted: Callable[[TopicPartition, int], bool]
+    """Whether an adoption of a lane at an offset has taken effect; after the answer it cannot any more."""
+    chain_held: Callable[[str], str | None]
+    """Why a chain of usage waits, in words; None where it goes on."""
 
 
 class Read(NamedTuple):
@@ -63,9 +73,9 @@ class PlanKeeper:
         trust: Mapping[str, Ed25519PublicKey],
         fence: Callable[[Collection[str]], None],
         withdrawals: Withdrawals,
-        adopted: Adopted,
+        effects: Effects,
     ) -> None:
-        """Read ``plan_log``; ``fence`` fences every lane of the datasets named, ``adopted`` looks whether a lane was moved."""
+        """Read ``plan_log``; ``fence`` fences every lane of the datasets named, ``effects`` look at what open acts came to."""
         self._desk = desk
         self._publisher = publisher
         self._registry = registry
@@ -75,7 +85,7 @@ class PlanKeeper:
         self._withdrawals = withdrawals
         self.trouble: HubError | None = None
         """Why the last repair failed, None where it did not: what was done last may not be in effect."""
-        self._adopted = adopted
+        self._effects = effects
         self._owed: set[str] = set()
         """Datasets whose lanes must still be fenced: kept until a fence has answered."""
 
@@ -250,11 +260,26 @@ class PlanKeeper:
             if any(entry.narrows is not None for entry in staged):
                 self._withdrawals.settle(row.correlation_id, reason="finished by repair")
                 continue
+            if row.object_type in {CHAIN, CONNECTOR}:
+                self._finish_outside(row)
+                continue
             took_effect = any(entry.kind != Kind.SCHEMA for entry in staged)
             if row.object_type == LANE:
-                took_effect = row.object_version is not None and self._adopted(TopicPartition.parse(row.object_id), row.object_version)
+                took_effect = row.object_version is not None and self._effects.adopted(
+                    TopicPartition.parse(row.object_id), row.object_version
+                )
             outcome, reason = ("done", "finished by repair") if took_effect else ("failed", "interrupted before it took effect")
             self._desk.finish(row, outcome=outcome, reason=reason)
+
+    def _finish_outside(self, row: Any) -> None:
+        """Give an act on what counts its outcome: a chain shows it; a connector tells it, and is waited for so long."""
+        if row.object_type == CONNECTOR and is_waited_for(row):
+            return
+        outcome, reason = "failed", UNTOLD
+        if row.object_type == CHAIN:
+            held = self._effects.chain_held(row.object_id)
+            outcome, reason = ("done", "finished by repair: the chain goes on") if held is None else ("failed", f"interrupted: {held}")
+        finish_once(self._desk, row, outcome=outcome, reason=reason)
 
 
 def _hides(read: Read, newest: Mapping[bytes, Staged]) -> bool:

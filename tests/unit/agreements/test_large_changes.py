@@ -14,6 +14,7 @@ from sqlalchemy import Engine, func, select
 
 from hub.agreements import publisher
 from hub.agreements.control import ControlPlane
+from hub.agreements.repair import Effects
 from hub.agreements.wiring import Connections
 from hub.broker.plan_log import LogEntry
 from hub.catalogue.registry import Registry
@@ -239,7 +240,7 @@ def test_a_signature_that_stops_behind_its_schemas_has_not_taken_effect(
         sign(control, 1)
     kafka.before_append = lambda: None
     log: Any = EmptyLog()
-    control.keeper(log, {}, adopted=lambda _lane, _at: False).repair()
+    control.keeper(log, {}, effects=Effects(adopted=lambda _lane, _at: False, chain_held=lambda _: None)).repair()
     with reading(engine) as connection:
         last = connection.exec_driver_sql("SELECT outcome FROM acts WHERE act = 'sign.agreement' ORDER BY seq DESC").first()
     assert last is not None

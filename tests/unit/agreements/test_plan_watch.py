@@ -43,7 +43,14 @@ def test_a_repair_that_fails_behind_an_emptied_topic_is_tried_again() -> None:
     desk: Any = SimpleNamespace(unfinished=threading.Event(), write_lock=threading.RLock())
     nothing: Any = None
     PlanKeeper(
-        desk=desk, publisher=nothing, registry=nothing, plan_log=plan_log, trust={}, fence=nothing, withdrawals=nothing, adopted=nothing
+        desk=desk,
+        publisher=nothing,
+        registry=nothing,
+        plan_log=plan_log,
+        trust={},
+        fence=nothing,
+        withdrawals=nothing,
+        effects=nothing,
     ).watch(stop)
     assert plan_log.reads == 2
     assert desk.unfinished.is_set()

@@ -15,6 +15,7 @@ from hall import AGREEMENT, DATASET, ENTRY, VEHICLE
 
 from hub.agreements.control import ControlPlane
 from hub.agreements.publisher import Draft
+from hub.agreements.repair import Effects
 from hub.agreements.wiring import Connections
 from hub.agreements.withdrawals import agreement_views, kept_of, pending_of
 from hub.broker.plan_log import LogEntry
@@ -161,7 +162,7 @@ def test_a_schema_that_hub_plan_does_not_carry_yet_gives_no_id_away(control: Con
             control.schemas.register(subject=subject, schema=wider, actor=OFFICER)
     kafka.answers = True
     empty: Any = EmptyLog()
-    control.keeper(empty, {}, adopted=lambda _lane, _at: False).repair()
+    control.keeper(empty, {}, effects=Effects(adopted=lambda _lane, _at: False, chain_held=lambda _: None)).repair()
     assert control.schemas.register(subject=subject, schema=wider, actor=OFFICER).version == 2
 
 
