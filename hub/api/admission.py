@@ -62,6 +62,8 @@ class Admission:
             await self.app(scope, receive, send)
             return
         messages = await _read_whole(receive)
+        if messages[-1]["type"] == "http.disconnect":
+            return  # a caller who is gone asks for nothing: hundreds that are closed at once would fill the places of an officer
         places = self._places[kind_of(scope["method"], scope["path"])]
         if not await places.take():
             metrics.HTTP_REQUESTS_REFUSED.labels(kind=places.kind).inc()
