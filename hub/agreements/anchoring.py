@@ -82,6 +82,11 @@ def read_copies(places: Mapping[str, Place], *, scope: str, trust: Mapping[str, 
                 anchors.append(read_anchor(text, scope=scope, trust=trust, where=where))
         except HubError as error:
             faults.append(error)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            faults.append(
+                HubError("HUB-STORE-001", f"the anchor {where} cannot be read: {why}", "let `cityhub serve` read its state folder")
+            )
     return Copies(tuple(anchors), tuple(faults))
 
 
@@ -200,10 +205,12 @@ class ActAnchor:
                 log.warning("acts_anchor", code=error.code, message=error.message)
             except SQLAlchemyError as error:
                 log.warning("acts_anchor", code="HUB-STORE-001", error=type(error).__name__)
+            except Exception as error:  # a thread that dies in silence would let the anchor fall behind, and nothing would say so
+                log.exception("acts_anchor", error=type(error).__name__)
             stop.wait(ACTS_ANCHOR_EVERY_S)
         try:
             self.follow()
-        except (HubError, SQLAlchemyError) as error:
+        except Exception as error:  # noqa: BLE001 - the process ends; the next serve follows from where the anchor stands
             log.warning("acts_anchor", error=type(error).__name__)
 
     def check(self) -> Walked:
@@ -243,6 +250,8 @@ class ActAnchor:
         held = walk(self._engine, trust=self._trust, signed_after=copies.newest.seq, anchors=copies.anchors)
         if held.broken is None:
             return None
+        if held.broken.seq > copies.newest.seq:
+            return f"no act that the anchor named is lost; behind it act {held.broken.seq} stands without a valid signature"
         return f"acts are lost: the anchor named act {copies.newest.seq}, which the database does not have"
 
     def renew(self) -> None:

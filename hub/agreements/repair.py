@@ -160,7 +160,10 @@ class PlanKeeper:
                 stop.wait(_PAUSE_S)
 
     def _judge(self, reads: Sequence[Read]) -> None:
-        """Compare new records with SQL's newest; the write lock keeps our own appends out of the picture."""
+        """Compare new records with SQL's newest; the write lock keeps our own appends out of the picture.
+
+        An entry that was never appended is part of a change of which more may be missing: ``repair`` appends all of it in order.
+        """
         with self._desk.write_lock:
             with reading(self._desk.engine) as connection:
                 newest = self._publisher.newest_by_key(connection, {read.at.key for read in reads if read.at.key is not None})
@@ -170,7 +173,11 @@ class PlanKeeper:
                 return
             self._alarms(reads, newest)
             stale = {read.at.key: newest[read.at.key] for read in reads if read.at.key is not None and _hides(read, newest)}
-            self._append_again([entry for entry in stale.values() if not self._is_under_way(entry)])
+            due = [entry for entry in stale.values() if not self._is_under_way(entry)]
+            if any(entry.offset is None for entry in due):
+                self._desk.unfinished.set()
+                return
+            self._append_again(due)
         self._pay()
 
     def _newest(self) -> dict[bytes, Staged]:

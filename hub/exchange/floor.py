@@ -253,8 +253,12 @@ class Floor:
         self._new_topics.set()
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do ``work`` again and again; what fails is logged by type and done again, never silently over."""
         while True:
-            await work()
+            try:
+                await work()
+            except Exception as error:
+                log.exception("duty failed", reason=work.__name__, error=type(error).__name__)
             await asyncio.sleep(seconds)
 
     async def _look(self) -> None:
@@ -281,11 +285,11 @@ class Floor:
 
     def _take_up_keys(self, intake: Intake) -> None:
         """Read hub.plan again by keys that were put in place while this worker ran; files that cannot be used change nothing."""
-        mark = keys_mark(self._all.keys_folder)
-        if mark == self._keys_mark:
-            return
-        self._keys_mark = mark
         try:
+            mark = keys_mark(self._all.keys_folder)
+            if mark == self._keys_mark:
+                return
+            self._keys_mark = mark
             intake.read_again(self._new_book())
         except (HubError, OSError) as error:
             self.observer.keys_refused(error)

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import aiokafka
+import structlog
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 
 from hub.broker.requests import EARLIEST, LATEST, Lost, list_offset, topic_ids
 from hub.broker.security import security
@@ -20,9 +22,21 @@ from hub.exchange.plan_book import PlanBook
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 
+log = structlog.get_logger()
 ASK_EVERY_S: Final = 2.0
 READ_TO_END_WITHIN_S: Final = 30.0
 FETCH_MAX_WAIT_MS: Final = 500
+
+
+class _Behind:
+    """A book that is to take the place of the one in use, and how far it has come."""
+
+    def __init__(self, book: PlanBook) -> None:
+        """Begin at the beginning."""
+        self.book: Final = book
+        self.next_offset = 0
+        self.not_before = 0.0
+        """When it is tried again, as the monotonic clock tells."""
 
 
 class Intake:
@@ -44,7 +58,7 @@ class Intake:
         self._moved = asyncio.Event()
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._next_book: PlanBook | None = None
+        self._behind: _Behind | None = None
         self.fault: HubError | None = None
         """Why hub.plan cannot be followed any more, None while it can."""
 
@@ -64,7 +78,7 @@ class Intake:
 
     def read_again(self, book: PlanBook) -> None:
         """Read hub.plan into ``book``, which takes the place of the one in use once it has come as far: for keys that changed."""
-        self._next_book = book
+        self._behind = _Behind(book)
 
     def plan(self, topic: str) -> Plan:
         """Return the newest plan of a dataset's topic; HubError when there is none."""
@@ -147,8 +161,8 @@ class Intake:
     async def _read_on(self) -> None:
         consumer = self._consumer
         while consumer is not None:
-            if self._next_book is not None:
-                await self._change_books(consumer, self._next_book)
+            if self._behind is not None and time.monotonic() >= self._behind.not_before:
+                await self._change_books(consumer, self._behind)
             fetched = await consumer.getmany(self._kafka_partition, timeout_ms=1000)
             for messages in fetched.values():
                 touched = [self._apply(self._book, message) for message in messages]
@@ -161,21 +175,36 @@ class Intake:
                 self._next = position
                 self._moved.set()
 
-    async def _change_books(self, consumer: aiokafka.AIOKafkaConsumer, book: PlanBook) -> None:
-        """Read from the beginning to where the book in use stands; that one decides until then, and nothing of it is taken over."""
-        self._next_book = None
+    async def _change_books(self, consumer: aiokafka.AIOKafkaConsumer, behind: "_Behind") -> None:
+        """Read from the beginning to where the book in use stands; that one decides until then, and nothing of it is taken over.
+
+        While the broker is away the book in use stays, and the next one goes on later from where it had come to.
+        """
+        try:
+            await self._catch_up(consumer, behind)
+        except (Lost, KafkaError) as error:
+            log.warning("plan_read_again", error=type(error).__name__)
+            behind.not_before = time.monotonic() + ASK_EVERY_S
+            consumer.seek(self._kafka_partition, self._next)
+            return
+        if self._behind is behind:
+            self._behind = None
+        changed = await asyncio.to_thread(behind.book.compile)
+        self._book = behind.book
+        self._next = await consumer.position(self._kafka_partition)
+        self._moved.set()
+        self._changed(changed)
+
+    async def _catch_up(self, consumer: aiokafka.AIOKafkaConsumer, behind: "_Behind") -> None:
+        """Bring a book to where the one in use stands."""
         first = await list_offset(self._client, self._partition, at=EARLIEST)
-        consumer.seek(self._kafka_partition, first or 0)
+        consumer.seek(self._kafka_partition, max(first or 0, behind.next_offset))
         while await consumer.position(self._kafka_partition) < self._next and self.fault is None:
             fetched = await consumer.getmany(self._kafka_partition, timeout_ms=1000)
             for messages in fetched.values():
                 for message in messages:
-                    self._apply(book, message)
-        changed = await asyncio.to_thread(book.compile)
-        self._book = book
-        self._next = await consumer.position(self._kafka_partition)
-        self._moved.set()
-        self._changed(changed)
+                    self._apply(behind.book, message)
+                    behind.next_offset = message.offset + 1
 
     @staticmethod
     def _apply(book: PlanBook, message: Any) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
@@ -76,7 +77,7 @@ def _make(folder: Path, *, epoch: int, comment: str) -> None:
 
 def load_master_keys(folder: Path) -> Mapping[int, bytes]:
     """Return master keys by epoch; HUB-KEY-001 when there is none, or one is readable by others or of the wrong length."""
-    found = {int(path.stem.removeprefix("master-")): _read_private(path) for path in sorted(folder.glob("master-*.key"))}
+    found = {_epoch_of(path): _read_private(path) for path in sorted(folder.glob("master-*.key"))}
     if not found:
         raise HubError("HUB-KEY-001", f"no master key in `{folder}`", "copy `keys/master-1.key` from the hub's first machine")
     for epoch, key in found.items():
@@ -85,6 +86,13 @@ def load_master_keys(folder: Path) -> Mapping[int, bytes]:
                 "HUB-KEY-001", f"master key of epoch {epoch} is not {MASTER_KEY_BYTES} bytes", "restore the file from its backup"
             )
     return found
+
+
+def _epoch_of(path: Path) -> int:
+    epoch = path.stem.removeprefix("master-")
+    if not (epoch.isascii() and epoch.isdigit()) or str(int(epoch)) != epoch:
+        raise HubError("HUB-KEY-001", f"`{path}` names no epoch", "name it `master-<epoch>.key`, or move it out of this folder")
+    return int(epoch)
 
 
 def keys_mark(folder: Path) -> tuple[object, ...]:
@@ -101,7 +109,11 @@ def keys_mark(folder: Path) -> tuple[object, ...]:
 
 def load_officer_key(folder: Path) -> Ed25519PrivateKey:
     """Return the local officer's signing key; HUB-KEY-001 when it is missing, readable by others or no Ed25519 key."""
-    key = load_pem_private_key(_read_private(folder / "officer.key"), password=None)
+    text = _read_private(folder / "officer.key")
+    try:
+        key = load_pem_private_key(text, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise HubError("HUB-KEY-001", f"`{folder / 'officer.key'}` is no Ed25519 key", "restore the file from its backup")
     return key
@@ -113,10 +125,11 @@ def load_trust_keys(folder: Path) -> Mapping[str, Ed25519PublicKey]:
     if not path.exists():
         raise HubError("HUB-KEY-001", f"`{path}` is missing", "copy it from the hub's first machine")
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
+    for number, content in enumerate(path.read_bytes().splitlines(), start=1):
         try:
+            line = content.decode()
+            if not line.strip() or line.startswith("#"):
+                continue
             key_id, encoded = line.split()[:2]
             public = Ed25519PublicKey.from_public_bytes(base64.b64decode(encoded, validate=True))
         except ValueError as error:

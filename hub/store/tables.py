@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub.model.errors import HubError
 from hub.store.engine import METADATA, reading, refused_by_store, writing
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Grows with every change of tables; a hub refuses a database of a newer one."""
 
 store_version = sa.Table(
@@ -175,13 +175,13 @@ withdrawals = sa.Table(
 
 
 def create_tables(engine: Engine) -> None:
-    """Make the tables that are missing; takes no lock where none is.
+    """Make the tables that are missing and note the version, also of an older database; takes no lock where nothing is to do.
 
     HUB-STORE-002 when a newer hub wrote this database, HUB-STORE-001 when it does not answer.
     """
     try:
         with reading(engine) as connection:
-            if METADATA.tables.keys() <= set(sa.inspect(connection).get_table_names()) and _known_version(connection) is not None:
+            if METADATA.tables.keys() <= set(sa.inspect(connection).get_table_names()) and _known_version(connection) == STORE_VERSION:
                 return
         with writing(engine) as connection:
             store_version.create(connection, checkfirst=True)
@@ -189,6 +189,8 @@ def create_tables(engine: Engine) -> None:
             METADATA.create_all(connection)
             if found is None:
                 connection.execute(store_version.insert().values(part="hub", version=STORE_VERSION))
+            elif found < STORE_VERSION:
+                connection.execute(store_version.update().where(store_version.c.part == "hub").values(version=STORE_VERSION))
     except SQLAlchemyError as error:
         raise refused_by_store(error) from error
 
