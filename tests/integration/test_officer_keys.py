@@ -81,6 +81,21 @@ def test_another_officers_key_leads_only_when_an_officer_says_so(settings: Setti
         hall.close()
 
 
+def test_a_hub_that_must_not_lead_makes_no_topic_and_sets_none_back(settings: Settings, tmp_path: Path) -> None:
+    """Its list of what there must be may be wrong; the one that leads does both."""
+    own = other_officer(settings, tmp_path)
+    names = settings.names
+    quarantine = names.quarantine("vehicle-registry/vehicles")
+    with Hub(settings) as hub:
+        hub.admin.delete_topics([quarantine])
+        hub.admin.alter_topic_config(names.usage, {"max.message.bytes": "2000"})
+        assert refusal(settings).code == "HUB-KEY-005"
+        told = {flaw.topic: flaw.what for flaw in hub.upkeep.look()}
+        assert told == {quarantine: "gone", names.usage: "max.message.bytes"}
+        hub.take_over(lead_with=own)
+        assert hub.upkeep.look() == ()
+
+
 def test_a_new_state_folder_does_not_lead_the_plan_of_another_hub(settings: Settings, tmp_path: Path) -> None:
     """Its keys are new, its database is empty, and the cluster holds a hub of this very scope."""
     new = settings.model_copy(update={"state": tmp_path / "new"})
