@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
 from hub.model.errors import HubError
 from hub.store.private import keep_file_private
@@ -21,6 +22,10 @@ from hub.store.turns import Turns
 METADATA: Final = MetaData()
 LOCK_WAIT_S: Final = 10.0
 """How long a change waits for another process that holds the file, before it is refused."""
+KEPT_OPEN: Final = 15
+CONNECTIONS_MAX: Final = 60
+"""Every thread of serve that may ask at the same time: its requests (40 at most), its duties, and their writers that read beside."""
+_POOL: Final[dict[str, Any]] = {"pool_size": KEPT_OPEN, "max_overflow": CONNECTIONS_MAX - KEPT_OPEN, "pool_timeout": LOCK_WAIT_S}
 _READING: Final = "cityhub_reading"
 _TURNS: Final = "cityhub_turns"
 
@@ -30,12 +35,12 @@ def open_engine(url: str) -> Engine:
     parsed = make_url(url)
     options = {_TURNS: Turns()}
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, execution_options=options)
+        return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, execution_options=options, **_POOL)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         keep_file_private(Path(parsed.database))
     arguments = {"timeout": LOCK_WAIT_S, "check_same_thread": False}
-    engine = create_engine(parsed, hide_parameters=True, connect_args=arguments, execution_options=options)
+    engine = create_engine(parsed, hide_parameters=True, connect_args=arguments, execution_options=options, **_POOL)
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
@@ -71,18 +76,21 @@ def _answering() -> Iterator[None]:
     """Turn the trouble of a database (locked, full, away) into HUB-STORE-001."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, NoConnectionLeft) as error:
         raise refused_by_store(error) from error
 
 
 def refused_by_store(error: SQLAlchemyError) -> HubError:
     """Return HUB-STORE-001 for what a database raised: it is locked by another, full, read-only or away. Its words may hold values."""
     words = str(getattr(error, "orig", "")).lower()
+    if isinstance(error, NoConnectionLeft):
+        words = "no connection"
     why = next((told for sign, told in _REASONS.items() if sign in words), type(error).__name__)
     return HubError("HUB-STORE-001", f"the database refused ({why})", "look at `ledger.url`, the disk and the server's log")
 
 
 _REASONS: Final = {
+    "no connection": "all connections to it are in use",
     "disk is full": "its disk is full",
     "locked": "another process holds its lock",
     "readonly": "it may only be read",

@@ -4,12 +4,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from hub.model.errors import HubError
+from hub.settings import REQUESTS_MAX
+from hub.store import engine as store_engine
 from hub.store.engine import open_engine, reading, writing
 
 
@@ -126,3 +129,32 @@ def test_a_second_engine_takes_no_lock_from_the_first(path: Path) -> None:
         refused = subprocess.run([sys.executable, "-c", alone, str(path)], capture_output=True, text=True, check=False)
     assert "locked" in refused.stderr, refused.stdout
     first.dispose()
+
+
+def test_as_many_threads_as_serve_has_places_and_duties_read_at_the_same_time(tmp_path: Path) -> None:
+    """None waits for a connection that another holds, or is told that the hub failed."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    threads = REQUESTS_MAX + 8
+    all_here = threading.Barrier(threads)
+
+    def look(_: int) -> int:
+        with reading(engine) as connection:
+            all_here.wait(timeout=60)
+            return int(connection.execute(text("SELECT 1")).scalar_one())
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(look, range(threads))) == [1] * threads
+    engine.dispose()
+
+
+def test_a_thread_that_gets_no_connection_is_told_that_the_store_did_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes, and is no failure of the hub's own."""
+    monkeypatch.setitem(store_engine._POOL, "pool_size", 1)
+    monkeypatch.setitem(store_engine._POOL, "max_overflow", 0)
+    monkeypatch.setitem(store_engine._POOL, "pool_timeout", 0.05)
+    engine = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    for door in (reading, writing):
+        with reading(engine), pytest.raises(HubError, match="all connections to it are in use") as refused, door(engine):
+            pass
+        assert refused.value.code == "HUB-STORE-001"
+    engine.dispose()
