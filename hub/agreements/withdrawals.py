@@ -33,6 +33,13 @@ WAIT_S: Final = 20.0
 _LOOK_EVERY_S: Final = 0.02
 _SHOWN: Final = {"suspend.agreement": "suspending", "end.agreement": "ending", "sign.agreement": "replacing"}
 SIGN: Final = "sign.agreement"
+_OF_ENTRY: Final = sa.and_(
+    plan_entries.c.scope == withdrawals.c.scope,
+    plan_entries.c.kind == str(Kind.AGREEMENT),
+    plan_entries.c.object_id == withdrawals.c.agreement_id,
+    plan_entries.c.correlation_id == withdrawals.c.correlation_id,
+)
+"""Ties a withdrawal to the entry by which it was told: revisions of one agreement are in the order of its acts."""
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,10 +229,30 @@ def kept_of(connection: Connection, *, scope: str, agreement_id: str | None = No
     return _kept(connection, *conditions)
 
 
+def newest_of(connection: Connection, *, scope: str) -> list[Withdrawal]:
+    """Return where rights ended last: of each version of an agreement the newest withdrawal by each kind of act."""
+    by = (withdrawals.c.agreement_id, withdrawals.c.version, withdrawals.c.act)
+    last = (
+        sa.select(*by, sa.func.max(plan_entries.c.revision).label("revision"))
+        .join(plan_entries, _OF_ENTRY)
+        .where(withdrawals.c.scope == scope)
+        .group_by(*by)
+        .subquery()
+    )
+    same = sa.exists().where(
+        *(last.c[column.name] == column for column in by),
+        last.c.revision == plan_entries.c.revision,
+    )
+    return _kept(connection, withdrawals.c.scope == scope, same)
+
+
 def agreement_views(
     connection: Connection, rows: Iterable[AgreementRow], *, scope: str, agreement_id: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return versions of agreements, sorted by id and version, as they are shown: the state in effect, and where rights ended."""
+    """Return versions of agreements, sorted by id and version, as they are shown: the state in effect, and where rights ended.
+
+    Of one agreement, where it is named, every withdrawal; in a list of all the newest of each version.
+    """
     found = list(rows)
     before = {_place(newer): _place(older) for older, newer in itertools.pairwise(found) if older.terms.id == newer.terms.id}
     under_way: dict[tuple[str, int], str] = {}
@@ -235,9 +262,11 @@ def agreement_views(
         if one.act == SIGN and place in before:
             under_way[before[place]] = "ending"
     ended: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for kept in kept_of(connection, scope=scope, agreement_id=agreement_id):
+    whole = agreement_id is not None
+    for kept in kept_of(connection, scope=scope, agreement_id=agreement_id) if whole else newest_of(connection, scope=scope):
         place = (kept.agreement_id, kept.version)
-        ended.setdefault(before.get(place, place) if kept.act == SIGN else place, []).append(_shown(kept))
+        of_version = ended.setdefault(before.get(place, place) if kept.act == SIGN else place, [])
+        of_version[:] = [*(of_version if whole else ()), _shown(kept)]
     return [
         {**agreement_view(row), "state": under_way.get(_place(row), str(row.state)), "withdrawals": ended.get(_place(row), [])}
         for row in found
@@ -254,7 +283,9 @@ def _shown(found: Withdrawal) -> dict[str, Any]:
 
 
 def _kept(connection: Connection, *conditions: Any) -> list[Withdrawal]:
-    rows = connection.execute(sa.select(withdrawals).where(*conditions).order_by(withdrawals.c.at_ms, withdrawals.c.correlation_id))
+    """Return withdrawals in the order of what they said of each agreement: that of the clock is another where it was set back."""
+    wanted = sa.select(withdrawals).join(plan_entries, _OF_ENTRY).where(*conditions)
+    rows = connection.execute(wanted.order_by(withdrawals.c.agreement_id, plan_entries.c.revision))
     return [
         Withdrawal(
             agreement_id=row.agreement_id,

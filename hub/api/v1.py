@@ -81,7 +81,7 @@ def v1_router(house: House) -> APIRouter:
 
     @router.get("/agreements", tags=["agreements"])
     def agreements() -> Response:
-        """List every version of every agreement."""
+        """List every version of every agreement, each with where its right ended last."""
         with reading(hub.engine) as connection:
             return answer(agreement_views(connection, hub.shelf.all(connection), scope=hub.names.scope))
 

@@ -94,7 +94,7 @@ def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = Fals
 
     Example: `cityhub agreement show parking-vehicles`
     """
-    rows = [row for row in reversed(_read(ctx)) if row["id"] == agreement_id]
+    rows = list(reversed(_read(ctx, agreement_id)))
     if not rows:
         fix = "`cityhub agreement list` shows those that are"
         raise HubError("HUB-AGREE-002", f"agreement `{identifier(agreement_id)}` is not known", fix)
@@ -109,13 +109,15 @@ def show(ctx: typer.Context, agreement_id: AgreementId, as_json: JsonFlag = Fals
             _show_partitions(found["partitions"])
 
 
-def _read(ctx: typer.Context) -> list[dict[str, Any]]:
+def _read(ctx: typer.Context, agreement_id: str | None = None) -> list[dict[str, Any]]:
+    """Return what is shown of every agreement, or of one with every withdrawal."""
     from hub.agreements.shelf import Shelf  # noqa: PLC0415 - SQL, which `--help` does not need
     from hub.agreements.withdrawals import agreement_views  # noqa: PLC0415 - same
 
     settings = session(ctx).settings
     with reading(settings) as connection:
-        return agreement_views(connection, Shelf(scope=settings.scope).all(connection), scope=settings.scope)
+        rows = [row for row in Shelf(scope=settings.scope).all(connection) if agreement_id in {None, row.terms.id}]
+        return agreement_views(connection, rows, scope=settings.scope, agreement_id=agreement_id)
 
 
 def _move(ctx: typer.Context, agreement_id: str, step: str, *, dry_run: bool, as_json: bool) -> None:

@@ -43,7 +43,7 @@ def shown(hall: Hall) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return what is shown of each version: its state, and where its right ended."""
     with reading(hall.hub.engine) as connection:
         rows = hall.hub.shelf.require(connection, ID)
-        return [(view["state"], view["withdrawals"]) for view in agreement_views(connection, rows, scope=hall.names.scope)]
+        return [(view["state"], view["withdrawals"]) for view in agreement_views(connection, rows, scope=hall.names.scope, agreement_id=ID)]
 
 
 def states(hall: Hall) -> list[str]:

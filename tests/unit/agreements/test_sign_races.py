@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hall import AGREEMENT, DATASET, ENTRY, VEHICLE
 
+from hub.agreements import agreement_acts
 from hub.agreements.control import ControlPlane
 from hub.agreements.publisher import Draft
 from hub.agreements.repair import Effects
@@ -169,7 +170,7 @@ def test_a_schema_that_hub_plan_does_not_carry_yet_gives_no_id_away(control: Con
 def shown(control: ControlPlane) -> list[tuple[str, int]]:
     """Return the state that is shown of each version, and how often its right ended."""
     with reading(control.desk.engine) as connection:
-        views = agreement_views(connection, control.agreements.entries(), scope="330100")
+        views = agreement_views(connection, control.agreements.entries(), scope="330100", agreement_id="parking-vehicles")
     return [(view["state"], len(view["withdrawals"])) for view in views]
 
 
@@ -233,3 +234,29 @@ def test_a_suspension_that_a_resumption_overtook_has_failed_and_tells_no_offset(
         wiring.withdrawals.join(pending)
     assert (shown(control), outcomes(control)) == ([("active", 0)], ["intended", "failed"])
     assert control.agreements.suspend("parking-vehicles", actor=OFFICER).outcome == "suspended"
+
+
+def test_withdrawals_are_told_in_the_order_of_the_acts_and_the_list_tells_the_newest_of_each_version(
+    control: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was set back between the two suspensions: asked again, the later one answers."""
+    acts_of = control.agreements
+    acts_of.sign("parking-vehicles", actor=OFFICER)
+    first = acts_of.suspend("parking-vehicles", actor=OFFICER)
+    acts_of.resume("parking-vehicles", actor=OFFICER)
+    with monkeypatch.context() as patched:
+        patched.setattr(agreement_acts, "now_ms", lambda: 1)
+        second = acts_of.suspend("parking-vehicles", actor=OFFICER)
+    assert acts_of.suspend("parking-vehicles", actor=OFFICER).plan_offset == second.plan_offset
+    acts_of.apply(SECOND, file="a.yaml", actor=OFFICER)
+    third = acts_of.sign("parking-vehicles", actor=OFFICER)
+    fourth = acts_of.end("parking-vehicles", actor=OFFICER)
+    told = []
+    with reading(control.desk.engine) as connection:
+        for which in ("parking-vehicles", None):
+            views = agreement_views(connection, acts_of.entries(), scope="330100", agreement_id=which)
+            told.append([[found["plan_offset"] for found in view["withdrawals"]] for view in views])
+    assert told == [
+        [[first.plan_offset, second.plan_offset, third.plan_offset], [fourth.plan_offset]],
+        [[third.plan_offset], [fourth.plan_offset]],
+    ]
