@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from hub.agreements.desk import now_ms
 from hub.agreements.outputs import schema_drafts
 from hub.agreements.publisher import Draft
+from hub.agreements.upkeep import set_back
 from hub.agreements.wiring import Wiring
 from hub.broker.topics import dept_topic, quarantine_topic
 from hub.catalogue.datasets import CatalogueRow, shipped_schema
@@ -164,9 +165,12 @@ class DatasetActs:
         return versions
 
     def _make_topics(self, entry: DatasetEntry) -> None:
+        """Make both topics; one that is there has what serve may set set back, as an older version may have made it otherwise."""
         w = self._w
         kept = {"partitions": entry.partitions, "replication": w.replication}
-        w.admin.create_topics([dept_topic(w.names, entry.dataset, **kept), quarantine_topic(w.names, entry.dataset, **kept)])
+        specs = [dept_topic(w.names, entry.dataset, **kept), quarantine_topic(w.names, entry.dataset, **kept)]
+        set_back(w.admin, specs)
+        w.admin.create_topics(specs)
 
     def _open_lanes(self, entry: DatasetEntry) -> str:
         """Commit the earliest offset with step 0 for each lane that has no position; returns the topic's id."""

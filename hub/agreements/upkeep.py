@@ -195,6 +195,20 @@ class Upkeep:
         return wanted
 
 
+def set_back(admin: Admin, specs: Sequence[TopicSpec]) -> None:
+    """Set back of the topics that are there the settings that serve would set back, and nothing else."""
+    found = admin.topic_states(specs)
+    for spec in specs:
+        there = found.get(spec.name)
+        back = _may_set_back(spec, spec.differs(there.config)) if there is not None else []
+        if back:
+            admin.alter_topic_config(spec.name, {key: spec.config[key] for key in back})
+
+
+def _may_set_back(spec: TopicSpec, other: Sequence[str]) -> list[str]:
+    return [key for key in other if key in SET_BACK and spec.config[key] != "compact"]
+
+
 def _flaws(wanted: _Wanted, found: TopicState | None) -> Sequence[Flaw]:
     spec = wanted.spec
     if found is None:
@@ -203,7 +217,7 @@ def _flaws(wanted: _Wanted, found: TopicState | None) -> Sequence[Flaw]:
     if found.partitions < spec.partitions:
         flaws.append(Flaw(topic=spec.name, what="partitions", mended=wanted.remade))
     other = spec.differs(found.config)
-    back = [key for key in other if key in SET_BACK and spec.config[key] != "compact"]
+    back = _may_set_back(spec, other)
     left = [key for key in other if key not in back]
     flaws += [Flaw(topic=spec.name, what=", ".join(keys), mended=mended) for keys, mended in ((back, True), (left, False)) if keys]
     return flaws

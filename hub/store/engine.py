@@ -39,8 +39,9 @@ def open_engine(url: str) -> Engine:
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         keep_file_private(Path(parsed.database))
+    pool = _POOL if parsed.database else {}  # a database in memory belongs to the thread that made it
     arguments = {"timeout": LOCK_WAIT_S, "check_same_thread": False}
-    engine = create_engine(parsed, hide_parameters=True, connect_args=arguments, execution_options=options, **_POOL)
+    engine = create_engine(parsed, hide_parameters=True, connect_args=arguments, execution_options=options, **pool)
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hall import DATASET, Hall, hall_settings
+from hall import DATASET, ENTRY, Hall, hall_settings
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 
@@ -154,3 +154,15 @@ def test_an_adoption_that_a_killed_serve_left_open_gets_its_outcome(hall: Hall, 
     hall.keeper.repair()
 
     assert [row[2] for row in hall.acts() if row[0] == "adopt.position"] == ["intended", "intended", "done", "failed"]
+
+
+def test_a_publish_that_an_older_version_left_half_done_is_finished(hall: Hall, admin: Admin) -> None:
+    """That version made a department's topic by the publishers' clocks: what serve sets back by itself refuses nobody."""
+    other = DATASET + "-more"
+    entry = ENTRY.replace(DATASET, other)
+    topic = hall.names.dept(other)
+    admin.create_topics([TopicSpec(name=topic, partitions=2, replication=1, config={"message.timestamp.type": "CreateTime"})])
+    wanted = {"retention.ms": str(7 * 24 * 3600 * 1000)}
+    admin.alter_topic_config(topic, wanted)
+    hall.open_dataset(entry=entry)
+    assert _state(admin, topic, "message.timestamp.type")[1] == {"message.timestamp.type": "LogAppendTime"}

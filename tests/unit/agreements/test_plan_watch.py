@@ -71,7 +71,7 @@ def test_an_entry_that_was_never_appended_is_left_to_the_repair_of_its_whole_cha
         trust={},
         fence=nothing,
         withdrawals=nothing,
-        adopted=nothing,
+        effects=nothing,
     )
     keeper._judge([Read(LogEntry(7, dataset.key, b"an older one"), None, "HUB-PLAN-002")])
     assert (appended, desk.unfinished.is_set()) == ([], True)
