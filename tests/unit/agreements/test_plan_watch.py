@@ -1,6 +1,7 @@
 """The watch of hub.plan outlives what happens to the topic and the broker at once."""
 
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,12 +57,12 @@ def test_a_repair_that_fails_behind_an_emptied_topic_is_tried_again() -> None:
     assert desk.unfinished.is_set()
 
 
-def test_an_entry_that_was_never_appended_is_left_to_the_repair_of_its_whole_change() -> None:
+def test_an_entry_that_was_never_appended_is_left_to_the_repair_of_its_whole_change(tmp_path: Path) -> None:
     """A dataset ahead of its agreements lets records in that no agreement knows: the watch appends nothing by itself."""
     appended: list[Staged] = []
     dataset = Staged("dataset", "transport/flights", 2, b"newest", None, "", "c")
     publisher: Any = SimpleNamespace(newest_by_key=lambda _connection, _keys: {dataset.key: dataset}, append_again=appended.extend)
-    desk = Desk(engine=open_engine("sqlite://"), scope="330100")
+    desk = Desk(engine=open_engine(f"sqlite:///{tmp_path}/hub.db"), scope="330100")
     nothing: Any = None
     keeper = PlanKeeper(
         desk=desk,
