@@ -18,7 +18,7 @@ from hub.ledger.deliveries import Deliveries, Metered, Unverifiable
 from hub.ledger.rating import Terms
 from hub.ledger.signed_terms import BETWEEN as SIGNED
 from hub.ledger.signed_terms import UNTRUSTED, SignedTerms
-from hub.ledger.usage_log import UsageLog
+from hub.ledger.usage_log import GONE_FIX, UsageLog
 from hub.ledger.walk import Books, Difference, Walk, read_books
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
@@ -70,7 +70,7 @@ def check(
 
     Share topics are counted from where an earlier check found them equal to usage; with ``full`` from their beginning.
 
-    HUB-LEDGER-007 when a topic cannot be read to its end, HUB-LEDGER-006 when hub.usage is not the log that the ledger read.
+    HUB-LEDGER-007 when a topic cannot be read to its end, HUB-LEDGER-006 when hub.usage is not the whole log that the ledger read.
     """
     terms = signed.terms
     books = read_books(engine, scope=names.scope)
@@ -84,7 +84,8 @@ def check(
         return _report(walk, books, deliveries, {}, list(signed.differences))
     with usage:
         if books.usage_topic_ids - {usage.topic_id}:
-            raise HubError("HUB-LEDGER-006", "hub.usage was deleted and made again", "restore the broker's data")
+            raise HubError("HUB-LEDGER-006", "hub.usage was deleted and made again", GONE_FIX)
+        usage.require_whole()
         usage.seek(dict.fromkeys(usage.partitions, 0))
         _read_usage(usage, walk, deadline_s=deadline_s)
         before = deliveries.by_partition(walk.metered)

@@ -23,6 +23,7 @@ FETCH_MAX_WAIT_MS: Final = 250
 """What is written in a quarter of a second is read at once, and posted in one transaction, however many steps that are."""
 
 
+GONE_FIX: Final = "restore the broker's data; until then what was posted stays posted and billed, and nobody can hold it to its usage steps"
 RESTORE_FIX: Final = "usage is lost where it is not restored: restore the broker's data, and run `cityhub ledger check`"
 
 
@@ -87,6 +88,14 @@ class UsageLog(AbstractContextManager["UsageLog"]):
             if begin is None or end is None or not begin <= at <= end:
                 cut = f"`{place}` holds offsets {begin} to {end}, the ledger stands at {at}: what lies between was deleted"
                 raise HubError("HUB-LEDGER-006", cut, RESTORE_FIX)
+
+    def require_whole(self) -> None:
+        """Hold that nothing at the beginning of hub.usage was deleted; HUB-LEDGER-006 names the partitions and offsets that are gone."""
+        with Admin(self._bootstrap, client_id=self._client_id) as admin:
+            begins = admin.begin_offsets([TopicPartition(self.topic, number) for number in self._partitions])
+        gone = [f"`{place}` offsets below {begin}" for place, begin in sorted(begins.items()) if begin > 0]
+        if gone:
+            raise HubError("HUB-LEDGER-006", f"deleted from hub.usage: {', '.join(gone)}", GONE_FIX)
 
     def poll(self, *, records_max: int, timeout_ms: int = POLL_MS) -> list[Stretch]:
         """Return what came next, one stretch per partition that moved; markers without records move it too."""

@@ -410,3 +410,22 @@ def test_a_collector_says_steadily_that_hub_usage_is_not_what_it_read(ledger: Le
         stop.set()
         thread.join()
     assert {look and look.split()[0] for look in looks} == {"HUB-LEDGER-006"}
+
+
+def test_a_check_of_a_cut_hub_usage_names_what_is_gone_and_the_bill_stays(ledger: LedgerTown) -> None:
+    """Not a list of chains that break where the log was cut: what was posted is posted, the collector goes on, the rest is told."""
+    lane = ledger.lane()
+    lane.step(5)
+    lane.step(6)
+    (partition,) = [number for number, offset in ledger.collect().positions.items() if offset]
+    assert ledger.check().sound
+    ledger.forget(ledger.names.usage, partition, before=2)
+    lane.step(7)
+
+    assert (ledger.collect().posted, ledger.sums()["delivered"]) == (1, 18)
+    with pytest.raises(HubError) as raised:
+        ledger.check()
+
+    assert raised.value.code == "HUB-LEDGER-006"
+    assert f"{ledger.names.usage}-{partition}" in raised.value.message
+    assert "offsets below 2" in raised.value.message
