@@ -7,6 +7,7 @@ waited for, hub.plan is read and repaired), *leading*. The ledger collector and 
 import asyncio
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Mapping
 from types import FrameType
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 LOCK_EVERY_S: Final = 0.5
 RETRY_S: Final = 2.0
 STOP_WITHIN_S: Final = 10
+SWITCH_S: Final = 0.0005
+"""A check of a wide schema holds the interpreter; a withdrawal asks for it some hundred times, and must not wait 5 ms each time."""
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 STANDBY: Final = "standby"
 TAKING_OVER: Final = "taking over"
@@ -103,6 +106,7 @@ class Serve:
 
     def run(self) -> None:
         """Serve until stopped."""
+        sys.setswitchinterval(SWITCH_S)
         raise_descriptors()
         self._dependencies.watch(self._stop)
         server = uvicorn.Server(
