@@ -1,7 +1,7 @@
 """Acts whose effect lies outside of the control plane, on what counts: a chain of usage read on, a source published anew.
 
 Whoever brings the effect about asks here first: the act is recorded ``intended``, and gets its outcome from the one who asked. Where
-that process dies the keeper of hub.plan gives it one at take-over: a chain shows in the ledger what became of it. A connector's effect
+that process dies the keeper of hub.plan gives it one, at take-over: a chain shows in the ledger what became of it. A connector's effect
 is in its own state folder, on whatever machine: its outcome is waited for, a serve that starts meanwhile hinders nobody; after that it
 is ``failed``, unknown whether it took effect. A connector that asks again tells what became of the time before: it had none.
 """
@@ -23,7 +23,7 @@ from hub.store.engine import reading, writing
 ANEW: Final = "anew.connector"
 OUTCOMES: Final = ("done", "failed")
 TELL_WITHIN: Final = timedelta(minutes=10)
-"""How long a connector may take to tell what became of publishing anew, before a serve that takes over gives that an outcome."""
+"""How long a connector may take to tell what became of publishing anew, before serve gives that an outcome."""
 UNTOLD: Final = "the connector did not tell its outcome: unknown whether it took effect"
 ASKED_AGAIN: Final = "interrupted before it took effect: the connector asks again"
 

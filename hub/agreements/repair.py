@@ -17,6 +17,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
+from hub.agreements import outside_acts
 from hub.agreements.desk import Desk
 from hub.agreements.officer import require_officer
 from hub.agreements.outside_acts import UNTOLD, finish_once, is_waited_for
@@ -134,7 +135,7 @@ class PlanKeeper:
 
     def watch(self, stop: threading.Event) -> None:
         """Follow hub.plan until ``stop`` is set; every trouble is logged and met with another repair."""
-        held_at = time.monotonic()
+        held_at = told_at = time.monotonic()
         while not stop.is_set():
             try:
                 if self._desk.unfinished.is_set():
@@ -143,6 +144,9 @@ class PlanKeeper:
                 if time.monotonic() - held_at > HOLD_EVERY_S:
                     held_at = time.monotonic()
                     self._log.hold()
+                if time.monotonic() - told_at > outside_acts.TELL_WITHIN.total_seconds():
+                    told_at = time.monotonic()
+                    self._finish_untold()
                 reads = [self._read(at) for at in self._log.poll(timeout_ms=500)]
                 if reads:
                     self._judge(reads)
@@ -277,6 +281,13 @@ class PlanKeeper:
                 )
             outcome, reason = ("done", "finished by repair") if took_effect else ("failed", "interrupted before it took effect")
             self._desk.finish(row, outcome=outcome, reason=reason)
+
+    def _finish_untold(self) -> None:
+        """Give the acts of connectors that were waited for long enough their outcome: a connector that was killed tells nothing."""
+        with reading(self._desk.engine) as connection:
+            left = [row for row in open_acts(connection, scope=self._desk.scope) if row.object_type == CONNECTOR]
+        for row in left:
+            self._finish_outside(row)
 
     def _finish_outside(self, row: Any) -> None:
         """Give an act on what counts its outcome: a chain shows it; a connector tells it, and is waited for so long."""

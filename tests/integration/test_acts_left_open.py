@@ -3,10 +3,11 @@
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hall import DATASET, Hall, hall_settings
+from hall import DATASET, Hall, hall_settings, until
 from kafka import KafkaProducer
 from ledger_steps import Writer, entry
 from sqlalchemy import update
@@ -97,6 +98,19 @@ def test_a_resume_whose_serve_is_killed_gets_the_outcome_that_its_chain_shows(
     assert (intended, came_to) == ("intended", outcome)
     assert ("held at usage offset" in (reason or "")) is (outcome == "failed")
     assert (again.posted, again.held_at) == (1 if outcome == "failed" else 0, None)
+
+
+def test_a_connector_that_was_killed_is_waited_for_by_a_serve_that_goes_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve may run for months: its acts are not left until another takes over."""
+    monkeypatch.setattr(outside_acts, "TELL_WITHIN", timedelta(seconds=2))
+    hall = Hall(settings)
+    try:
+        hall.open_dataset()
+        hall.hub.control.outside.intend_anew("flights", dataset=DATASET, actor=hall.hub.officer)
+        assert outcomes(hall, "anew.connector") == [("intended", None)]
+        until(lambda: outcomes(hall, "anew.connector") == [("intended", None), ("failed", outside_acts.UNTOLD)])
+    finally:
+        hall.close()
 
 
 def test_publishing_anew_waits_for_its_connector_and_then_no_longer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
