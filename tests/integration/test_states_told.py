@@ -80,8 +80,8 @@ class Hub:
         return "ready" if said is None else plain(said)
 
     def is_well(self) -> bool:
-        """Tell whether everything is ready."""
-        return self.ready("serve") == self.ready("worker") == "ready"
+        """Tell whether everything is ready, and every lane has a worker again."""
+        return self.ready("serve") == self.ready("worker") == "ready" and self.call("exchange", "status").returncode == 0
 
     def said(self) -> str:
         """Return both answers."""
