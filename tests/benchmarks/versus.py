@@ -60,6 +60,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except subprocess.CalledProcessError as error:
         say(f"`{asked.base}` is no commit here, or could not be built: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
         return 2
+    except ValueError as error:
+        say(f"that many records cannot be made: {error}")
+        return 2
     except Failed as failure:
         say(f"FAILED, so there is no number: {failure}")
         return 1
