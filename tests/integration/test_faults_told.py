@@ -326,7 +326,6 @@ def test_every_broken_state_is_told_alike_by_status_doctor_and_readiness(hub: Wa
     for state in STATES:
         with state(hub):
             found[state.__name__] = _seen(hub, wanted.get(state.__name__))
-        sys.stderr.write(f"{state.__name__}: {found[state.__name__]}\n")
         if state is not all_is_well:
             well = found[all_is_well.__name__]
             hub.until(lambda: hub.told() == well)  # noqa: B023 - called at once

@@ -172,6 +172,7 @@ def test_a_hub_plan_whose_records_were_all_deleted_is_filled_again_while_serve_l
         hall.hub.admin.alter_topic_config(place.topic, {"cleanup.policy": "compact,delete"})
         client.delete_records({place: hall.hub.admin.end_offsets([TopicPartition(*place)])[TopicPartition(*place)]})
         client.close()
+        assert hall.hub.admin.begin_offsets([TopicPartition(*place)])[TopicPartition(*place)] >= len(before)
 
         until(lambda: {at.key for at in hall.log()} == before)
     finally:
