@@ -16,7 +16,10 @@ _DIGITS: Final = re.compile(rf"[0-9]{{{DIGITS_MAX + 1},}}")
 _PASSPORT: Final = re.compile(r"(?<![A-Za-z0-9])(?:[a-z][0-9]{8}|[A-Z][ ._-]?[0-9]{8}|[A-Z]{2}[ ._-]?[0-9]{7})(?![A-Za-z0-9])")
 _PARTS: Final = re.compile(r"[\s._-]+")
 """What people part a number with."""
+_KEY_ID: Final = r"(?<![A-Za-z0-9._-])(?=[0-9]*[a-f][0-9]*[a-f])[0-9a-f]{16}(?![A-Za-z0-9._-])"
+"""As ``key_id_of`` makes them. Two letters: a number that belongs to a person ends in one at most."""
 _OURS: Final = re.compile(
+    rf"{_KEY_ID}|"
     r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"  # the id of a topic
     r"|(?<=[A-Za-z][._-])(?:19|20)[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:[0-2][0-9]|3[01])-[0-9]{1,3}(?=\s|\Z)"  # partition of a dataset of a day
     r"|(?<=//)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?=[:/]|\Z)"  # an address in a URL
@@ -26,8 +29,8 @@ _QUOTED: Final = re.compile(r"`([^`]*)`")
 
 
 def is_identifier(text: str) -> bool:
-    """Tell whether ``text`` is an identifier in form: ASCII letters, a few signs, and no long number."""
-    return _IDENTIFIER.match(text) is not None and not _holds_a_number(text)
+    """Tell whether ``text`` is an identifier in form: ASCII letters, a few signs, and no long number; or the id of a key."""
+    return re.fullmatch(_KEY_ID, text) is not None or (_IDENTIFIER.match(text) is not None and not _holds_a_number(text))
 
 
 def identifier(text: str) -> str:

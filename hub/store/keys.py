@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hub.model.errors import HubError
 from hub.model.signing import key_id_of
+from hub.model.written import is_identifier
 
 MASTER_KEY_BYTES: Final = 32
 OFFICER: Final = "officer.key"
@@ -69,6 +70,8 @@ def require_keys(folder: Path) -> None:
 def _make(folder: Path, *, epoch: int, comment: str) -> None:
     _write(folder / f"master-{epoch}.key", secrets.token_bytes(MASTER_KEY_BYTES))
     private = Ed25519PrivateKey.generate()
+    while not is_identifier(key_id_of(private.public_key())):  # one in some two hundred reads like a person's number
+        private = Ed25519PrivateKey.generate()
     _write(folder / OFFICER, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public = private.public_key()
     line = f"{key_id_of(public)} {base64.b64encode(public.public_bytes_raw()).decode()} {comment}\n"
