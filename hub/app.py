@@ -49,7 +49,7 @@ from hub.store.acts import Act, Actor
 from hub.store.engine import open_engine, reading, writing
 from hub.store.keys import RESTORE, create_keys, has_keys, keys_mark, load_master_keys, load_officer_key, load_trust_keys
 from hub.store.known_topics import known_topics, remember_topic
-from hub.store.tables import create_tables, has_acts
+from hub.store.tables import create_tables, has_acts, require_scope
 
 OFFSET_MAX: Final = 2**63 - 1
 
@@ -67,6 +67,7 @@ def initialise(settings: Settings) -> bool:
     engine = open_engine(settings.store_url)
     try:
         create_tables(engine)
+        require_scope(engine, settings.scope)
     finally:
         engine.dispose()
     return made
@@ -115,9 +116,10 @@ class Hub:
 
     @cached_property
     def engine(self) -> Engine:
-        """The store, with its tables; HUB-STORE-001 and HUB-STORE-002."""
+        """The store, with its tables; HUB-STORE-001, -002 and -003."""
         engine = open_engine(self.settings.store_url)
         create_tables(engine)
+        require_scope(engine, self.settings.scope)
         return engine
 
     @cached_property

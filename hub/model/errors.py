@@ -69,6 +69,7 @@ CODES: Final[Mapping[str, Code]] = {
     # store and serve
     "HUB-STORE-001": Code(_P, 503, "database does not answer", "数据库无响应"),
     "HUB-STORE-002": Code(_I, 500, "database was written by a newer hub", "数据库版本高于程序"),
+    "HUB-STORE-003": Code(_I, 500, "database belongs to another hub", "数据库属于另一个枢纽"),
     "HUB-SERVE-001": Code(_P, 503, "cityhub serve does not answer", "服务进程无响应"),
     "HUB-SERVE-002": Code(_P, 503, "this serve stands by", "本服务处于备用状态"),
     "HUB-SERVE-003": Code(_I, 503, "hub.plan is ahead of the database", "计划主题领先于数据库"),

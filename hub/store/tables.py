@@ -202,6 +202,18 @@ def has_acts(engine: Engine) -> bool:
         return known and connection.scalar(sa.select(acts.c.seq).limit(1)) is not None
 
 
+def require_scope(engine: Engine, scope: str) -> None:
+    """Hold that the database is of the hub of this scope: HUB-STORE-003. Its acts are one chain, and the anchor is one hub's own."""
+    with reading(engine) as connection:
+        found = connection.scalar(sa.select(acts.c.scope).order_by(acts.c.seq).limit(1))
+    if found is not None and found != scope:
+        raise HubError(
+            "HUB-STORE-003",
+            f"the acts of the database begin with scope `{found}`, this hub is of scope `{scope}`",
+            "give each hub a database of its own; where `scope` was changed in the settings, set it back: it is part of every pseudonym",
+        )
+
+
 def _known_version(connection: sa.Connection) -> int | None:
     """Return the version of the tables, None where none was noted; HUB-STORE-002 for one that is newer than this hub."""
     found: int | None = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))

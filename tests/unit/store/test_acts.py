@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from hub.model.errors import HubError
 from hub.store.acts import Act, Actor, new_ulid, open_acts, record_act
 from hub.store.engine import open_engine
-from hub.store.tables import acts, create_tables, store_version
+from hub.store.tables import acts, create_tables, require_scope, store_version
 
 OFFICER = Actor(person_id="li-wei", org_id="city-hub")
 SIGN = Act(verb="sign.agreement", object_type="agreement", object_id="parking-vehicles", object_version=1)
@@ -64,3 +64,14 @@ def test_a_database_of_a_newer_hub_is_refused(engine: Engine) -> None:
     with pytest.raises(HubError) as refusal:
         create_tables(engine)
     assert refusal.value.code == "HUB-STORE-002"
+
+
+def test_a_database_of_another_hub_is_refused(engine: Engine) -> None:
+    """Both would write into one chain of acts, of which each has an anchor."""
+    require_scope(engine, "440300")
+    with engine.begin() as connection:
+        record(connection, "done", "C1")
+    require_scope(engine, "330100")
+    with pytest.raises(HubError, match="scope `330100`, this hub is of scope `440300`") as refusal:
+        require_scope(engine, "440300")
+    assert refusal.value.code == "HUB-STORE-003"
