@@ -18,7 +18,8 @@ def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     A lane stands still when its worker stopped it, when it would stop if it started now, and when no worker has it. `offset` is the
     next source offset to decide, `end` that of the topic, `lag` what lies between; `step` counts the lane's transactions; `plan offset`
     is that of the newest entry of hub.plan about its dataset which its last step was decided under, and differs from dataset to dataset.
-    A lane that goes on and is named with HUB-LANE-014 denies the records of one consumer, and says of which offsets.
+    A lane that goes on may be named too, for what it denies to one consumer: of which offsets (HUB-LANE-014), or of which agreement
+    that its worker cannot compile (HUB-AGREE-005, HUB-PLAN-002, HUB-KEY-002).
 
     Example: `cityhub exchange status`
     """

@@ -334,7 +334,7 @@ class Floor:
         worker = self._context.worker_id if self._context is not None else ""
         denied = self._context.undeliverables.denied if self._context is not None else {}
         for partition, (lane, _) in self._lanes.items():
-            fault = lane.fault or self._plan_fault(partition) or self._denies(partition, denied)
+            fault = lane.fault or self._plan_fault(partition) or self._refuses(partition) or self._denies(partition, denied)
             standing = Standing(worker)
             if fault is not None:
                 standing = Standing(worker, fault.code, fault.message[:TEXT_MAX], fault.fix[:TEXT_MAX], self.observer.since_ms(partition))
@@ -349,6 +349,15 @@ class Floor:
         except HubError as error:
             return error
         return None
+
+    def _refuses(self, partition: TopicPartition) -> HubError | None:
+        """Return what a lane that goes on denies since this worker cannot compile it."""
+        plan = self._context.plan(partition) if self._context is not None else None
+        if plan is None or not plan.refused:
+            return None
+        first = next(iter(plan.refused.values()))
+        told = ", ".join(f"`{agreement_id}`" for agreement_id in sorted(plan.refused))
+        return HubError(first.code, f"denied, while the lane goes on for the others: {told}: {first.message}", first.fix)
 
     def _denies(self, partition: TopicPartition, denied: Mapping[TopicPartition, int]) -> HubError | None:
         """Return what a lane that goes on denies to a consumer whose share partition takes nothing."""

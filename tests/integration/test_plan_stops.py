@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from town import EPOCH, FLIGHT, Town, encode, flight, terms, wait_until
 
 from hub.broker.batches import build_batches
+from hub.exchange.status import lane_statuses, told_by_workers
 from hub.model.entry import AgreementBody, Kind, encode_body
 from hub.model.lifecycle import State
 from hub.model.names import TopicPartition
@@ -154,6 +155,12 @@ def test_a_worker_with_a_wrong_master_key_takes_lanes_by_itself_once_it_is_resto
     assert street.delivered() == 20
 
 
+def told(town: Town, street: Street) -> str | None:
+    """Return what `exchange status` names the lane with."""
+    (row,) = told_by_workers(lane_statuses(town.admin, names=town.names, topics=[street.topic]), admin=town.admin, names=town.names)
+    return row.code
+
+
 def _put(source: Path, file: Path, *, content: bytes | None = None) -> None:
     """Put a key in place as an officer does: a new file of mode 0600 under the same name."""
     draft = file.with_suffix(".draft")
@@ -171,9 +178,11 @@ def test_an_agreement_that_a_worker_cannot_compile_costs_itself_and_no_other(tow
     with town.worker(**FRESH):
         town.wait_done(street.topic, partitions=1)
         assert "[-]agreements 1 are denied: other: HUB-AGREE-005" in ready(town)
+        wait_until(lambda: told(town, street) == "HUB-AGREE-005", within_s=20)
         (step,) = town.usage()
         assert [(entry.agreement_id, entry.delivered, entry.denied) for entry in step.entries] == [("all", 10, 0), ("other", 0, 10)]
         town.append([town.entry(Kind.AGREEMENT, "other", other)])
         street.send(range(10, 12))
         town.wait_done(street.topic, partitions=1)
+        wait_until(lambda: told(town, street) is None, within_s=20)
     assert (street.delivered(), len(town.shared("other", partitions=1))) == (12, 2)
