@@ -98,10 +98,14 @@ fn holds_invisible(form: &[u8]) -> bool {
 /// before the text is none.
 #[inline]
 pub fn is_key_text(key: &[u8]) -> bool {
-    // Most keys are shown ASCII: eight bytes at a time.
-    let (words, rest) = key.as_chunks::<8>();
-    let odd = words.iter().fold(0, |odd, word| odd | odd_bytes(u64::from_le_bytes(*word))) | odd_bytes(padded(rest));
-    odd == 0 || is_text_by_character(key)
+    is_shown(key) || is_text_by_character(key)
+}
+
+/// Tells whether every byte is one of ASCII from space to `~`, as of most identifiers and keys: eight bytes at a time.
+#[inline]
+fn is_shown(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    words.iter().fold(0, |odd, word| odd | odd_bytes(u64::from_le_bytes(*word))) | odd_bytes(padded(rest)) == 0
 }
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -132,9 +136,7 @@ fn is_text_by_character(key: &[u8]) -> bool {
 /// Tells whether the text is ASCII that is shown, with nothing to trim.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
-    text.iter().all(|byte| (b' '..=b'~').contains(byte))
-        && text.first().is_some_and(u8::is_ascii_graphic)
-        && text.last().is_some_and(u8::is_ascii_graphic)
+    is_shown(text) && text.first().is_some_and(u8::is_ascii_graphic) && text.last().is_some_and(u8::is_ascii_graphic)
 }
 
 /// Tells whether three bytes are a character from U+4E00 to U+9FFF.
@@ -385,6 +387,20 @@ fn renormalise(form: &mut Vec<u8>) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_shown_where_every_byte_is() {
+        for length in 0..20 {
+            for place in 0..length {
+                for byte in 0..=255u8 {
+                    let mut text = vec![b'A'; length];
+                    text[place] = byte;
+                    assert_eq!(is_shown(&text), (b' '..=b'~').contains(&byte), "{text:?}");
+                }
+            }
+        }
+        assert!(is_shown(b"") && is_plain(b"A 1") && !is_plain(b"") && !is_plain(b" A") && !is_plain(b"A "));
+    }
 
     #[test]
     fn a_key_is_text_where_every_character_is() {
