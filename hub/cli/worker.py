@@ -7,15 +7,17 @@ behind the design).
 
 import os
 import sys
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hub.cli.crew import Crew
 from hub.cli.output import Session, session
 from hub.model.errors import HubError
 from hub.observe.logs import configure_logs
 from hub.store.private import keep_private
+
+if TYPE_CHECKING:
+    from hub.cli.crew import Crew
 
 app = typer.Typer()
 
@@ -68,7 +70,9 @@ def _hold_free(*ports: int) -> None:
         raise HubError("HUB-BROKER-004", f"`exchange.metrics_port`: {shown} of 127.0.0.1 is taken", fix)
 
 
-def _crew(found: Session, processes: int) -> Crew:
+def _crew(found: Session, processes: int) -> "Crew":
+    from hub.cli.crew import Crew  # noqa: PLC0415 - with its imports 400 kB, which a worker by itself would hold for ever
+
     first = found.settings.exchange.metrics_port
     ports = [first + place if first else 0 for place in range(processes)]
     _hold_free(*ports)
