@@ -1,6 +1,6 @@
 # Every door of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-reference check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-versus bench-full fuzz lock clean
+.PHONY: help setup demo up test test-reference check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-versus bench-full many fuzz lock clean
 SHELL := bash
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
@@ -73,6 +73,9 @@ bench-versus: setup ## this checkout beside a commit (BASE=COMMIT), in interleav
 
 bench-full: setup ## record sizes, many agreements, two workers, TLS, quiet datasets, ten million records; writes docs/bench-full.md
 	$(BENCH_RUN) full --docs docs $(ARGS)
+
+many: setup ## 5,000 agreements on one dataset, then 2,000 datasets: what acts, restarts, memory and checks cost, and whether it is linear (ARGS="--agreements 500 --datasets 0")
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests:$(CURDIR)/tests/faults $(BIN)/python -m benchmarks.many $(ARGS)
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock, with hashes and without the name of a host
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet 'uv==0.13.9'

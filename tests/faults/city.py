@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +59,7 @@ class City:
         self.names = Names(scope=SCOPE)
         self.admin = Admin(broker.bootstrap)
         self._processes: list[subprocess.Popen[bytes]] = []
-        port = _free_port()
+        port = free_port()
         self.environment = {
             **os.environ,
             "CITYHUB_STATE": str(folder),
@@ -71,8 +71,8 @@ class City:
         if kernel:
             self.environment["CITYHUB_KERNEL"] = kernel
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0, trust_env=False)
-        self.start(serve)
-        self._wait(self._ready, "serve is not ready")
+        self.serve = self.start(serve)
+        self.wait(self._ready, "serve is not ready")
         self._publish()
 
     def start(self, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
@@ -87,6 +87,13 @@ class City:
     def last_line(self, process: subprocess.Popen[bytes]) -> str:
         """Return the last line of what a process said."""
         return self._log(self._processes.index(process)).read_text(errors="replace").strip().rpartition("\n")[2]
+
+    def restart_serve(self, command: Sequence[str], *, within_s: float = READY_WITHIN_S) -> None:
+        """End serve and start it again on its state; returns when it is ready."""
+        self.serve.terminate()
+        self.serve.wait(timeout=within_s)
+        self.serve = self.start(command)
+        self.wait(self._ready, "serve is not ready", within_s=within_s)
 
     def kernel(self) -> str:
         """Return the kernel that the workers run."""
@@ -164,15 +171,17 @@ class City:
         except httpx.TransportError:
             return False
 
-    def _wait(self, condition: Any, what: str) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
+    def wait(self, condition: Callable[[], bool], what: str, *, within_s: float = READY_WITHIN_S) -> None:
+        """Wait for a condition; RuntimeError with the last lines of every log where it does not come."""
+        deadline = time.monotonic() + within_s
         while not condition():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{what}\n{self.tails()}")
             time.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
