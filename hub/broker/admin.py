@@ -42,6 +42,8 @@ ANSWER_WITHIN_MS: Final = 1_000
 CONNECT_WITHIN_MS: Final = 10_000
 ASK_WITHIN_S: Final = 15.0
 PAUSE_S: Final = 0.1
+FIRST_PAUSE_S: Final = 0.004
+"""Before new topics are looked at again for the first time; each further pause is twice as long, up to ``PAUSE_S``."""
 TOPICS_ASKED_MAX: Final = 200
 """Topics whose settings one request asks for."""
 END_TXN: Final = 26
@@ -336,8 +338,39 @@ def _create(client: Any, specs: Collection[TopicSpec]) -> list[str]:
             if error.retriable:
                 raise error
             raise _refused(f"topic `{row['name']}`", error.__name__)
-    client.wait_for_topics(sorted(wanted), timeout_ms=REQUEST_TIMEOUT_MS)
+    _wait_for_leaders(client, sorted(wanted))
     return existing
+
+
+def _wait_for_leaders(client: Any, names: Sequence[str]) -> None:
+    """Return once every partition of these topics has a leader; KafkaTimeoutError when that takes longer than a request may.
+
+    Most have theirs within some milliseconds, so it is asked often at first: kafka-python's own wait sleeps 100 ms between two
+    looks, which was half of what signing an agreement took.
+    """
+    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    pause_s = FIRST_PAUSE_S
+    while not _are_led(client, names):
+        if time.monotonic() > deadline:
+            raise KafkaTimeoutError(_listed(names))
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, PAUSE_S)
+
+
+def _are_led(client: Any, names: Sequence[str]) -> bool:
+    try:
+        rows = {row["name"]: row for row in client.describe_topics(names)}
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        return False
+    return all(name in rows and is_led(rows[name]) for name in names)
+
+
+def is_led(row: Mapping[str, Any]) -> bool:
+    """Tell of a topic as Metadata describes it whether each of its partitions has a leader."""
+    partitions = row["partitions"]
+    return row["error_code"] == 0 and bool(partitions) and all(one["error_code"] == 0 and one["leader_id"] >= 0 for one in partitions)
 
 
 def _describe(client: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_the_administrator_takes_the_maker_of_its_client() -> None:
     ("name", "parameters"),
     [
         ("create_topics", {"new_topics", "timeout_ms", "raise_errors"}),
-        ("wait_for_topics", {"topic_names", "timeout_ms"}),
+        ("describe_topics", {"topics"}),
         ("delete_topics", {"topics", "timeout_ms"}),
         ("list_partition_offsets", {"topic_partition_specs", "isolation_level", "timeout_ms"}),
         ("list_group_offsets", {"group_specs"}),
