@@ -6,7 +6,7 @@ schema for, that output schema is what the terms give, and the pseudonym keys ar
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -46,6 +46,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_LIMITS: Final = Limits()
 
 
+class Ground(NamedTuple):
+    """What an agreement of a plan follows from; where all of it is the same, so is the agreement."""
+
+    body: AgreementBody
+    key_identifier: str | None
+    master_key: bytes | None
+    schemas: tuple[tuple[int, str, int, str], ...]
+    """Id and text of each writer schema that it has an output schema for, and of that one."""
+
+
 class PlannedAgreement(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One agreement of a plan: active, or suspended (then its records count denied)."""
 
@@ -63,6 +73,8 @@ class PlannedAgreement(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Writer and output schemas that were held against ``terms``, so that the next plan need not do it again."""
     proven_under: tuple[int, str | None] | None = None
     """Key epoch and key identifier under which they were."""
+    ground: "Ground | None" = None
+    """All that this follows from, so that the next plan takes it as it is where none of it changed."""
 
     def __repr__(self) -> str:
         """Name the agreement; keys are never shown."""
@@ -180,10 +192,14 @@ def _agreement(
     before: PlannedAgreement | None,
 ) -> PlannedAgreement:
     output_ids = {int(writer): output for writer, output in body.output_schema_ids.items() if int(writer) in writers}
+    texts = tuple((writer, schemas[writer], output, _schema(schemas, output)) for writer, output in output_ids.items())
+    ground = Ground(body, dataset.key_identifier, master_keys.get(body.key_epoch), texts)
+    if before is not None and before.ground is not None and before.ground.body is body and before.ground[1:] == ground[1:]:
+        return before
     under = (body.key_epoch, dataset.key_identifier)
     same = before is not None and before.proven_under == under and before.terms == body.terms
     proven = before.proven if before is not None and same else frozenset()
-    pairs = {(schemas[writer], _schema(schemas, output)): output for writer, output in output_ids.items()}
+    pairs = {(writer_text, output_text): output for _, writer_text, output, output_text in texts}
     for (writer_schema, output_schema_text), output_id in pairs.items():
         if (writer_schema, output_schema_text) not in proven:
             _check(body, writer=writer_schema, output=output_schema_text, output_id=output_id, key_identifier=dataset.key_identifier)
@@ -197,6 +213,7 @@ def _agreement(
         output_ids=output_ids,
         proven=frozenset(pairs),
         proven_under=under,
+        ground=ground,
         pseudonym_keys={kind: _key(body, kind, master_keys=master_keys, scope=scope) for kind in sorted(kinds)},
     )
 

@@ -215,3 +215,35 @@ def test_what_the_plan_before_has_proven_holds_for_the_same_terms_and_schemas_al
     assert set(after(body_of(good, key_epoch=2), output, first).refused) == {"good"}
     repaired = after(body_of(good), output, after(body_of(good), "{}", first))
     assert repaired.refused == {}
+
+
+def test_an_agreement_is_taken_from_the_plan_before_where_nothing_that_it_follows_from_has_changed() -> None:
+    """With thousands of agreements a change of one costs that one; whatever another follows from, and changed, makes it anew."""
+    one, other = terms("one", "plate"), terms("other", "plate", Grant("owner_id", "pseudonym"))
+    bodies = [body_of(one), body_of(other)]
+    texts = {WRITER: json.dumps(VEHICLE), 1000: output_schema(one, VEHICLE, key_epoch=1), 1001: output_schema(other, VEHICLE, key_epoch=1)}
+    bodies[1] = msgspec.structs.replace(bodies[1], output_schema_ids={str(WRITER): 1001})
+
+    def after(before: Plan | None, *, dataset: DatasetBody = DATASET, key: bytes = MASTER, **changes: Any) -> Plan:
+        return compile_plan(
+            dataset=dataset,
+            agreements=changes.get("bodies", bodies),
+            schemas=changes.get("schemas", texts),
+            master_keys={1: key},
+            scope=SCOPE,
+            plan_offset=2,
+            before=before,
+        )
+
+    first = after(None)
+    assert first.refused == {}
+    moved = after(first, bodies=[msgspec.structs.replace(bodies[0], state=State.SUSPENDED), bodies[1]])
+    assert [found.state for found in moved.agreements] == [State.SUSPENDED, State.ACTIVE]
+    assert [moved.agreements[1] is first.agreements[1], moved.agreements[0] is first.agreements[0]] == [True, False]
+    assert after(first, key=bytes(32)).agreements[1].pseudonym_keys != first.agreements[1].pseudonym_keys
+    assert set(after(first, schemas=texts | {1000: "{}"}).refused) == {"one"}
+    spaced = after(first, schemas=texts | {WRITER: json.dumps(VEHICLE, indent=1)})
+    assert not {*spaced.agreements} & {*first.agreements}
+    rekeyed = after(first, dataset=msgspec.structs.replace(DATASET, key_identifier=None))
+    assert not {*rekeyed.agreements} & {*first.agreements}
+    assert after(first, dataset=msgspec.structs.replace(DATASET, schema_ids=())).agreements[0].output_ids == {}
