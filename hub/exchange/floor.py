@@ -5,6 +5,7 @@ assigned (``transport``), the agent gives it chunks, and it gives lanes their ``
 """
 
 import asyncio
+import math
 import os
 import socket
 import sys
@@ -46,6 +47,8 @@ END_WITHIN_S: Final = 14.0
 CLOSE_WITHIN_S: Final = 1.0
 """For each connection that is closed: a broker that is gone answers no farewell."""
 LOOK_EVERY_S: Final = 1.0
+GATHER_S_PER_LANE: Final = 0.005
+"""For so long new datasets are gathered after the last ones: what it costs to begin a lane anew is a small part of it."""
 SHARES_TOLD_MAX: Final = 300
 """Characters of share partitions that /readyz names."""
 KERNEL_THREADS_MAX: Final = 4
@@ -114,6 +117,7 @@ class Floor:
         self._kernels = ThreadPoolExecutor(threads, thread_name_prefix="kernel")
         self._tasks: list[asyncio.Task[None]] = []
         self._new_topics = asyncio.Event()
+        self._told_topics_at = -math.inf
         self._keys_mark: tuple[object, ...] = ()
 
     # -- what the transport asks ---------------------------------------------------------------------------------------
@@ -179,11 +183,18 @@ class Floor:
         return intake.book.topics
 
     async def new_topics(self, known: Iterable[str]) -> frozenset[str]:
-        """Wait for datasets that are not among ``known``; returns their topics."""
+        """Wait for datasets that are not among ``known``; returns their topics.
+
+        A worker that subscribes to them makes every lane of every worker end and begin again. So one is told at once, and those that
+        come right behind it together: the more lanes there are, the longer they are gathered.
+        """
         have = frozenset(known)
         while self._intake is None or not self._intake.book.topics - have:
             self._new_topics.clear()
             await self._new_topics.wait()
+        gathered_at = self._told_topics_at + len(self._lanes) * GATHER_S_PER_LANE
+        await asyncio.sleep(max(0.0, gathered_at - time.monotonic()))
+        self._told_topics_at = time.monotonic()
         return self._intake.book.topics - have
 
     def take(self, chunk: Chunk) -> None:
