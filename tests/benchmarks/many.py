@@ -12,6 +12,7 @@ minute with nothing new to look at; 5 where a record was not delivered to everyb
 import argparse
 import itertools
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -62,6 +63,11 @@ class Size(NamedTuple):
         """How a column is called."""
         return f"{self.agreements:,} on one" if self.datasets == 1 else f"{self.datasets:,} datasets"
 
+    @property
+    def scale(self) -> int:
+        """What grows from one size to the next."""
+        return self.agreements if self.datasets == 1 else self.datasets
+
 
 class Lost(Exception):  # noqa: N818 - a verdict
     """A record was not delivered as it should be, or the ledger does not hold."""
@@ -70,8 +76,9 @@ class Lost(Exception):  # noqa: N818 - a verdict
 class Trial:
     """One hub of one size, and what was measured of it."""
 
-    def __init__(self, built: City, size: Size, say: Story, *, found: dict[str, float]) -> None:
-        """Nothing is done yet; what will be measured is put into ``found``."""
+    def __init__(self, built: City, size: Size, say: Story, *, found: dict[str, float], fill_s: float) -> None:
+        """Nothing is done yet; what will be measured is put into ``found``. A size that is not reached in ``fill_s`` is smaller."""
+        self.fill_s = fill_s
         self.built, self.size, self.say = built, size, say
         self.found = found
         found["asked_again"] = 0
@@ -98,14 +105,19 @@ class Trial:
 
     def fill(self) -> None:
         """Publish every dataset, and sign every agreement."""
-        self._many("publish", lambda number: self._publish(number, self.datasets[number]), self.size.datasets)
-        self._many("sign", self._sign, self.size.agreements)
+        published = self._many("publish", lambda number: self._publish(number, self.datasets[number]), self.size.datasets)
+        del self.datasets[published:], self.lanes[published:]
+        signed = self._many("sign", self._sign, self.size.agreements * published // self.size.datasets)
+        del self.shares[signed:]
 
-    def _many(self, verb: str, act: Callable[[int], None], count: int) -> None:
-        """Do an act so many times; what was measured is kept where the run is ended before it is through."""
+    def _many(self, verb: str, act: Callable[[int], None], count: int) -> int:
+        """Do an act so many times, or for so long as may be; what was measured is kept where the run is ended before it is through."""
         before, times = self._cpu(), list[float]()
+        until = time.monotonic() + self.fill_s
         try:
             for number in range(count):
+                if time.monotonic() > until:
+                    break
                 times.append(self._timed(act, number))
                 if number % TOLD_EVERY == TOLD_EVERY - 1:
                     self.say(f"{self.size.name}: {verb} {number + 1:,}, the last {times[-1] * 1000:.0f} ms")
@@ -115,6 +127,7 @@ class Trial:
                 self._tell(verb, times)
                 for process, spent in self._cpu().items():
                     self.found[f"{verb}_cpu_ms_{process}"] = round((spent - before[process]) * 1000 / len(times), 2)
+        return len(times)
 
     def deliver(self, name: str, *, fresh: bool = False) -> None:
         """Send a record to each dataset; tells how long it took until each was delivered to every agreement."""
@@ -132,7 +145,7 @@ class Trial:
 
     def withdraw(self) -> None:
         """Suspend and resume some, spread over all."""
-        chosen = range(0, self.size.agreements, max(1, self.size.agreements // WITHDRAWN))
+        chosen = range(0, len(self.shares), max(1, len(self.shares) // WITHDRAWN))
         times = [self._timed(self._post, f"/v1/agreements/many-{number}/suspend") for number in chosen]
         again = [self._timed(self._post, f"/v1/agreements/many-{number}/resume") for number in chosen]
         self._tell("suspend", times)
@@ -294,6 +307,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agreements", type=_sizes, default=AGREEMENTS, help="sizes of one dataset, as 500,5000; 0: none")
     parser.add_argument("--datasets", type=_sizes, default=DATASETS, help="numbers of datasets with one agreement each; 0: none")
+    parser.add_argument("--fill-s", type=float, default=math.inf, help="publish and sign for so many seconds each at most: smaller sizes")
     parser.add_argument("--out", type=Path, help="a file that the JSON is written to as well")
     asked = parser.parse_args(words)
     interrupt_on_sigterm()
@@ -303,7 +317,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         for size in [*(Size(number, 1) for number in asked.agreements), *(Size(number, number) for number in asked.datasets)]:
             rows.append((size, {}))
-            measure(size, say, found=rows[-1][1])
+            reached = measure(size, say, found=rows[-1][1], fill_s=asked.fill_s)
+            rows[-1] = (reached, rows[-1][1])
     except Lost as lost:
         say(f"FAILED: {lost}")
         code = 5
@@ -318,10 +333,12 @@ def main(words: Sequence[str] | None = None) -> int:
     return code or int(bool(found["worse_than_linear"] or found["slow_checks"]))
 
 
-def measure(size: Size, say: Story, *, found: dict[str, float]) -> None:
-    """Run a hub of one size from its beginning to its end."""
+def measure(size: Size, say: Story, *, found: dict[str, float], fill_s: float) -> Size:
+    """Run a hub of one size from its beginning to its end; returns the size that it had."""
     with city(serve=SERVE) as built:
-        Trial(built, size, say, found=found).run()
+        trial = Trial(built, size, say, found=found, fill_s=fill_s)
+        trial.run()
+        return Size(len(trial.shares), len(trial.datasets))
 
 
 def summary(rows: Sequence[tuple[Size, dict[str, float]]]) -> dict[str, Any]:
@@ -337,7 +354,7 @@ def worse(rows: Sequence[tuple[Size, dict[str, float]]]) -> list[str]:
         if (small.datasets == 1) != (large.datasets == 1):
             continue
         for name in (name for name in before if name.endswith("_s") and name in after):
-            linear = before[name] * large.agreements / small.agreements
+            linear = before[name] * large.scale / small.scale
             if after[name] > linear * MORE_THAN_LINEAR and after[name] - before[name] > CALM_S:
                 found.append(f"{name}: {before[name]} at {small.name}, {after[name]} at {large.name}")
     return found
