@@ -33,9 +33,11 @@ from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.plan_reader import PlanReader
 from hub.exchange.status import LaneStatus, lane_statuses, told_by_workers
+from hub.ledger.accept_loss import AcceptedLoss, accept_loss, show_loss
 from hub.ledger.books import ChainRow
 from hub.ledger.chain import STRANGE, ChainId, strangeness, way_on
 from hub.ledger.collector import Collector
+from hub.ledger.losses import is_loss_id
 from hub.ledger.resume import Resumed, find_chain, resume, resumed
 from hub.ledger.signed_terms import SignedTerms, read_signed_terms
 from hub.ledger.tariffs import released_tariffs
@@ -296,6 +298,26 @@ class Hub:
             if row.chain.held.reason in STRANGE:
                 self._accept(row, dataset)
             return resume(chain_id, bootstrap=self.settings.bootstrap, names=self.names, engine=self.engine)
+
+    def accept_loss(self, loss: str | None, *, dry_run: bool = False) -> AcceptedLoss:
+        """Go on without what hub.usage has lost for good: an act, whose effect is one SQL transaction. A dry run shows it.
+
+        HUB-LEDGER-010 where nothing is lost, HUB-LEDGER-011 where ``loss`` is not what is lost now, HUB-LEDGER-006 where it cannot be
+        accepted.
+        """
+        act = Act(verb="accept.loss", object_type="usage", object_id=loss if loss and is_loss_id(loss) else "-")
+        desk = self.control.desk
+        with desk.acting(act, actor=self.officer, dry_run=dry_run) as opened:
+
+            def record(connection: Connection, told: str) -> None:
+                opened.act = msgspec.structs.replace(act, after_hash=told)
+                desk.done_within(connection, opened)
+
+            if dry_run:
+                return show_loss(self.engine, admin=self.admin, names=self.names)
+            return accept_loss(
+                loss, engine=self.engine, admin=self.admin, names=self.names, correlation_id=opened.correlation_id, record=record
+            )
 
     def _accept(self, row: ChainRow, dataset: str | None) -> None:
         """Keep that a chain's topic was a dataset's, on the word of who resumes it; nothing is kept where no lane has the chain."""

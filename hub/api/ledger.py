@@ -15,6 +15,12 @@ class ResumeRequest(msgspec.Struct, forbid_unknown_fields=True):
     dataset: str | None = None
 
 
+class LossRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The loss to accept, by the name that it was shown under; none to be shown it."""
+
+    loss: str | None = None
+
+
 class AnewRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The dataset that a source publishes anew."""
 
@@ -38,6 +44,13 @@ def ledger_router(house: House) -> APIRouter:
         sent = decode(body, ResumeRequest)
         house.control.desk.require_open()
         return answer(hub.resume_chain(ChainId.parse(sent.chain), dataset=sent.dataset))
+
+    @router.post("/ledger/accept-loss")
+    def accept_loss(body: Body, dry_run: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query parameter
+        """Go on without a part of hub.usage that is lost for good: JSON `{"loss": …}`, an act; a dry run shows it and needs no name."""
+        sent = decode(body, LossRequest)
+        house.control.desk.require_open()
+        return answer(hub.accept_loss(sent.loss, dry_run=dry_run))
 
     @router.post("/connectors/{connector}/anew")
     def intend_anew(connector: str, body: Body) -> Response:

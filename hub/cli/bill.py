@@ -72,6 +72,8 @@ def _print(found: Preview) -> None:
     say(f"a preview: hub.usage is read up to {offsets or 'nothing'}")
     if found.chains_held:
         say(f"not complete: {len(found.chains_held)} chains are held; see `cityhub ledger show --held`")
+    if found.losses:
+        say("hub.usage was lost in part: use that was not posted by then is in no bill; `cityhub ledger check` names what")
 
 
 def _shown(line: BillLine, part: Evidence) -> tuple[str, str, str, int]:

@@ -18,6 +18,8 @@ from hub.model.errors import HubError, Problem
 app = typer.Typer(no_args_is_help=True)
 
 
+ACCEPT_WITHIN_S: Final = 60.0
+"""How long keeping all that the ledger has of the partitions that lost something may take."""
 RESUME_WITHIN_S: Final = DEADLINE_S + 10.0
 """How long a chain may take to be read again."""
 
@@ -107,6 +109,52 @@ def resume_command(
         )
 
 
+@app.command("accept-loss")
+def accept_loss_command(
+    ctx: typer.Context,
+    loss: Annotated[str | None, typer.Argument(help="The loss to accept, as `--dry-run` prints it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what of hub.usage is lost, and change nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let the ledger go on without a part of hub.usage that is lost for good: an act, recorded. Restore the broker's data if you can.
+
+    What was posted stays posted and billed. Usage steps that were lost before they were posted are billed to nobody; a chain
+    that lacks some is held at its next step, until `cityhub ledger resume` lets it go on. `ledger check` names the loss for ever.
+
+    Example: `cityhub ledger accept-loss --dry-run`, then `cityhub ledger accept-loss LOSS` with the loss it names
+    """
+    if loss is None and not dry_run:
+        raise HubError("HUB-CLI-001", "no loss was named", "`cityhub ledger accept-loss --dry-run` shows what is lost, and its name")
+    client = ServeClient(session(ctx).settings, timeout_s=ACCEPT_WITHIN_S)
+    found = client.post("v1", "ledger", "accept-loss", body={"loss": loss}, dry_run=dry_run)
+    if as_json:
+        emit(found, as_json=True)
+    else:
+        _print_loss(found)
+
+
+def _print_loss(found: Any) -> None:
+    for part in found["partitions"]:
+        again = part["how"] == "made again"
+        unread = again or part["ledger_stands_at"] < part["lost_to"]
+        gone = f"all of topic {part['old_topic_id']}" if again else f"offsets {part['lost_from']:,} to {part['lost_to']:,}"
+        say(f"hub.usage-{part['usage_partition']} was {part['how']}: {gone} is lost; topic {part['topic_id']} is there")
+        say(
+            f"  the ledger stood at {part['ledger_stands_at']:,} and goes on at {part['goes_on_at']:,}; "
+            f"{part['delivered_posted']:,} delivered records stay posted; "
+            + ("steps that were not posted may be lost" if unread else "every step that is gone was posted")
+        )
+        if part["chains"]:
+            columns = ("chain", "source", "last_step", "next_offset", "last_metered_at", "lane_at", "may_lack_steps")
+            table("", columns, [[row[name] for name in columns] for row in part["chains"]])
+    if found["accepted"]:
+        say(
+            f"loss {found['loss']} is accepted, act {found['act']}; `cityhub ledger show --held` names chains that wait for `ledger resume`"
+        )
+    else:
+        say(f"to accept it: `cityhub ledger accept-loss {found['loss']}`")
+
+
 def _print_stand(stand: Stand, columns: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         emit(stand, as_json=True)
@@ -123,6 +171,7 @@ def _print_report(report: Report) -> None:
         ("posted in the ledger", report.posted),
         ("counted in share topics", report.delivered),
         ("unverifiable: gone, see below", report.unverifiable),
+        ("delivered, usage steps lost", report.unmetered),
         ("records of hub.usage refused", report.refused),
         ("usage steps", report.steps),
         ("chains", report.chains),
@@ -131,6 +180,11 @@ def _print_report(report: Report) -> None:
     table("", ("delivered records", "count"), rows)
     for gone in report.unverifiable_partitions:
         say(f"{gone.where}: {gone.records:,} records of `{gone.agreement_id}` cannot be counted any more: {gone.why}")
+    for loss in report.losses:
+        where = f"topic {loss.old_topic_id}" if loss.how == "made again" else f"offsets {loss.lost_from:,} to {loss.lost_to:,}"
+        say(f"hub.usage-{loss.usage_partition} was {loss.how}: {where} lost, the ledger stood at {loss.ledger_stood_at:,}; act {loss.act}")
+    for gap in report.unmetered_offsets:
+        say(f"{gap.chain}: source offsets {gap.first_offset:,} to {gap.next_offset:,} are in no usage step any more, billed to nobody")
     behind = {number: end for number, end in report.usage_read_to.items() if report.ledger_read_to.get(number, 0) < end}
     if behind:
         say(f"the ledger has read hub.usage up to {_offsets(report.ledger_read_to)} of {_offsets(report.usage_read_to)}")

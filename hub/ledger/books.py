@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from hub.ledger.chain import Break, Chain, ChainId, Held, strangeness
+from hub.ledger.losses import ACCEPT_LOSS
 from hub.ledger.tally import COUNTS, SUM_MAX, HourKey, HourSums, Stretch, Tally
 from hub.model.errors import HubError
 from hub.store.engine import writing
@@ -94,7 +95,7 @@ def open_positions(engine: Engine, *, scope: str, usage_topic_id: str, partition
             raise HubError(
                 "HUB-LEDGER-006",
                 "hub.usage was deleted and made again: the ledger holds another topic of that name",
-                "stop everything, restore the broker's data, and run `cityhub ledger check`",
+                f"restore the broker's data; where they are gone for good: {ACCEPT_LOSS}",
             )
         for partition in sorted(set(partitions) - set(found)):
             row = {"scope": scope, "usage_partition": partition, "usage_topic_id": usage_topic_id, "next_offset": 0}
@@ -129,7 +130,7 @@ def move_position(connection: Connection, stretch: Stretch, *, scope: str) -> No
 
 def load_chain(connection: Connection, chain_id: ChainId, *, scope: str) -> Chain:
     """Return where a chain stands; the default chain where the ledger has none."""
-    row = connection.execute(select(USAGE_CHAINS).where(_is_chain(chain_id, scope))).one_or_none()
+    row = connection.execute(select(USAGE_CHAINS).where(is_chain(chain_id, scope))).one_or_none()
     return Chain() if row is None else _chain_of(row)
 
 
@@ -164,7 +165,7 @@ def save_chain(connection: Connection, chain_id: ChainId, *, before: Chain, afte
     moved = connection.execute(
         update(table)
         .where(
-            _is_chain(chain_id, scope),
+            is_chain(chain_id, scope),
             table.c.next_offset.is_not_distinct_from(before.next_offset),
             table.c.head == before.head.hex(),
             table.c.held_at.is_not_distinct_from(None if before.held is None else before.held.usage_offset),
@@ -183,15 +184,22 @@ def add_hours(connection: Connection, hours: Mapping[HourKey, HourSums], *, scop
 
 
 def read_hours(
-    connection: Connection, *, scope: str, hours: range | None = None, agreements: Sequence[str] | None = None
+    connection: Connection,
+    *,
+    scope: str,
+    hours: range | None = None,
+    agreements: Sequence[str] | None = None,
+    usage_partition: int | None = None,
 ) -> Iterator[tuple[HourKey, HourSums]]:
-    """Return hourly rows in the order of their keys, of ``hours`` and of ``agreements`` where given."""
+    """Return hourly rows in the order of their keys, of ``hours``, ``agreements`` and ``usage_partition`` where given."""
     table = USAGE_HOURS
     wanted = [table.c.scope == scope]
     if hours is not None:
         wanted.append(table.c.hour.between(hours.start, hours.stop - 1))
     if agreements is not None:
         wanted.append(table.c.agreement_id.in_(agreements))
+    if usage_partition is not None:
+        wanted.append(table.c.usage_partition == usage_partition)
     order = [table.c[name] for name in HourKey._fields]
     for row in connection.execute(select(table).where(and_(*wanted)).order_by(*order)):
         fields = row._mapping  # noqa: SLF001 - public, in spite of its name
@@ -213,7 +221,8 @@ def read_refused(connection: Connection, *, scope: str) -> dict[tuple[int, int],
     return {(row.usage_partition, row.usage_offset): row.reason for row in rows}
 
 
-def _is_chain(chain_id: ChainId, scope: str) -> Any:
+def is_chain(chain_id: ChainId, scope: str) -> Any:
+    """Return the condition that a row of ``usage_chain`` is of ``chain_id``."""
     table = USAGE_CHAINS
     return and_(
         table.c.scope == scope,
@@ -239,7 +248,8 @@ def _add_hour(dialect: Any) -> Any:
     """Return the statement that makes an hourly row or adds to it."""
     row = dialect.insert(USAGE_HOURS)
     added = {name: _sum(USAGE_HOURS.c[name], row.excluded[name]) for name in COUNTS}
-    latest = {name: row.excluded[name] for name in ("last_step", "last_usage_offset")}
+    was, now = USAGE_HOURS.c.last_usage_offset, row.excluded.last_usage_offset
+    latest = {"last_step": row.excluded.last_step, "last_usage_offset": case((was > now, was), else_=now)}  # made again: lower offsets
     return row.on_conflict_do_update(index_elements=list(USAGE_HOURS.primary_key), set_=added | latest)
 
 

@@ -6,7 +6,8 @@
 3. *Delivered*: committed records of the share topics, counted from batch headers, against what was metered as delivered.
 
 What retention took before any check counted it is ``unverifiable``, never a difference, and so is what went with a share topic that
-was deleted or made again; what was counted once stays counted.
+was deleted or made again; what was counted once stays counted. What of hub.usage was lost and accepted as lost is named in every
+report: from there on the three are held to each other again, beginning with what was posted.
 """
 
 from typing import Final
@@ -15,6 +16,8 @@ import msgspec
 from sqlalchemy import Engine
 
 from hub.ledger.deliveries import Deliveries, Metered, Unverifiable
+from hub.ledger.losses import Loss, lost_room
+from hub.ledger.periods import utc
 from hub.ledger.rating import Terms
 from hub.ledger.signed_terms import BETWEEN as SIGNED
 from hub.ledger.signed_terms import UNTRUSTED, SignedTerms
@@ -31,6 +34,30 @@ DIFFERENCES_MAX: Final = 200
 NO_TOPIC: Final = "HUB-BROKER-009"
 
 
+class LossTold(msgspec.Struct, frozen=True):
+    """A part of hub.usage that was lost for good, and accepted by an act."""
+
+    loss: str
+    act: str
+    at: str
+    usage_partition: int
+    how: str
+    old_topic_id: str
+    topic_id: str
+    lost_from: int
+    lost_to: int
+    ledger_stood_at: int
+
+
+class Unmetered(msgspec.Struct, frozen=True):
+    """Source offsets of a chain whose usage steps were lost before anybody posted them: billed to nobody."""
+
+    chain: str
+    usage_partition: int
+    first_offset: int
+    next_offset: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """What a check came to."""
 
@@ -43,6 +70,8 @@ class Report(msgspec.Struct, frozen=True):
     """Records counted in share topics, by this check or one before."""
     unverifiable: int
     """Metered records that nobody can count any more."""
+    unmetered: int
+    """Delivered records whose usage steps were lost with hub.usage: billed to nobody."""
     steps: int
     chains: int
     refused: int
@@ -52,6 +81,8 @@ class Report(msgspec.Struct, frozen=True):
     differences_found: int
     differences: tuple[Difference, ...]
     unverifiable_partitions: tuple[Unverifiable, ...]
+    losses: tuple[LossTold, ...]
+    unmetered_offsets: tuple[Unmetered, ...]
 
     @property
     def code(self) -> str | None:
@@ -74,8 +105,9 @@ def check(
     """
     terms = signed.terms
     books = read_books(engine, scope=names.scope)
-    walk = Walk(scope=names.scope, ledger_read_to=books.read_to, strange=books.strange)
-    deliveries = Deliveries(engine=engine, names=names, terms=terms)
+    losses = books.last_losses
+    walk = Walk(scope=names.scope, ledger_read_to=books.read_to, strange=books.strange, losses=losses, bridges=books.bridges)
+    deliveries = Deliveries(engine=engine, names=names, terms=terms, room=lost_room(books.losses, books.bridges, sources=books.sources))
     try:
         usage = UsageLog(bootstrap, names=names, client_id="cityhub-check")
     except HubError as error:
@@ -85,14 +117,15 @@ def check(
     with usage:
         if books.usage_topic_ids - {usage.topic_id}:
             raise HubError("HUB-LEDGER-006", "hub.usage was deleted and made again", GONE_FIX)
-        usage.require_whole()
-        usage.seek(dict.fromkeys(usage.partitions, 0))
+        since = {number: losses[number].lost.lost_to if number in losses else 0 for number in usage.partitions}
+        usage.require_whole(since)
+        usage.seek(since)
         _read_usage(usage, walk, deadline_s=deadline_s)
         before = deliveries.by_partition(walk.metered)
         with progress("counting deliveries", total=sum(before.values())) as shown:
             deliveries.count(bootstrap, before, full=full, deadline_s=deadline_s, tell=shown.update)
         metered = _read_on(usage, walk, deliveries, before, deadline_s=deadline_s)
-        differences = [*signed.differences, *walk.broken_chains(), *walk.differs_from(books), *_nameless(walk, terms)]
+        differences = [*signed.differences, *_unproven(books), *walk.broken_chains(), *walk.differs_from(books), *_nameless(walk, terms)]
         differences += deliveries.differences(metered)
         return _report(walk, books, deliveries, usage.positions, differences)
 
@@ -131,6 +164,11 @@ def _nameless(walk: Walk, terms: Terms) -> list[Difference]:
     ]
 
 
+def _unproven(books: Books) -> list[Difference]:
+    """Return accepted losses that no act accepted as they stand here."""
+    return [Difference("loss", "hub.usage", None, "what an act accepted", f"loss {loss_id} is another") for loss_id in books.unproven]
+
+
 def _report(walk: Walk, books: Books, deliveries: Deliveries, read_to: dict[int, int], differences: list[Difference]) -> Report:
     return Report(
         sound=not differences,
@@ -138,6 +176,7 @@ def _report(walk: Walk, books: Books, deliveries: Deliveries, read_to: dict[int,
         posted=books.delivered,
         delivered=deliveries.delivered,
         unverifiable=sum(found.records for found in deliveries.unverifiable),
+        unmetered=deliveries.unmetered,
         steps=walk.steps,
         chains=walk.chains,
         refused=walk.refused,
@@ -146,4 +185,24 @@ def _report(walk: Walk, books: Books, deliveries: Deliveries, read_to: dict[int,
         differences_found=len(differences),
         differences=tuple(differences[:DIFFERENCES_MAX]),
         unverifiable_partitions=tuple(deliveries.unverifiable),
+        losses=tuple(map(_loss_told, books.losses)),
+        unmetered_offsets=tuple(
+            Unmetered(str(one.chain_id), one.usage_partition, one.after_offset, one.first_offset) for one in books.bridges
+        ),
+    )
+
+
+def _loss_told(loss: Loss) -> LossTold:
+    lost = loss.lost
+    return LossTold(
+        loss=loss.loss_id,
+        act=loss.correlation_id,
+        at=utc(loss.at_ms),
+        usage_partition=lost.usage_partition,
+        how=lost.how,
+        old_topic_id=lost.old_topic_id,
+        topic_id=lost.usage_topic_id,
+        lost_from=lost.lost_from,
+        lost_to=lost.lost_to,
+        ledger_stood_at=lost.position,
     )

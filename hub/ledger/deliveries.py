@@ -3,6 +3,9 @@
 Deliveries and their usage step commit in one transaction. So, without knowing one moment for both: what was metered *before*
 the counting must be the exact count of the share partition at some point of its log where no transaction was open; and what was
 counted in the end must be the exact sum of the usage steps at some point up to *after* the counting.
+
+Where usage steps were lost with hub.usage, more may be there than is metered: at most as many as source offsets were lost. The first
+check that counts while nothing is open settles how many they were; from then on that number is part of the exact count.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +20,7 @@ from hub.ledger.rating import Terms
 from hub.ledger.walk import Difference
 from hub.model.names import Names, TopicPartition
 from hub.store.engine import reading, writing
-from hub.store.ledger_tables import DELIVERIES_VERIFIED
+from hub.store.ledger_tables import DELIVERIES_UNMETERED, DELIVERIES_VERIFIED
 from hub.store.topics_seen import topics_seen
 
 BETWEEN: Final = "deliveries"
@@ -55,6 +58,13 @@ class Metered(NamedTuple):
     between: frozenset[int]
 
 
+class Unmetered(NamedTuple):
+    """Deliveries of a share partition that no usage step tells of: ``records`` were counted when ``room`` source offsets were lost."""
+
+    room: int
+    records: int
+
+
 class Compared(NamedTuple):
     """What comparing one share partition came to."""
 
@@ -65,16 +75,29 @@ class Compared(NamedTuple):
     unverifiable: int
     difference: tuple[str, str] | None
     """Expected and found."""
+    unmetered: int | None = None
+    """How many of them more than metered were found, once and for all; None: that is not settled."""
 
 
-def compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered, was_another: bool = False) -> Compared:
+def compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered, was_another: bool = False, lost_room: int = 0) -> Compared:
     """Compare the count of one share partition with its usage; ``known`` is what earlier checks have verified of it.
 
     ``was_another`` says that serve has seen the topic under another id: it was made again, maybe before any check.
 
     Where retention took records, or the topic was made again, fewer may be there than were metered: as many as there were
-    offsets, respectively any number. More than were metered is a difference always.
+    offsets, respectively any number. More than were metered is a difference, unless usage steps were lost: ``lost_room`` is how many
+    source offsets they may have told of that no check has settled.
     """
+    more = _unmetered(found, known=known, metered=metered, lost_room=lost_room) if lost_room else None
+    if more is None:
+        return _compare(found, known=known, topic_id=topic_id, metered=metered, was_another=was_another)
+    delivered, behind = known.counted + found.records, known.metered - known.counted
+    if metered.before != metered.after or found.open_records:
+        return Compared(delivered, None, behind, None)
+    return Compared(delivered, Verified(topic_id, found.next_offset, metered.after + more, delivered), behind, None, more)
+
+
+def _compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered, was_another: bool) -> Compared:
     before, after = metered.before - known.metered, metered.after - known.metered
     delivered = known.counted + found.records
     behind = known.metered - known.counted
@@ -97,11 +120,20 @@ def compare(found: Counted, *, known: Verified, topic_id: str, metered: Metered,
     return Compared(delivered, verified, behind + missing, None)
 
 
+def _unmetered(found: Counted, *, known: Verified, metered: Metered, lost_room: int) -> int | None:
+    """Return how many more were counted than are metered, at some moment of the counting; None where lost steps do not explain it."""
+    if found.is_cut:
+        return None
+    moments = sorted({metered.before, metered.after, *metered.between}, reverse=True)
+    more = (known.metered + found.records - moment for moment in moments)
+    return next((one for one in more if 0 <= one <= lost_room), None)
+
+
 class Deliveries:
     """The share partitions of all agreements: which there are, what was verified of them, what they hold now."""
 
-    def __init__(self, *, engine: Engine, names: Names, terms: Terms) -> None:
-        """Read what earlier checks have verified."""
+    def __init__(self, *, engine: Engine, names: Names, terms: Terms, room: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Read what earlier checks have verified; ``room``: source offsets of lost steps by source topic and partition."""
         self._engine = engine
         self._names = names
         self._terms = terms
@@ -109,15 +141,25 @@ class Deliveries:
         with reading(engine) as connection:
             self._kept = dict(_read_verified(connection, scope=names.scope))
             self._seen = topics_seen(connection, scope=names.scope)
+            self._settled = dict(_read_unmetered(connection, scope=names.scope))
+        sources = {self._topic(agreement_id, version): names.dept(one.dataset) for (agreement_id, version), one in terms.items()}
+        self._room = {
+            TopicPartition(share, number): found
+            for (source, number), found in (room or {}).items()
+            for share, its_source in sources.items()
+            if its_source == source
+        }
         self._known: Mapping[TopicPartition, Verified] = self._kept
         self._ids: dict[str, str] = {}
         self._counted: list[Counted] = []
         self.delivered = 0
+        self.unmetered = 0
+        """Deliveries whose usage steps were lost, as far as checks have settled them."""
         self.unverifiable: list[Unverifiable] = []
 
     def by_partition(self, metered: Mapping[tuple[str, int, int], int]) -> dict[TopicPartition, int]:
         """Return sums by share partition, over all versions; agreements that nobody knows are left out."""
-        sums: dict[TopicPartition, int] = {}
+        sums = {place: one.records for place, one in self._settled.items() if place.topic in self._agreements}
         for (agreement_id, version, partition), records in metered.items():
             if (place := self.place(agreement_id, version, partition)) is not None:
                 sums[place] = sums.get(place, 0) + records
@@ -151,13 +193,24 @@ class Deliveries:
     def differences(self, metered: Mapping[TopicPartition, Metered]) -> Iterator[Difference]:
         """Compare what was counted, keep what is verified, yield what differs."""
         verified: dict[TopicPartition, Verified] = {}
+        settled: dict[TopicPartition, Unmetered] = {}
         none = Metered(0, 0, frozenset())
         for found in self._counted:
             place = found.span.partition
             topic_id = self._ids[place.topic]
             known = self._known.get(place, NOTHING)
             was_another = self._was_another(place.topic)
-            result = compare(found, known=known, topic_id=topic_id, metered=metered.get(place, none), was_another=was_another)
+            before, room = self._settled.get(place, Unmetered(0, 0)), self._room.get(place, 0)
+            result = compare(
+                found,
+                known=known,
+                topic_id=topic_id,
+                metered=metered.get(place, none),
+                was_another=was_another,
+                lost_room=max(0, room - before.room),
+            )
+            if result.unmetered is not None:
+                settled[place] = Unmetered(room, before.records + result.unmetered)
             self.delivered += result.delivered
             made_again = was_another or known.share_topic_id not in {"", topic_id}
             self._note(place, result.unverifiable, MADE_AGAIN if made_again else RETENTION)
@@ -170,7 +223,8 @@ class Deliveries:
             known = self._known.get(place, NOTHING)
             self.delivered += known.counted
             self._note(place, metered[place].before - known.counted, GONE)
-        self._keep(verified)
+        self.unmetered = sum(one.records for one in (self._settled | settled).values())
+        self._keep(verified, settled)
 
     def _was_another(self, topic: str) -> bool:
         """Tell whether a topic was made again since it was first counted."""
@@ -183,18 +237,23 @@ class Deliveries:
         if records > 0:
             self.unverifiable.append(Unverifiable(str(place), self._agreements[place.topic], records, why))
 
-    def _keep(self, verified: Mapping[TopicPartition, Verified]) -> None:
-        table = DELIVERIES_VERIFIED
-        scope = self._names.scope
+    def _keep(self, verified: Mapping[TopicPartition, Verified], settled: Mapping[TopicPartition, Unmetered]) -> None:
         with writing(self._engine) as connection:
-            for place, row in verified.items():
-                key = {"scope": scope, "share_topic": place.topic, "share_partition": place.partition}
-                same = (table.c.scope == scope, table.c.share_topic == place.topic, table.c.share_partition == place.partition)
-                if connection.execute(update(table).where(*same).values(row._asdict())).rowcount == 0:
-                    connection.execute(insert(table).values(key | row._asdict()))
+            for table, rows in ((DELIVERIES_VERIFIED, verified), (DELIVERIES_UNMETERED, settled)):
+                for place, row in rows.items():
+                    key = {"scope": self._names.scope, "share_topic": place.topic, "share_partition": place.partition}
+                    same = [table.c[name] == value for name, value in key.items()]
+                    if connection.execute(update(table).where(*same).values(row._asdict())).rowcount == 0:
+                        connection.execute(insert(table).values(key | row._asdict()))
 
 
 def _read_verified(connection: Connection, *, scope: str) -> Iterator[tuple[TopicPartition, Verified]]:
     table = DELIVERIES_VERIFIED
     for row in connection.execute(select(table).where(table.c.scope == scope)):
         yield TopicPartition(row.share_topic, row.share_partition), Verified(row.share_topic_id, row.next_offset, row.metered, row.counted)
+
+
+def _read_unmetered(connection: Connection, *, scope: str) -> Iterator[tuple[TopicPartition, Unmetered]]:
+    table = DELIVERIES_UNMETERED
+    for row in connection.execute(select(table).where(table.c.scope == scope)):
+        yield TopicPartition(row.share_topic, row.share_partition), Unmetered(row.room, row.records)

@@ -7,6 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from hub.ledger.accept_loss import read_loss_ids
 from hub.ledger.books import read_chains, read_hours, read_positions, read_used_hours
 from hub.ledger.chain import STRANGE
 from hub.ledger.periods import Period, shown_hour
@@ -27,6 +28,8 @@ class Preview(msgspec.Struct, frozen=True):
     """Months in which this consumer used anything, oldest first."""
     chains_held: tuple[str, ...]
     """Chains whose use from some step on is not in the bill."""
+    losses: tuple[str, ...]
+    """Accepted losses of hub.usage: use that was not posted by then is in no bill."""
 
 
 def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms: Terms, tariffs: TariffBook) -> Preview:
@@ -39,6 +42,7 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
         hours = read_used_hours(connection, scope=scope, agreements=agreements)
         chains = read_chains(connection, scope=scope)
         positions = read_positions(connection, scope=scope)
+        losses = read_loss_ids(connection, scope=scope)
     topics = {row.id.topic_id: row.source_topic for row in chains}
     bill = rate(usage, scope=scope, consumer=consumer, period=period, terms=terms, tariffs=tariffs, topics=topics)
     return Preview(
@@ -46,6 +50,7 @@ def preview(engine: Engine, *, scope: str, consumer: str, period: Period, terms:
         usage_read_to={partition: position.next_offset for partition, position in positions.items()},
         periods=tuple(sorted({shown_hour(hour)[: len("2026-11")] for hour in hours})),
         chains_held=tuple(str(row.id) for row in chains if row.chain.held is not None and row.chain.held.reason not in STRANGE),
+        losses=losses,
     )
 
 

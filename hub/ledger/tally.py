@@ -163,7 +163,7 @@ class Tally:
             sums = self.hours.get(key)
             if sums is None:
                 sums = self.hours[key] = HourSums(reading.usage_partition, step.step, reading.usage_offset)
-            sums.last_step, sums.last_usage_offset = step.step, reading.usage_offset
+            sums.last_step, sums.last_usage_offset = step.step, max(sums.last_usage_offset, reading.usage_offset)
             sums.steps += 1
             sums.offsets += step.next_offset - step.first_offset
             sums.gaps += step.gaps

@@ -12,6 +12,7 @@ from kafka.errors import CorruptRecordError, OffsetOutOfRangeError
 
 from hub.broker.admin import Admin
 from hub.broker.clients import consumer_config
+from hub.ledger.losses import ACCEPT_LOSS
 from hub.ledger.tally import Stretch
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
@@ -23,8 +24,8 @@ FETCH_MAX_WAIT_MS: Final = 250
 """What is written in a quarter of a second is read at once, and posted in one transaction, however many steps that are."""
 
 
-GONE_FIX: Final = "restore the broker's data; until then what was posted stays posted and billed, and nobody can hold it to its usage steps"
-RESTORE_FIX: Final = "usage is lost where it is not restored: restore the broker's data, and run `cityhub ledger check`"
+GONE_FIX: Final = f"restore the broker's data; what was posted stays posted and billed. Where they are gone for good: {ACCEPT_LOSS}"
+RESTORE_FIX: Final = f"restore the broker's data, and run `cityhub ledger check`. Where they are gone for good: {ACCEPT_LOSS}"
 
 
 class UsageLog(AbstractContextManager["UsageLog"]):
@@ -89,11 +90,11 @@ class UsageLog(AbstractContextManager["UsageLog"]):
                 cut = f"`{place}` holds offsets {begin} to {end}, the ledger stands at {at}: what lies between was deleted"
                 raise HubError("HUB-LEDGER-006", cut, RESTORE_FIX)
 
-    def require_whole(self) -> None:
-        """Hold that nothing at the beginning of hub.usage was deleted; HUB-LEDGER-006 names the partitions and offsets that are gone."""
+    def require_whole(self, since: Mapping[int, int]) -> None:
+        """Hold that nothing from ``since`` on was deleted, by partition; HUB-LEDGER-006 names the partitions and offsets that are gone."""
         with Admin(self._bootstrap, client_id=self._client_id) as admin:
             begins = admin.begin_offsets([TopicPartition(self.topic, number) for number in self._partitions])
-        gone = [f"`{place}` offsets below {begin}" for place, begin in sorted(begins.items()) if begin > 0]
+        gone = [f"`{place}` offsets below {begin}" for place, begin in sorted(begins.items()) if begin > since.get(place.partition, 0)]
         if gone:
             raise HubError("HUB-LEDGER-006", f"deleted from hub.usage: {', '.join(gone)}", GONE_FIX)
 

@@ -1,4 +1,7 @@
-"""Reading hub.usage again from its beginning, and comparing the ledger with what it gives at the same usage offsets."""
+"""Reading hub.usage again from its beginning, and comparing the ledger with what it gives at the same usage offsets.
+
+Where a part of it was lost and that was accepted, reading begins behind the loss, with what the ledger had then.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -6,8 +9,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
+from hub.ledger.accept_loss import read_bridges, read_losses, unproven
 from hub.ledger.books import read_chains, read_hours, read_positions, read_refused
 from hub.ledger.chain import STRANGE, Break, Chain, ChainId, Reading, read_step, strangeness
+from hub.ledger.losses import Base, Bridge, Loss, bridged
 from hub.ledger.periods import shown_hour
 from hub.ledger.tally import HourKey, HourSums, Stretch, Tally
 from hub.store.engine import reading
@@ -18,7 +23,7 @@ class Difference(msgspec.Struct, frozen=True):
     """Two counts that should be one."""
 
     between: str
-    """What was held against the usage steps: ``chain``, ``ledger``, ``terms``, ``deliveries``, ``signed`` or ``key``."""
+    """What was held against the usage steps: ``chain``, ``ledger``, ``terms``, ``deliveries``, ``loss``, ``signed`` or ``key``."""
     where: str
     """Chain, hour or share partition."""
     agreement_id: str | None
@@ -38,6 +43,18 @@ class Books(msgspec.Struct, frozen=True):
     refused: dict[tuple[int, int], str]
     topics: dict[str, int | None] = {}
     """Topics whose usage counts, by id, with their lanes."""
+    sources: dict[str, str] = {}
+    """Name of each chain's source topic, by id."""
+    losses: tuple[Loss, ...] = ()
+    """What of hub.usage was lost and accepted, the losses of a partition in their order."""
+    bridges: tuple[Bridge, ...] = ()
+    unproven: tuple[str, ...] = ()
+    """Losses that are not what an act accepted."""
+
+    @property
+    def last_losses(self) -> dict[int, Loss]:
+        """The last loss of each partition of hub.usage that has lost something."""
+        return {loss.lost.usage_partition: loss for loss in self.losses}
 
     def strange(self, chain_id: ChainId) -> Break | None:
         """Return why a chain that begins is none of this hub's, as its collector decided or would decide."""
@@ -56,13 +73,19 @@ def read_books(engine: Engine, *, scope: str) -> Books:
     """Return the whole ledger of ``scope`` at one moment."""
     with reading(engine) as connection:
         positions = read_positions(connection, scope=scope)
+        chains = read_chains(connection, scope=scope)
+        losses = tuple(read_losses(connection, scope=scope))
         return Books(
             read_to={partition: position.next_offset for partition, position in positions.items()},
             usage_topic_ids=frozenset(position.usage_topic_id for position in positions.values()),
-            chains={row.id: row.chain for row in read_chains(connection, scope=scope)},
+            chains={row.id: row.chain for row in chains},
             hours=dict(read_hours(connection, scope=scope)),
             refused=read_refused(connection, scope=scope),
             topics=known_topics(connection, scope=scope),
+            sources={row.id.topic_id: row.source_topic for row in chains},
+            losses=losses,
+            bridges=tuple(read_bridges(connection, scope=scope)),
+            unproven=tuple(unproven(connection, losses, scope=scope)),
         )
 
 
@@ -70,9 +93,15 @@ class Walk:
     """Follows hub.usage from its beginning: ``booked`` is what the ledger must hold, ``beyond`` what lies behind its offsets."""
 
     def __init__(
-        self, *, scope: str, ledger_read_to: Mapping[int, int], strange: Callable[[ChainId], Break | None] = lambda _: None
+        self,
+        *,
+        scope: str,
+        ledger_read_to: Mapping[int, int],
+        strange: Callable[[ChainId], Break | None] = lambda _: None,
+        losses: Mapping[int, Loss] | None = None,
+        bridges: Iterable[Bridge] = (),
     ) -> None:
-        """Nothing is read yet."""
+        """Nothing is read yet; a partition of ``losses`` begins with what the ledger had when its loss was accepted."""
         self._scope = scope
         self._cut = ledger_read_to
         self.booked = Tally(scope=scope, strange=strange)
@@ -80,6 +109,13 @@ class Walk:
         self.metered: dict[tuple[str, int, int], int] = {}
         """Delivered records by agreement, version and source partition; steps of held chains too: they were delivered."""
         self.steps = 0
+        self._losses = losses or {}
+        last = {(number, loss.number) for number, loss in self._losses.items()}
+        bridges = [one for one in bridges if (one.usage_partition, one.number) in last]
+        self._bridges = {(one.usage_partition, one.usage_offset, one.chain_id) for one in bridges}
+        self._begins_at: dict[tuple[int, ChainId], int] = {}
+        for loss in self._losses.values():
+            self._begin_with(loss.base, loss.lost.usage_partition, strange)
 
     def take(self, stretches: Iterable[Stretch]) -> Iterator[Reading]:
         """Take stretches; yields each usage step when it is counted."""
@@ -91,6 +127,9 @@ class Walk:
                 if not isinstance(found, Reading):
                     tally.refused[record.partition, record.offset] = found
                     continue
+                if record.offset < self._begins_at.get((record.partition, found.chain_id), 0):
+                    continue
+                self._cross(tally, found)
                 held = None if tally.follow(found) else tally.chain(found.chain_id).held
                 if held is not None and held.reason in STRANGE:
                     continue
@@ -99,6 +138,25 @@ class Walk:
                     place = (entry.agreement_id, entry.agreement_version, found.step.source_partition)
                     self.metered[place] = self.metered.get(place, 0) + entry.delivered
                 yield found
+
+    def _begin_with(self, base: Base, usage_partition: int, strange: Callable[[ChainId], Break | None]) -> None:
+        """Let what the ledger had count as read; a chain that was held is judged anew by what follows, unless it is none of ours."""
+        for one in base.chains:
+            held = one.chain.held if one.chain.held is not None and one.chain.held.reason in STRANGE and strange(one.id) else None
+            self.booked.chains[one.id] = msgspec.structs.replace(one.chain, held=held)
+            self.booked.topics[one.id.topic_id] = one.source_topic
+            self._begins_at[usage_partition, one.id] = one.begins_at
+        for key, sums in base.hours:
+            self.booked.hours[key] = msgspec.structs.replace(sums)
+            place = (key.agreement_id, key.agreement_version, key.source_partition)
+            self.metered[place] = self.metered.get(place, 0) + sums.delivered
+
+    def _cross(self, tally: Tally, found: Reading) -> None:
+        """Let a chain go on behind its lost steps, where `ledger resume` has let it and the loss explains it."""
+        if (found.usage_partition, found.usage_offset, found.chain_id) in self._bridges:
+            after = bridged(tally.chain(found.chain_id), found, self._losses[found.usage_partition])
+            if after is not None:
+                tally.chains[found.chain_id] = after
 
     @property
     def refused(self) -> int:

@@ -139,6 +139,8 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-LEDGER-007": Code(_P, 503, "topic could not be read to its end", "主题未能读到末尾"),
     "HUB-LEDGER-008": Code(_I, 500, "agreement in the database is not what was signed", "数据库中的协议与签名内容不符"),
     "HUB-LEDGER-009": Code(_D, 409, "usage of a topic that no dataset has", "计量主题不属于任何数据集"),
+    "HUB-LEDGER-010": Code(_F, 409, "nothing of hub.usage is lost", "计量主题没有丢失任何内容"),
+    "HUB-LEDGER-011": Code(_F, 409, "the loss is not the one that was shown", "丢失的内容与先前显示的不一致"),
     # connectors
     "HUB-CONN-001": Code(_U, 422, "connector file is not valid", "连接器配置无效"),
     "HUB-CONN-002": Code(_U, 422, "file encoding is not readable", "文件编码无法识别"),

@@ -31,6 +31,7 @@ FAILPOINTS: Final = (
     "plan.before_append",
     "plan.appended",
     "plan.noted",
+    "ledger.loss_stored",
     "connector.row_sent",
     "connector.before_commit",
     "connector.after_commit",

@@ -7,7 +7,7 @@ hex, topic ids are UUID text. The law of conservation stands here as a CHECK, ap
 
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, String, Table
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, LargeBinary, String, Table
 
 from hub.store.engine import METADATA
 
@@ -123,5 +123,58 @@ DELIVERIES_VERIFIED: Final = Table(
     _count("counted"),
     CheckConstraint("metered >= counted", name="counted_was_metered"),
     comment="Up to where a check found deliveries equal to usage; metered less counted is what retention took unverified",
+    info=_FOR_ACCOUNTS,
+)
+
+USAGE_LOSSES: Final = Table(
+    "usage_loss",
+    METADATA,
+    _scope(),
+    Column("usage_partition", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, comment="1, 2 … in this partition"),
+    Column("loss_id", String(12), nullable=False, comment="what was shown to whoever accepted it, one for all partitions that lost"),
+    Column("old_topic_id", String(36), nullable=False),
+    Column("usage_topic_id", String(36), nullable=False, comment="the same where the topic was cut, another where it was made again"),
+    Column("lost_from", BigInteger, nullable=False),
+    Column("lost_to", BigInteger, nullable=False, comment="first offset that hub.usage still had"),
+    Column("position", BigInteger, nullable=False, comment="where the collector stood; what lay between it and lost_to was not posted"),
+    Column("correlation_id", String(26), nullable=False, comment="of the act, whose after_hash covers these rows"),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("base", LargeBinary, nullable=False, comment="the partition's chains, hours and refused records as they stood, zlib of msgpack"),
+    CheckConstraint("lost_from >= 0 AND lost_to >= 0 AND position >= 0 AND number >= 1", name="loss_in_order"),
+    comment="What of hub.usage was lost for good and accepted by an officer: from base on the ledger is held to its steps again",
+    info=_FOR_ACCOUNTS,
+)
+
+USAGE_BRIDGES: Final = Table(
+    "usage_bridge",
+    METADATA,
+    _scope(),
+    Column("usage_partition", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, comment="of the loss"),
+    Column("topic_id", String(36), primary_key=True, comment="of the chain's source topic"),
+    Column("source_partition", Integer, primary_key=True),
+    Column("pass_id", String(40), primary_key=True),
+    Column("after_step", BigInteger, nullable=False, comment="last step before the loss; 0: none"),
+    Column("after_offset", BigInteger, nullable=False, comment="source offset from which on no usage step is left"),
+    Column("step", BigInteger, nullable=False, comment="first step behind the loss"),
+    Column("first_offset", BigInteger, nullable=False, comment="source offset where it begins"),
+    Column("prev_hash", String(64), nullable=False, comment="of the step before it, as it says itself: that step is lost"),
+    Column("usage_offset", BigInteger, nullable=False, comment="where it stands in hub.usage"),
+    CheckConstraint("step > after_step + 1 AND first_offset > after_offset", name="bridge_leads_on"),
+    comment="Chains that went on behind a loss: the source offsets between are billed to nobody",
+    info=_FOR_ACCOUNTS,
+)
+
+DELIVERIES_UNMETERED: Final = Table(
+    "deliveries_unmetered",
+    METADATA,
+    _scope(),
+    Column("share_topic", String(249), primary_key=True),
+    Column("share_partition", Integer, primary_key=True),
+    _count("room"),
+    _count("records"),
+    CheckConstraint("records <= room", name="within_what_was_lost"),
+    comment="Deliveries whose usage steps were lost, as a check counted them once; room is how many source offsets were lost by then",
     info=_FOR_ACCOUNTS,
 )

@@ -30,7 +30,7 @@ from hub.model.names import LIVE
 from hub.model.usage import UsageStep
 from hub.store.engine import METADATA, open_engine, reading, writing
 from hub.store.known_topics import known_topics, remember_topic
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
+from hub.store.ledger_tables import DELIVERIES_UNMETERED, USAGE_BRIDGES, USAGE_CHAINS, USAGE_HOURS, USAGE_LOSSES, USAGE_POSITIONS
 from hub.store.tables import create_tables, datasets
 
 USAGE_ID = "usage-topic"
@@ -179,9 +179,25 @@ def test_the_tables_are_those_of_postgresql_too() -> None:
     statements: list[str] = []
     mock = create_mock_engine("postgresql://", lambda made, *_, **__: statements.append(str(made.compile(dialect=mock.dialect))))
 
-    METADATA.create_all(mock, tables=[USAGE_HOURS, USAGE_CHAINS], checkfirst=False)
+    METADATA.create_all(mock, tables=[USAGE_HOURS, USAGE_CHAINS, USAGE_LOSSES, USAGE_BRIDGES, DELIVERIES_UNMETERED], checkfirst=False)
 
     assert any("CREATE TABLE usage_hour" in text and "conservation" in text for text in statements)
+    assert any("CREATE TABLE usage_loss" in text and "base BYTEA NOT NULL" in text for text in statements)
+
+
+def test_an_hour_that_goes_on_in_a_topic_that_was_made_again_keeps_its_last_offset(engine: Engine) -> None:
+    """Offsets are used again, lower ones: SQL takes the greater, as a tally does."""
+    writer = Writer()
+    steps = [writer.next(entry("a", delivered=1)) for _ in range(4)]
+    post(engine, stretch(log_of(steps[:3]), 0), scope=SCOPE)
+    with engine.begin() as connection:
+        connection.execute(update(USAGE_POSITIONS).values(usage_topic_id="another", next_offset=0))
+
+    tally = post(engine, stretch(log_of(steps[3:]), 0)._replace(usage_topic_id="another"), scope=SCOPE)
+
+    with reading(engine) as connection:
+        ((_, sums),) = read_hours(connection, scope=SCOPE)
+    assert (tally.posted, sums.steps, sums.first_usage_offset, sums.last_usage_offset, sums.last_step) == (1, 4, 0, 2, 4)
 
 
 def heavy(writer: Writer, steps: int) -> list[UsageStep]:

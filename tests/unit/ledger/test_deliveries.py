@@ -22,6 +22,7 @@ def verdict(
     still_open: int = 0,
     known: Verified = NOTHING,
     topic_id: str = TOPIC_ID,
+    lost_room: int = 0,
 ) -> Compared:
     """Return the verdict; ``met`` defaults to whether the count is what was metered before."""
     expected = metered - known.metered
@@ -29,7 +30,8 @@ def verdict(
     met_at = 990 if (records == expected if met is None else met) else None
     found = Counted(Span(PLACE, first, expected), first if begin is None else begin, end, records, still_open, met_at)
     last = metered if after is None else after
-    return compare(found, known=known, topic_id=topic_id, metered=Metered(metered, last, frozenset({*between, last})))
+    told = Metered(metered, last, frozenset({*between, last}))
+    return compare(found, known=known, topic_id=topic_id, metered=told, lost_room=lost_room)
 
 
 def test_equal_counts_are_verified() -> None:
@@ -112,3 +114,43 @@ def test_usage_that_shrank_differs() -> None:
     known = Verified(TOPIC_ID, 60, metered=50, counted=50)
 
     assert verdict(metered=40, records=0, known=known).difference == ("40 metered", "50 delivered")
+
+
+@pytest.mark.parametrize("more", [0, 1, 20])
+def test_deliveries_whose_steps_were_lost_are_settled_once(more: int) -> None:
+    """As many as were lost at most; from then on the count is exact."""
+    known = Verified(TOPIC_ID, 50, metered=100, counted=90)
+
+    result = verdict(metered=130, records=30 + more, known=known, lost_room=20)
+
+    assert result == Compared(120 + more, Verified(TOPIC_ID, 1_000, 130 + more, 120 + more), 10, None, more)
+
+
+def test_more_than_were_lost_is_a_difference() -> None:
+    """By one is enough."""
+    result = verdict(metered=100, records=121, lost_room=20)
+
+    assert (result.difference, result.verified, result.unmetered) == (("100 metered", "121 delivered"), None, None)
+
+
+def test_fewer_than_were_metered_is_a_difference_where_steps_were_lost_too() -> None:
+    """A loss of steps takes no delivery away."""
+    assert verdict(metered=100, records=99, lost_room=20).difference == ("100 metered", "99 delivered")
+
+
+def test_what_a_check_had_verified_may_have_lost_its_steps() -> None:
+    """120 were metered and counted, then the steps of 15 were lost: 105 are metered now, and nothing came since."""
+    known = Verified(TOPIC_ID, 50, metered=120, counted=120)
+
+    result = verdict(metered=105, records=0, known=known, lost_room=15)
+
+    assert result == Compared(120, Verified(TOPIC_ID, 1_000, 120, 120), 0, None, 15)
+    assert verdict(metered=105, records=0, known=known, lost_room=14).difference == ("105 metered", "120 delivered")
+
+
+@pytest.mark.parametrize(("after", "still_open"), [(170, 0), (100, 1)])
+def test_nothing_is_settled_while_deliveries_go_on(after: int, still_open: int) -> None:
+    """Which of them lost their steps can be told where nothing is open and nothing came meanwhile."""
+    result = verdict(metered=100, after=after, between=(after,), records=110, still_open=still_open, lost_room=20)
+
+    assert (result.difference, result.verified, result.unmetered) == (None, None, None)

@@ -1,0 +1,220 @@
+"""What is lost of hub.usage, and when a chain may go on over it: the rule, case by case."""
+
+import msgspec
+import pytest
+from ledger_steps import SCOPE, TOPIC, TOPIC_ID, Log, Writer, entry
+
+from hub.ledger.chain import Break, Chain, ChainId, Held, Reading, follow, read_step
+from hub.ledger.losses import (
+    ROOM_MAX,
+    Base,
+    BaseChain,
+    Bridge,
+    Loss,
+    Lost,
+    Seen,
+    base_chain,
+    bridge_of,
+    bridged,
+    find_lost,
+    is_loss_id,
+    loss_id,
+    lost_room,
+)
+from hub.ledger.tally import HourKey, HourSums
+from hub.model.errors import HubError
+from hub.model.usage import UsageStep
+
+OLD, NEW = "old-topic", "new-topic"
+CHAIN = ChainId(str(TOPIC_ID), 0)
+
+
+@pytest.mark.parametrize(
+    ("position", "since", "seen", "found"),
+    [
+        ((OLD, 7), 0, Seen(OLD, 0, 9), None),
+        ((OLD, 7), 3, Seen(OLD, 3, 9), None),
+        (None, 0, Seen(OLD, 0, 9), None),
+        ((OLD, 7), 0, Seen(OLD, 5, 9), ("cut", 0, 5, 7, False, 7)),
+        ((OLD, 7), 0, Seen(OLD, 7, 9), ("cut", 0, 7, 7, False, 7)),
+        ((OLD, 7), 0, Seen(OLD, 8, 9), ("cut", 0, 8, 7, True, 8)),
+        ((OLD, 7), 3, Seen(OLD, 8, 9), ("cut", 3, 8, 7, True, 8)),
+        (None, 0, Seen(OLD, 8, 9), ("cut", 0, 8, 0, True, 8)),
+        ((OLD, 7), 3, Seen(NEW, 0, 0), ("made again", 3, 0, 7, True, 0)),
+        ((OLD, 7), 0, Seen(NEW, 9, 12), ("made again", 0, 9, 7, True, 9)),
+    ],
+)
+def test_what_a_partition_has_lost(
+    position: tuple[str, int] | None, since: int, seen: Seen, found: tuple[str, int, int, int, bool, int] | None
+) -> None:
+    """A beginning behind what the ledger is held to, or another topic; nothing else."""
+    lost = find_lost(2, position=position, since=since, seen=seen)
+
+    told = None if lost is None else (lost.how, lost.lost_from, lost.lost_to, lost.position, lost.unread, lost.goes_on_at)
+    assert told == found
+
+
+def test_a_log_that_ends_before_the_ledger_is_no_loss_to_accept() -> None:
+    """Its offsets are used again, and nothing tells old from new."""
+    with pytest.raises(HubError, match="HUB-LEDGER-006"):
+        find_lost(2, position=(OLD, 7), since=0, seen=Seen(OLD, 0, 6))
+
+
+def test_a_loss_keeps_its_name_while_it_is_the_same() -> None:
+    """Posting goes on where only what was posted is lost; anything else is another loss."""
+    posted = Lost(2, OLD, OLD, lost_from=0, lost_to=5, position=7)
+    unread = Lost(2, OLD, OLD, lost_from=0, lost_to=9, position=7)
+    name = loss_id([posted], scope=SCOPE)
+
+    assert is_loss_id(name)
+    assert loss_id([msgspec.structs.replace(posted, position=8)], scope=SCOPE) == name
+    others = [[msgspec.structs.replace(posted, lost_to=6)], [unread], [msgspec.structs.replace(unread, position=6)], [posted, unread]]
+    names = {loss_id(other, scope=SCOPE) for other in others} | {loss_id([posted], scope="110000")}
+    assert len(names | {name}) == 6
+    assert not any(map(is_loss_id, ("", "no loss id", name + "0", name.upper() + "Z", "../../../../.")))
+
+
+def at(step: UsageStep, *, offset: int = 20, partition: int = 0) -> Reading:
+    """Return a step as it stands in hub.usage."""
+    log = Log(partition)
+    found = read_step(log.append(step), scope=SCOPE)
+    assert isinstance(found, Reading)
+    return msgspec.structs.replace(found, usage_offset=offset, usage_partition=partition)
+
+
+def posted(writer: Writer, steps: int) -> Chain:
+    """Return the chain after steps of 10 records that the ledger has posted."""
+    chain = Chain()
+    for number in range(steps):
+        chain = follow(chain, at(writer.next(entry(delivered=10)), offset=number))
+    return chain
+
+
+def loss(chain: Chain | None, *, lost: bool = True, made_again: bool = False, lane_at: int | None = 30, begin: int = 8) -> Loss:
+    """Return a loss that found the one chain at ``chain``; None: it knew of none."""
+    what = Lost(0, OLD, NEW if made_again else OLD, lost_from=0, lost_to=begin, position=5 if lost else 9)
+    chains = () if chain is None else (BaseChain(CHAIN, TOPIC, chain, begin, lost, lane_at),)
+    return Loss(what, 1, "0123456789ab", "act", 0, Base(chains, (), ()), "digest")
+
+
+def missing(steps: int = 2) -> tuple[Chain, Reading]:
+    """Return a chain of two steps, and the next step that is there when ``steps`` are not."""
+    writer = Writer()
+    chain = posted(writer, 2)
+    for _ in range(steps):
+        writer.next(entry(delivered=10))
+    return chain, at(writer.next(entry(delivered=10)))
+
+
+def test_a_chain_goes_on_behind_the_steps_that_were_lost() -> None:
+    """From where it stood to where the next step says that the one before it ended."""
+    chain, step = missing()
+    assert follow(chain, step).held == Held(20, Break.GAP)
+
+    after = bridged(chain, step, loss(chain))
+
+    assert after is not None
+    assert (after.step, after.next_offset, after.head) == (4, 40, step.step.prev_hash)
+    assert follow(after, step).step == 5
+    assert follow(after, step).held is None
+    assert bridge_of(chain, step, loss(chain)) == Bridge(0, 1, CHAIN, 2, 20, 5, 40, step.step.prev_hash, 20)
+
+
+def test_a_chain_that_nobody_knew_begins_behind_the_loss() -> None:
+    """All its first steps were lost unread."""
+    _, step = missing()
+
+    after = bridged(Chain(), step, loss(None))
+
+    assert after is not None
+    assert (after.step, after.next_offset) == (4, 40)
+    assert bridged(Chain(), step, loss(None, lost=False)) is None, "what was lost had been posted"
+
+
+def test_what_a_loss_does_not_explain_is_not_bridged() -> None:
+    """Each condition alone is enough to refuse."""
+    chain, step = missing()
+    assert bridged(chain, step, loss(chain)) is not None
+    moved = msgspec.structs.replace(chain, head=b"\2" * 32)
+
+    refused = {
+        "nothing was lost unread": bridged(chain, step, loss(chain, lost=False)),
+        "the chain has moved since": bridged(moved, step, loss(chain)),
+        "it moved on by a step": bridged(msgspec.structs.replace(chain, step=3), step, loss(chain)),
+        "it lies before the loss": bridged(chain, step, loss(chain, begin=21)),
+        "another partition": bridged(chain, msgspec.structs.replace(step, usage_partition=1), loss(chain)),
+        "no step is missing": bridged(chain, changed(step, step=3), loss(chain)),
+        "no offset is missing": bridged(chain, changed(step, first_offset=20), loss(chain)),
+        "metered again": bridged(chain, changed(step, first_offset=15), loss(chain)),
+        "it begins a chain": bridged(chain, changed(step, prev_hash=b"\0" * 32), loss(chain)),
+    }
+
+    assert {why: found for why, found in refused.items() if found is not None} == {}
+
+
+def changed(reading: Reading, **fields: object) -> Reading:
+    """Return a reading whose step says something else."""
+    return msgspec.structs.replace(reading, step=msgspec.structs.replace(reading.step, **fields))
+
+
+@pytest.mark.parametrize(
+    ("held", "made_again", "begins_at", "lost"),
+    [
+        (None, False, 8, True),
+        (Held(3, Break.HASH), False, 8, True),
+        (None, True, 8, True),
+        (Held(9, Break.HASH), True, 8, True),
+        (Held(9, Break.TOPIC), True, 8, False),
+    ],
+)
+def test_a_chain_waits_at_the_first_record_that_there_is(held: Held | None, made_again: bool, begins_at: int, lost: bool) -> None:  # noqa: FBT001
+    """One that was held is held still, with its reason; one that is none of this hub's lost nothing."""
+    what = Lost(0, OLD, NEW if made_again else OLD, lost_from=0, lost_to=8, position=5)
+    chain = msgspec.structs.replace(posted(Writer(), 2), held=held)
+
+    found = base_chain(what, CHAIN, source_topic=TOPIC, chain=chain, lane_at=30)
+
+    assert (found.begins_at, found.lost) == (begins_at, lost)
+    assert found.chain.held == (None if held is None else Held(8, held.reason))
+
+
+def test_a_chain_that_is_held_among_steps_that_are_left_loses_none_of_them() -> None:
+    """The log was cut below: it waits where it waited."""
+    what = Lost(0, OLD, OLD, lost_from=0, lost_to=4, position=9)
+    chain = msgspec.structs.replace(posted(Writer(), 2), held=Held(6, Break.HASH))
+
+    found = base_chain(what, CHAIN, source_topic=TOPIC, chain=chain, lane_at=30)
+
+    assert (found.begins_at, found.lost, found.chain.held) == (6, False, Held(6, Break.HASH))
+    assert base_chain(what, CHAIN, source_topic=TOPIC, chain=posted(Writer(), 2), lane_at=30).begins_at == 9
+
+
+def test_the_room_is_what_lanes_went_on_over_or_what_was_bridged() -> None:
+    """The greater of the two, and the sum over losses: it never shrinks, so that what was settled stays settled."""
+    chain, step = missing()
+    sources = {CHAIN.topic_id: TOPIC}
+    place = (TOPIC, 0)
+    bridge = bridge_of(chain, step, loss(chain))
+
+    assert lost_room([loss(chain, lane_at=33)], [], sources=sources) == {place: 13}
+    assert lost_room([loss(chain, lane_at=33)], [bridge], sources=sources) == {place: 20}
+    assert lost_room([loss(chain, lane_at=70)], [bridge], sources=sources) == {place: 50}
+    assert lost_room([loss(chain, lane_at=None)], [], sources=sources) == {place: ROOM_MAX}
+    assert lost_room([loss(chain, lane_at=None)], [bridge], sources=sources) == {place: ROOM_MAX}
+    later = msgspec.structs.replace(loss(chain, lane_at=33), number=2)
+    assert lost_room([loss(chain, lane_at=None), later], [bridge], sources=sources) == {place: ROOM_MAX + 13}
+    assert lost_room([loss(chain, lane_at=33, lost=False)], [], sources=sources) == {place: 0}
+    assert lost_room([loss(None)], [bridge], sources=sources) == {place: 20}
+
+
+def test_a_base_is_read_as_it_was_stored() -> None:
+    """Chains, sums and refusals, hashes and reasons included."""
+    chain = msgspec.structs.replace(posted(Writer(), 2), held=Held(6, Break.HASH))
+    sums = HourSums(usage_partition=0, first_step=1, first_usage_offset=0, last_step=2, steps=2, delivered=20, offsets=20)
+    base = Base(
+        (BaseChain(CHAIN, TOPIC, chain, 8, lost=True, lane_at=None),),
+        ((HourKey("a", 1, "live", str(TOPIC_ID), 0, 7), sums),),
+        ((3, "key"),),
+    )
+
+    assert Base.unpack(base.pack()) == base
