@@ -10,11 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from checkouts import Tree
+
 from benchmarks import loading, machine, sample, usage
 from benchmarks.figures import OURS, Line, Run
 from benchmarks.job import schema_text
 from benchmarks.records import BASE, JOB_SHAPE, Grantee, Shape, Source, make_source
-from benchmarks.town import LANE_STARTED, Failed, Ground, Town, Tree, town
+from benchmarks.town import LANE_STARTED, Failed, Ground, Town, town
 
 WORKER: Final = ("-m", "hub.cli", "worker")
 PLAIN_WORKER: Final = ("-m", "benchmarks.plain_worker")

@@ -10,14 +10,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
+from checkouts import Tree
 from kafka.admin import KafkaAdminClient
 from kafka.errors import GroupIdNotFoundError, KafkaError
 
@@ -49,18 +49,6 @@ KEPT_VARIABLES: Final = ("CITYHUB_KAFKA_LIBS", "CITYHUB_KERNEL")
 
 class Failed(Exception):  # noqa: N818 - a verdict
     """A run that has no number, and why."""
-
-
-class Tree(NamedTuple):
-    """A checkout whose product runs: its interpreter, and what stands on its path."""
-
-    python: str
-    path: str
-
-    @classmethod
-    def own(cls) -> "Tree":
-        """Return the checkout that the benchmark itself is of."""
-        return cls(sys.executable, os.pathsep.join(path for path in sys.path if path))
 
 
 class Ground:

@@ -17,12 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from checkouts import Tree, checkout, named
+
 from benchmarks import machine, ours
 from benchmarks.contest import Story, capped
 from benchmarks.figures import Run, Spread, spread
 from benchmarks.job import dataset, terms
 from benchmarks.standard import commit
-from benchmarks.town import Failed, Ground, Tree, ground
+from benchmarks.town import Failed, Ground, ground
 from hub.model.errors import ExitCode
 
 ROUNDS: Final = 5
@@ -31,8 +33,6 @@ RECORDS: Final = {1: 4_000_000, 5: 2_000_000, 20: 1_000_000}
 THIS: Final = "this checkout"
 BASE: Final = "base"
 AGAIN: Final = "base again"
-ROOT: Final = Path(__file__).resolve().parents[2]
-SET_UP_WITHIN_S: Final = 1_800
 
 
 class Pair(NamedTuple):
@@ -57,9 +57,9 @@ def main(words: Sequence[str] | None = None) -> int:
     machine.Onlookers.precedence = asked.nice
     try:
         with machine.told_to_stop():
-            name = _git("rev-parse", "--verify", "--short=10", f"{asked.base}^{{commit}}")
+            name = named(asked.base)
             base = checkout(name, folder=asked.out.absolute() / "versus", say=say)
-            kernels = {THIS: _kernel(Tree.own()), BASE: _kernel(base)}
+            kernels = {THIS: Tree.own().kernel(), BASE: base.kernel()}
             if len(set(kernels.values())) > 1:
                 say(f"the two run different kernels, which no ratio can tell apart: {kernels}")
                 return 2
@@ -80,20 +80,6 @@ def main(words: Sequence[str] | None = None) -> int:
     (asked.out / "bench-versus.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(json.dumps(found, indent=1) + "\n" if asked.json else table(found))
     return 0 if within(found, most_cpu=asked.most_cpu, most_memory=asked.most_memory) else 1
-
-
-def checkout(name: str, *, folder: Path, say: Story) -> Tree:
-    """Return the product of a commit, set up in a folder of its own; one that stands there already is taken as it is."""
-    there = folder / name
-    ready = there / ".ready"
-    if not ready.exists():
-        say(f"setting {name} up in {there}, once")
-        there.mkdir(parents=True, exist_ok=True)
-        archive = subprocess.run(["git", "archive", name], cwd=ROOT, check=True, capture_output=True).stdout
-        subprocess.run(["tar", "-x"], cwd=there, input=archive, check=True)
-        subprocess.run(["./cityhub-setup"], cwd=there, check=True, timeout=SET_UP_WITHIN_S, stdout=sys.stderr)
-        ready.touch()
-    return Tree(str(there / ".venv" / "bin" / "python"), str(there))
 
 
 def measure(base: Tree, asked: argparse.Namespace, *, say: Story) -> list[Pair]:
@@ -203,17 +189,6 @@ def _told(pair: Pair) -> str:
     ratio = pair.this.cpu_us_per_delivery / pair.base.cpu_us_per_delivery
     disturbed = ", disturbed" if pair.disturbed else ""
     return f"{pair.this.cpu_us_per_delivery:.3f} beside {pair.base.cpu_us_per_delivery:.3f} µs a delivery, {ratio:.3f}{disturbed}"
-
-
-def _kernel(tree: Tree) -> str:
-    """Return the kernel that workers of a tree run."""
-    told = [tree.python, "-c", "from hub.exchange import kernel; print(kernel.name())"]
-    done = subprocess.run(told, env={"PYTHONPATH": tree.path, "PATH": "/usr/bin:/bin"}, cwd=ROOT.parent, capture_output=True, check=True)
-    return done.stdout.decode().strip()
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _parser() -> argparse.ArgumentParser:
