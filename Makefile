@@ -1,6 +1,6 @@
 # Every door of the house. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-reference check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-versus bench-full many fuzz lock clean
+.PHONY: help setup demo up test test-reference check format golden faults faults-controls revocation revocation-controls native bench bench-quick bench-versus bench-full many upgrade fuzz lock clean
 SHELL := bash
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
@@ -61,6 +61,9 @@ revocation: setup ## 100 suspensions while every lane is saturated, then beside 
 revocation-controls: setup ## the same check on a serve that leaves the fence out, and on one that answers too early: each must be caught
 	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control no-fence $(ARGS)
 	$(PYTHON_RUN) tests/faults/revocation.py --rounds 12 --stopped 3 --control early-answer $(ARGS)
+
+upgrade: setup ## a hub of another commit (BASE=COMMIT), with history and under load, is brought over to this one: nothing lost, doubled or billed twice (ARGS="--order serve-first --control drop")
+	$(PYTHON_RUN) tests/faults/upgrade.py --base $(or $(BASE),HEAD) $(ARGS)
 
 bench: setup ## the whole product beside a Go loop, Faust and two Python loops, every run checked: at most 25 minutes; writes docs/bench.md
 	$(BENCH_RUN) standard --docs docs $(ARGS)

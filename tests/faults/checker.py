@@ -102,7 +102,8 @@ class Partition:
                 if self._side.below is None:
                     self._rows.take(self._place, value)
                 for terms in self._terms:
-                    self._due[terms.id].add(record.offset, value, terms)
+                    if not terms.ended(number, record.offset):
+                        self._due[terms.id].add(record.offset, value, terms)
 
     def _check_delivery(self, terms: Terms, kafka: Kafka) -> int:
         """Hold what was delivered under one agreement against what is due, and against what was metered; returns its records."""
@@ -205,7 +206,7 @@ class Checker:
             "delivered": dict(delivered),
             **{name: self._report.figures[name] for name in MUST_BE_ZERO},
             "months": sorted({month for chain in chains.values() for month in chain.months}),
-            "bill_fen": {terms.id: _bill(terms, chains) for told in self._datasets.values() for terms in read_terms(told, self._told)},
+            "bill_fen": {terms.id: bill(terms, chains) for told in self._datasets.values() for terms in read_terms(told, self._told)},
         }
 
     def _check_apart(self, sides: Sequence[Side]) -> list[Found]:
@@ -277,13 +278,15 @@ def _hub_schemas() -> Iterable[tuple[int, Path]]:
     )
 
 
-def _bill(terms: Terms, chains: Mapping[Place, Chain]) -> int:
-    """Return what the metered deliveries of an agreement cost, rounded once a month."""
-    months: Counter[str] = Counter()
+def bill(terms: Terms, chains: Mapping[Place, Chain]) -> int:
+    """Return what the metered deliveries of an agreement cost, rounded once a month and price."""
+    months: Counter[tuple[str, int]] = Counter()
     for chain in chains.values():
         for step, month in zip(chain.steps, chain.months, strict=True):
-            months[month] += sum(entry["delivered"] for entry in step["entries"] if entry["agreement_id"] == terms.id)
-    return sum(_to_fen(count * terms.price_micro_fen) for count in months.values())
+            for entry in step["entries"]:
+                if entry["agreement_id"] == terms.id:
+                    months[month, terms.price_of(entry["agreement_version"])] += entry["delivered"]
+    return sum(_to_fen(count * price) for (_, price), count in months.items())
 
 
 def _to_fen(micro_fen: int) -> int:

@@ -44,9 +44,13 @@ class Story:
 class Post:
     """One worker's place: its process, and the failpoint that it is armed with."""
 
-    def __init__(self, name: str, *, folder: Path, environment: Mapping[str, str], command: Sequence[str]) -> None:
-        """Nothing runs yet."""
+    def __init__(
+        self, name: str, *, folder: Path, environment: Mapping[str, str], command: Sequence[str], python: str = sys.executable
+    ) -> None:
+        """Nothing runs yet. ``python``: the interpreter whose packages hold the code that runs."""
         self.name = name
+        self.python = python
+        """May be changed: it counts from the next start on."""
         self.armed: str | None = None
         self.exits: list[int] = []
         """Exit codes of ends that nobody asked for."""
@@ -83,7 +87,7 @@ class Post:
         self._log_begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             # on a leash: it ends with this program, however that ends
-            leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), sys.executable, *self._command]
+            leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), self.python, *self._command]
             self._process = subprocess.Popen(leashed, env=environment, stdout=out, stderr=out, cwd=self._folder)
 
     def said(self, words: str) -> bool:

@@ -63,11 +63,22 @@ class Terms:
         self.topic: str = told["share_topic"]
         self.active: bool = told["state"] == "active"
         self.price_micro_fen: int = told["unit_price_micro_fen"]
+        self.earlier_prices: Mapping[str, int] = told.get("earlier_prices", {})
+        """By version of the agreement, of those that had another tariff."""
+        self._ends: Mapping[str, int] = told.get("ends", {})
         self._where: Mapping[str, Any] | None = told["where"]
         self._fields: Mapping[str, Mapping[str, Any]] = told["fields"]
         parts = [part.encode() for part in ("cityhub/pseudonym/v1", scope, told["consumer"], told["purpose"], "plate", str(epoch))]
         self._pseudonym = functools.lru_cache(PLATES_REMEMBERED)(self._make_pseudonym)
         self._key = hkdf(master, b"".join(len(part).to_bytes(2, "big") + part for part in parts))
+
+    def ended(self, partition: int, offset: int) -> bool:
+        """Tell whether the right had ended before a record of the source."""
+        return offset >= self._ends.get(str(partition), sys.maxsize)
+
+    def price_of(self, version: int) -> int:
+        """Return what a delivery under a version costs, in micro-fen."""
+        return self.earlier_prices.get(str(version), self.price_micro_fen)
 
     def wants(self, record: Value) -> bool:
         """Tell whether the row rule is true."""

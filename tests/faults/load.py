@@ -264,7 +264,7 @@ class ConnectorLoad:
         file = here.folder / "passages.yaml"
         file.write_text(CONNECTOR.format(dataset=dataset.name), encoding="utf-8")
         command = (*COMMAND, "connector", "run", str(file))
-        self._post = Post("connector", folder=here.folder, environment=here.environment, command=command)
+        self._post = Post("connector", folder=here.folder, environment=here.environment, command=command, python=here.python)
         self._start()
 
     @property
@@ -333,9 +333,9 @@ class ConnectorLoad:
         elif self._aim is not None and now - self._post.started_at > HIT_WITHIN_S:
             raise Failure(f"failpoint {self._aim} was not hit by the connector within {HIT_WITHIN_S:.0f} s")
 
-    def _drop(self, rows: int) -> None:
-        """Put a file with the next rows where the connector takes it, whole."""
-        rows = min(rows, FILE_ROWS_MAX, self.rest)
+    def _drop(self, rows: int, *, most: int = FILE_ROWS_MAX) -> None:
+        """Put a file with the next rows, ``most`` of them at most, where the connector takes it, whole."""
+        rows = min(rows, most, self.rest)
         if rows <= 0:
             return
         draft = self._inbox / f"{self._files:05}.part"

@@ -26,7 +26,7 @@ from hub.store.keys import create_keys
 PARTITIONS: Final = 4
 SCOPE: Final = "330100"
 KEY_EPOCH: Final = 1
-READY_WITHIN_S: Final = 60.0
+READY_WITHIN_S: Final = 120.0
 CALL_WITHIN_S: Final = 120.0
 POSTED_WITHIN_S: Final = 60.0
 LOOK_S: Final = 0.1
@@ -45,6 +45,9 @@ class Terms:
     fields: tuple[str | dict[str, Any], ...]
     where: dict[str, str] | None = None
     state: str = "active"
+    version: int = 1
+    earlier_prices: dict[str, int] = dataclasses.field(default_factory=dict)
+    """In micro-fen, by version (as text) of the agreement, of versions that had another tariff than this one."""
 
     def file(self, dataset: str) -> str:
         """Return the agreement file."""
@@ -52,6 +55,7 @@ class Terms:
             "apiVersion": "cityhub/v1",
             "kind": "Agreement",
             "id": self.id,
+            "version": self.version,
             "provider": dataset.partition("/")[0],
             "consumer": self.consumer,
             "dataset": dataset,
@@ -116,9 +120,20 @@ class Stage:
     """A hub on a broker. ``broker`` is killed and started again only where it is the stage's own."""
 
     def __init__(
-        self, *, broker: EmbeddedBroker, folder: Path, seed: int, datasets: Sequence[Dataset], names: Names | None = None, kernel: str = ""
+        self,
+        *,
+        broker: EmbeddedBroker,
+        folder: Path,
+        seed: int,
+        datasets: Sequence[Dataset],
+        names: Names | None = None,
+        kernel: str = "",
+        python: str = sys.executable,
     ) -> None:
-        """Start serve, publish the datasets, sign the agreements. ``kernel``: the one that workers are to use; empty: theirs to choose."""
+        """Start serve, publish the datasets, sign the agreements. ``kernel``: the one that workers are to use; empty: theirs to choose.
+
+        ``python``: the interpreter whose packages hold the code that runs; where another commit's does, that makes the keys too.
+        """
         self.broker, self.folder, self.seed, self.datasets = broker, folder, seed, tuple(datasets)
         self.names = names or Names(scope=SCOPE)
         self.lanes = [TopicPartition(self.topic(dataset), number) for dataset in datasets for number in range(PARTITIONS)]
@@ -134,18 +149,28 @@ class Stage:
         }
         if kernel:
             self.environment["CITYHUB_KERNEL"] = kernel
-        self.serve = Post("serve", folder=folder, environment=self.environment, command=(*COMMAND, "serve"))
+        self.python = python
+        self.ends: dict[str, dict[int, int]] = {}
+        """By agreement whose right ended meanwhile: the source offset in each partition from which on nothing is due."""
+        self.serve = Post("serve", folder=folder, environment=self.environment, command=(*COMMAND, "serve"), python=python)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=CALL_WITHIN_S, trust_env=False)
         self.schema_ids: dict[str, int] = {}
-        create_keys(folder / "keys", epoch=KEY_EPOCH, comment="fault-test")
+        self._make_keys(folder / "keys")
         try:
             self.serve.start()
-            self._wait_ready()
+            self.wait_ready()
             for dataset in self.datasets:
-                self._publish(dataset)
+                self.publish(dataset)
         except BaseException:
             self.close()
             raise
+
+    def _make_keys(self, folder: Path) -> None:
+        if self.python == sys.executable:
+            create_keys(folder, epoch=KEY_EPOCH, comment="fault-test")
+            return
+        code = "import pathlib, sys, hub.store.keys as k; k.create_keys(pathlib.Path(sys.argv[1]), epoch=int(sys.argv[2]), comment='test')"
+        subprocess.run([self.python, "-c", code, str(folder), str(KEY_EPOCH)], cwd=self.folder, env=self.environment, check=True)
 
     def close(self) -> None:
         """End serve and close connections."""
@@ -163,7 +188,7 @@ class Stage:
 
     def kernel(self) -> str:
         """Return the kernel that workers of this stage run; Failure where it is not the one that was asked for."""
-        told = [sys.executable, "-c", "from hub.exchange import kernel; print(kernel.name())"]
+        told = [self.python, "-c", "from hub.exchange import kernel; print(kernel.name())"]
         done = subprocess.run(told, env=self.environment, capture_output=True, text=True, check=False, timeout=CALL_WITHIN_S)
         found = done.stdout.strip()
         wanted = self.environment.get("CITYHUB_KERNEL", "auto")
@@ -171,12 +196,12 @@ class Stage:
             raise Failure(f"the {wanted} kernel is not there: {found or done.stderr.strip()[-300:]}")
         return found
 
-    def call(self, *words: str) -> Any:
+    def call(self, *words: str, **environment: str) -> Any:
         """Run a ``cityhub`` command with ``--json``; returns its exit code and what it printed."""
-        command = [sys.executable, *COMMAND, *words, "--json"]
+        command = [self.python, *COMMAND, *words, "--json"]
         done = subprocess.run(
             command,
-            env=self.environment,
+            env={**self.environment, **environment},
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -249,13 +274,15 @@ class Stage:
         return {
             **dataclasses.asdict(terms),
             "purpose": "planning",
+            "ends": self.ends.get(terms.id, {}),
             "share_topic": self.names.share(consumer=terms.consumer, agreement=terms.id),
             "fields": dict((field, {}) if isinstance(field, str) else (field["name"], field) for field in terms.fields),
         }
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _publish(self, dataset: Dataset) -> None:
+    def publish(self, dataset: Dataset) -> None:
+        """Apply and publish a dataset, bring its agreements into their states, and learn the id of its schema."""
         entry = {
             "apiVersion": "cityhub/v1",
             "kind": "Dataset",
@@ -268,27 +295,39 @@ class Stage:
         }
         text = yaml.safe_dump(entry, allow_unicode=True, sort_keys=False)
         file = f"{dataset.name.partition('/')[2]}.yaml"
-        self._post("/v1/datasets", {"text": text, "file": file, "schema": json.dumps(schema(dataset.rows))})
-        self._post(f"/v1/datasets/{dataset.name}/publish")
+        self.post("/v1/datasets", {"text": text, "file": file, "schema": json.dumps(schema(dataset.rows))})
+        self.post(f"/v1/datasets/{dataset.name}/publish")
         for terms in dataset.agreements:
-            self._post("/v1/agreements", {"text": terms.file(dataset.name), "file": f"{terms.id}.yaml"})
-            for act in {"draft": (), "active": ("sign",), "suspended": ("sign", "suspend")}[terms.state]:
-                self._post(f"/v1/agreements/{terms.id}/{act}")
+            self.apply(terms, dataset)
+            for act in {"draft": (), "active": ("sign",), "suspended": ("sign", "suspend"), "ended": ("sign", "end")}[terms.state]:
+                self.post(f"/v1/agreements/{terms.id}/{act}")
         version = self.client.get(f"/subjects/{self.names.dept_subject(dataset.name)}/versions/latest").json()
         self.schema_ids[dataset.name] = int(version["id"])
 
-    def _post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
+    def apply(self, terms: Terms, dataset: Dataset) -> None:
+        """Draft an agreement, or a new version of it."""
+        self.post("/v1/agreements", {"text": terms.file(dataset.name), "file": f"{terms.id}.yaml"})
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """POST and return the JSON answered; RuntimeError where it is refused."""
         answer = self.client.post(path, json=body)
         if not answer.is_success:
             message = f"{path}: {answer.status_code} {answer.text[:600]}"
             raise RuntimeError(message)
+        return answer.json()
 
-    def _wait_ready(self) -> None:
+    def is_ready(self) -> bool:
+        """Tell whether serve says that it is."""
+        with contextlib.suppress(httpx.TransportError):
+            return self.client.get("/readyz").is_success
+        return False
+
+    def wait_ready(self) -> None:
+        """Return when serve is ready; RuntimeError when it ended or takes too long."""
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
-            with contextlib.suppress(httpx.TransportError):
-                if self.client.get("/readyz").is_success:
-                    return
+            if self.is_ready():
+                return
             if self.serve.ended_by_itself() is not None or time.monotonic() > deadline:
                 message = f"serve is not ready: {self.serve.log.read_text(errors='replace')[-2000:]}"
                 raise RuntimeError(message)
@@ -302,12 +341,14 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def stage(*, seed: int, datasets: Sequence[Dataset], kernel: str = "", keep: Path | None = None) -> Iterator[Stage]:
+def stage(
+    *, seed: int, datasets: Sequence[Dataset], kernel: str = "", keep: Path | None = None, python: str = sys.executable
+) -> Iterator[Stage]:
     """Run a hub on a broker of its own, in a temporary folder unless ``keep`` names one; no process is left behind."""
     with contextlib.ExitStack() as stack:
         root = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cityhub-faults-")))
         (root / "hub").mkdir(parents=True)
         broker = stack.enter_context(EmbeddedBroker(folder=root / "broker"))
-        built = Stage(broker=broker, folder=root / "hub", seed=seed, datasets=datasets, kernel=kernel)
+        built = Stage(broker=broker, folder=root / "hub", seed=seed, datasets=datasets, kernel=kernel, python=python)
         stack.callback(built.close)
         yield built

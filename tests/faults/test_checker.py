@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from chain import Chain
-from checker import check_steps
-from due import MUST_BE_ZERO, Comparison, Due, Report, SourceRows, check_rows
+from checker import bill, check_steps
+from due import MUST_BE_ZERO, Comparison, Due, Report, SourceRows, Terms, check_rows
 from foreign import Read
 from rows import row
 
@@ -160,3 +160,22 @@ def test_a_step_that_counts_other_than_its_offsets_hold_is_unmetered() -> None:
 def test_every_figure_of_the_checker_has_its_control_here() -> None:
     """A figure added to the checker needs a test that shows it can be other than 0."""
     assert set(MUST_BE_ZERO) == {"lost", "duplicated", "reordered", "unauthorised", "unmetered", "chain_breaks"}
+
+
+def _terms(**told: Any) -> Terms:
+    base = {"id": "a", "share_topic": "s", "state": "active", "unit_price_micro_fen": 300_000, "where": None, "fields": {"number": {}}}
+    return Terms({**base, "consumer": "c", "purpose": "p", **told}, scope="330100", master=bytes(32), epoch=1)
+
+
+def test_a_right_ends_in_each_partition_at_the_offset_that_was_answered() -> None:
+    """What an answer says is due up to it and not behind it; where none was given everything is due."""
+    ended = _terms(ends={"0": 5})
+    assert [ended.ended(0, 4), ended.ended(0, 5), ended.ended(1, 9), _terms().ended(0, 9)] == [False, True, False, False]
+
+
+def test_each_version_of_an_agreement_is_billed_by_its_own_tariff() -> None:
+    """A version that had another tariff is not billed by that of the newest, and each is rounded once a month."""
+    step = _step(1, 0, 10, bytes(32))
+    step["entries"] = [{**step["entries"][0], "agreement_version": version, "delivered": 5, "filtered": 5} for version in (1, 2)]
+    chain, _ = _followed((step, b"1"))
+    assert bill(_terms(earlier_prices={"1": 1_000_000}), {("t", 0): chain}) == 5 + 2

@@ -26,7 +26,8 @@ class Watch:
     def __init__(self, *, bootstrap: str, group: str, lanes: Sequence[TopicPartition]) -> None:
         """Nothing is sampled yet."""
         self._bootstrap, self._group, self._lanes = bootstrap, group, list(lanes)
-        self._began = time.monotonic()
+        self.began = time.monotonic()
+        """Since then seconds are told."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._since: dict[TopicPartition, float] = {}
@@ -52,6 +53,10 @@ class Watch:
         """Tell whether every lane stands at the end of its log, by the last sample."""
         return len(self.ends) == len(self._lanes) and all(self.committed.get(lane, -1) >= end for lane, end in self.ends.items())
 
+    def add(self, lanes: Sequence[TopicPartition]) -> None:
+        """Watch more lanes."""
+        self._lanes = [*self._lanes, *lanes]
+
     def still(self) -> dict[TopicPartition, float]:
         """Return lanes that stand still now, with records before them, and for how many seconds."""
         now = time.monotonic()
@@ -71,19 +76,20 @@ class Watch:
             admin.close()
 
     def _sample(self, admin: Admin) -> None:
-        ends = admin.end_offsets(self._lanes)
-        committed = {lane: row[0] for lane, row in admin.committed(self._group, self._lanes).items()}
+        lanes = self._lanes
+        ends = admin.end_offsets(lanes)
+        committed = {lane: row[0] for lane, row in admin.committed(self._group, lanes).items()}
         now = time.monotonic()
         if self.ends:
             # logs only grow, and so do positions: between two looks no lag was smaller than the end before and the position after
-            low = min(self.ends[lane] - committed.get(lane, 0) for lane in self._lanes)
+            low = min(self.ends[lane] - committed.get(lane, 0) for lane in lanes if lane in self.ends)
             self.lag_min = low if self.lag_min is None else min(low, self.lag_min)
-        for lane in self._lanes:
+        for lane in lanes:
             behind = ends[lane] > committed.get(lane, -1)
             moved = committed.get(lane) != self.committed.get(lane)
             since = self._since.get(lane)
             if since is not None and (moved or not behind):
-                self.stalls.append(Stall(lane, since - self._began, now - since))
+                self.stalls.append(Stall(lane, since - self.began, now - since))
                 del self._since[lane]
             if behind and lane not in self._since:
                 self._since[lane] = now
