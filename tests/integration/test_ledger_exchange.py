@@ -3,17 +3,27 @@
 from pathlib import Path
 
 import pytest
+from hall import until
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as KafkaPartition
 from sqlalchemy import Engine
 from town import FLIGHT, Town, encode, flight, terms
+from usage_losses import take
 
+from hub.broker.topics import usage_topic
+from hub.ledger.accept_loss import show_loss
+from hub.ledger.chain import ChainId
 from hub.ledger.check import check
 from hub.ledger.collector import Collector
 from hub.ledger.periods import Period
 from hub.ledger.preview import preview
-from hub.ledger.show import Use, show_use
+from hub.ledger.resume import resume
+from hub.ledger.show import ChainStand, Use, show_chains, show_use
 from hub.ledger.signed_terms import SignedTerms
 from hub.ledger.tariffs import released_tariffs
 from hub.model.agreement import Condition
+from hub.model.errors import HubError
+from hub.model.names import TopicPartition
 from hub.store.engine import open_engine, writing
 from hub.store.known_topics import remember_topic
 from hub.store.tables import create_tables
@@ -100,3 +110,55 @@ def test_a_bill_of_real_use_is_rated_and_repeats_itself(town: Town, engine: Engi
 
     assert (found[0].bill.lines[0].delivered, found[0].bill.charge_fen) == (500, 150)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("how", ["cut", "made again"])
+def test_the_exchange_goes_on_over_a_loss_of_hub_usage_and_the_ledger_follows(town: Town, engine: Engine, how: str) -> None:
+    """Real lanes, whose steps were lost unread: accepted, resumed, and the three counts agree but for what is named."""
+    schema_id = town.schema("transport/flights", FLIGHT)
+    topic = publish(town, engine)
+    agreed = terms("shadowed")
+    town.agree(agreed)
+    bootstrap, names, signed = town.admin.bootstrap, town.names, SignedTerms({(agreed.id, agreed.version): agreed}, ())
+    collector = Collector(bootstrap, names, engine)
+    town.start_worker()
+
+    def deliver(first: int) -> None:
+        town.produce(topic, [(number % 2, None, encode(schema_id, FLIGHT, flight(number))) for number in range(first, first + 200)])
+        town.wait_done(topic)
+
+    deliver(0)
+    collector.collect_once()
+    deliver(200)
+    lose_usage(town, how)
+    deliver(400)
+    with pytest.raises(HubError, match="HUB-LEDGER-006"):
+        collector.collect_once()
+
+    take(show_loss(engine, admin=town.admin, names=names).loss, engine=engine, admin=town.admin, names=names)
+
+    assert collector.collect_once().held == 2
+    for row in show_chains(engine, scope=names.scope, held_only=True).rows:
+        assert isinstance(row, ChainStand)
+        assert resume(ChainId.parse(row.chain), bootstrap=bootstrap, names=names, engine=engine).held_at is None
+    deliver(600)
+    collector.collect_once()
+    report = check(bootstrap, names=names, engine=engine, signed=signed)
+    assert (report.differences, report.posted, report.delivered, report.unmetered) == ((), 600, 800, 200)
+    assert sum(one.next_offset - one.first_offset for one in report.unmetered_offsets) >= 200
+
+
+def lose_usage(town: Town, how: str) -> None:
+    """Lose all that hub.usage holds."""
+    usage = town.names.usage
+    if how == "cut":
+        ends = town.admin.end_offsets([TopicPartition(usage, number) for number in range(town.admin.partitions(usage))])
+        client = KafkaAdminClient(bootstrap_servers=town.admin.bootstrap)
+        client.delete_records({KafkaPartition(*place): end for place, end in ends.items() if end})
+        client.close()
+        return
+    before = town.admin.topic_ids([usage])
+    town.admin.delete_topics([usage])
+    until(lambda: usage not in town.admin.topic_ids([usage]))
+    town.admin.create_topics([usage_topic(town.names, replication=1)])
+    until(lambda: town.admin.topic_ids([usage]) not in ({}, before))
