@@ -4,8 +4,9 @@
 
 Reads every topic by librdkafka (read_committed), works out from the source topics what each agreement must have received, and
 prints one JSON object: ``lost``, ``duplicated``, ``reordered``, ``unauthorised``, ``unmetered``, ``chain_breaks`` (each must be 0),
-``records``, ``steps``, ``workers``, ``months`` of account, ``bill_fen`` by agreement. What it found wrong goes to stderr, counts and
-offsets only. Exits 5 when a figure that must be 0 is not. Needs confluent-kafka and fastavro; imports nothing of the hub's.
+``records``, ``quarantined``, ``steps``, ``workers``, ``months`` of account, ``bill_fen`` by agreement. What it found wrong goes to
+stderr, counts and offsets only. Exits 5 when a figure that must be 0 is not. Needs confluent-kafka and fastavro; imports
+nothing of the hub's.
 
 Theory of operation. Plan, usage, quarantine and committed offsets are small and read by this process. Source and share topics are
 not: each partition of a dataset is checked apart, by one of two processes, its source first, then its share topics, as they stream by.
@@ -183,6 +184,7 @@ class Checker:
         began = time.monotonic()
         ends = {(topic, number): end for topic in self._datasets for number, end in self._kafka.ends(topic).items()}
         chains, quarantined = self._read_chains(), self._read_quarantine()
+        set_aside = sum(sum(found.values()) for found in quarantined.values())
         self._check_positions(chains, ends)
         self._check_strangers()
         sides = [Side(place, chains.get(place), quarantined.pop(place, Counter()), self._below(place)) for place in ends]
@@ -204,6 +206,7 @@ class Checker:
             "steps": len(steps),
             "workers": len({step["worker_id"] for step in steps}),
             "delivered": dict(delivered),
+            "quarantined": set_aside,
             **{name: self._report.figures[name] for name in MUST_BE_ZERO},
             "months": sorted({month for chain in chains.values() for month in chain.months}),
             "bill_fen": {terms.id: bill(terms, chains) for told in self._datasets.values() for terms in read_terms(told, self._told)},

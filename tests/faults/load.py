@@ -114,6 +114,10 @@ class ProducerLoad:
         """Hand over that many rows a second from now on."""
         self._rate = rows_per_s
 
+    def paused(self) -> None:
+        """Let the time since the last tick not count."""
+        self._paid_at = time.monotonic()
+
     def tick(self, *, ready: bool) -> None:
         """Send what is due."""
         now = time.monotonic()
@@ -285,6 +289,10 @@ class ConnectorLoad:
     def pace(self, rows_per_s: float) -> None:
         """Drop that many rows a second from now on."""
         self._rate = rows_per_s
+
+    def paused(self) -> None:
+        """Let the time since the last tick not count."""
+        self._paid_at = time.monotonic()
 
     def tick(self, *, ready: bool) -> None:
         """Drop a file when one is due, kill the connector where it hangs, start it where it ended. Waits for nobody."""

@@ -234,7 +234,7 @@ def judge(play: UpgradePlay, figures: dict[str, Any], *, order: str, control: st
         "control": control,
         "records": figures["records"],
         "delivered": sum(figures["delivered"].values()),
-        "quarantined": figures.get("quarantined", 0),
+        "quarantined": figures["quarantined"],
         **wrong,
         **{name: figures[name] for name in ("steps", "workers", "bills", "acts", "doctor", "stood_still_s")},
         "plan_entries_unproven_at_end": figures["unproven"],

@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from checkouts import Tree
 from crew import WORKER, Failure, Post, Story
-from load import ConnectorLoad, Load, Loads, ProducerLoad
+from load import FILE_ROWS_MAX, ConnectorLoad, Loads, ProducerLoad
 from play import LANE_STARTED, RATE_MIN, TICK_S
 from stage import Dataset, Stage
 from upgrade_books import store_version, unproven
 from watch import Watch
 
 NEW: Final = sys.executable
+PAUSE_S: Final = 2.0
+"""Where nothing was handed over for so long, the load does not make up for it."""
 PHASE_S: Final = 6.0
 """How long every part of the hub works beside the others before the next is replaced."""
 LANES_WITHIN_S: Final = 180.0
@@ -38,6 +40,7 @@ class Departure(ConnectorLoad):
     def __init__(self, here: Stage, *, dataset: Dataset, rows: range, say: Story) -> None:
         """Start the connector; nobody kills it but on purpose."""
         self.held = False
+        self._reserve = FILE_ROWS
         super().__init__(here, dataset=dataset, rows=rows, hits=0, say=say)
 
     @property
@@ -48,15 +51,19 @@ class Departure(ConnectorLoad):
     def tick(self, *, ready: bool) -> None:
         """Do what is due; nothing while held."""
         if self.held:
-            self._paid_at = time.monotonic()
+            self.paused()
         else:
             super().tick(ready=ready)
+
+    def _drop(self, rows: int, *, most: int = FILE_ROWS_MAX) -> None:
+        super()._drop(min(rows, self.rest - self._reserve), most=most)
 
     def kill_within_a_file(self) -> None:
         """Kill the connector between two rows of a file, after some rows of it were committed."""
         self._post.end()
         if self.rest < FILE_ROWS:
             raise Failure(f"{self.rest} rows are left, which one batch takes: more --records are needed")
+        self._reserve = 0
         self._drop(FILE_ROWS, most=FILE_ROWS)
         self._post.start(failpoint="connector.row_sent", hit=COMMITTED_ROWS)
         deadline = time.monotonic() + LANES_WITHIN_S
@@ -112,7 +119,8 @@ class UpgradePlay:
         self.workers = [self._post(name, base.python) for name in "ab"]
         first, second = here.datasets
         self.connector = Departure(here, dataset=first, rows=first.writers[0], say=say)
-        self.parts: list[Load] = [
+        self._ticked_at = 0.0
+        self.parts: list[ConnectorLoad | ProducerLoad] = [
             self.connector,
             ProducerLoad(here, dataset=first, rows=first.writers[1], codec="lz4"),
             ProducerLoad(here, dataset=second, rows=second.writers[0], codec="zstd"),
@@ -154,6 +162,11 @@ class UpgradePlay:
             time.sleep(TICK_S)
 
     def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked_at > PAUSE_S:
+            for part in self.parts:
+                part.paused()
+        self._ticked_at = now
         load = Loads(self.parts)
         load.pace(max(RATE_MIN, load.rest / HORIZON_S))
         load.tick(ready=True)
