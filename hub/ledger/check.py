@@ -107,13 +107,12 @@ def check(
     books = read_books(engine, scope=names.scope)
     losses = books.last_losses
     walk = Walk(scope=names.scope, ledger_read_to=books.read_to, strange=books.strange, losses=losses, bridges=books.bridges)
-    deliveries = Deliveries(engine=engine, names=names, terms=terms, room=lost_room(books.losses, books.bridges, sources=books.sources))
     try:
         usage = UsageLog(bootstrap, names=names, client_id="cityhub-check")
     except HubError as error:
         if error.code != NO_TOPIC or books.read_to:
             raise
-        return _report(walk, books, deliveries, {}, list(signed.differences))
+        return _report(walk, books, Deliveries(engine=engine, names=names, terms=terms), {}, list(signed.differences))
     with usage:
         if books.usage_topic_ids - {usage.topic_id}:
             raise HubError("HUB-LEDGER-006", "hub.usage was deleted and made again", GONE_FIX)
@@ -121,6 +120,8 @@ def check(
         usage.require_whole(since)
         usage.seek(since)
         _read_usage(usage, walk, deadline_s=deadline_s)
+        room = lost_room(books.losses, books.bridges, sources=books.sources, begun=walk.begun)
+        deliveries = Deliveries(engine=engine, names=names, terms=terms, room=room)
         before = deliveries.by_partition(walk.metered)
         with progress("counting deliveries", total=sum(before.values())) as shown:
             deliveries.count(bootstrap, before, full=full, deadline_s=deadline_s, tell=shown.update)

@@ -81,7 +81,8 @@ class Collector:
             except Exception as error:
                 # the thread must live: the ledger catches up once the cause is gone
                 self._trouble = _cause(error)
-                log.exception("ledger collector waits", exc_info=_unexpected(error), reason=self._trouble, wait_s=pause)
+                fix = error.fix if isinstance(error, HubError) else None
+                log.exception("ledger collector waits", exc_info=_unexpected(error), reason=self._trouble, fix=fix, wait_s=pause)
                 stop.wait(pause)
                 pause = min(2 * pause, RETRY_S_MAX)
         self._trouble = "stopped"

@@ -141,7 +141,7 @@ class Deliveries:
         with reading(engine) as connection:
             self._kept = dict(_read_verified(connection, scope=names.scope))
             self._seen = topics_seen(connection, scope=names.scope)
-            self._settled = dict(_read_unmetered(connection, scope=names.scope))
+            settled = dict(_read_unmetered(connection, scope=names.scope))
         sources = {self._topic(agreement_id, version): names.dept(one.dataset) for (agreement_id, version), one in terms.items()}
         self._room = {
             TopicPartition(share, number): found
@@ -149,6 +149,7 @@ class Deliveries:
             for share, its_source in sources.items()
             if its_source == source
         }
+        self._settled = {place: Unmetered(one.room, min(one.records, self._room.get(place, 0))) for place, one in settled.items()}
         self._known: Mapping[TopicPartition, Verified] = self._kept
         self._ids: dict[str, str] = {}
         self._counted: list[Counted] = []

@@ -81,12 +81,15 @@ class BaseChain(msgspec.Struct, frozen=True):
     lane_at: int | None
     """Source offset where its lane stood; None: nobody can say."""
 
-    @property
-    def room(self) -> int:
-        """How many source offsets its lost steps may have covered, as far as its lane tells."""
+    def room_before(self, begun: int | None) -> int:
+        """Return how many source offsets its lost steps covered, before the next step, which begins at ``begun``; None: there is none.
+
+        A step that no lane has written cannot widen it: the lane had not gone further than it stood.
+        """
         if not self.lost:
             return 0
-        return ROOM_MAX if self.lane_at is None else max(0, self.lane_at - (self.chain.next_offset or 0))
+        ends = [one for one in (begun, self.lane_at) if one is not None]
+        return max(0, min(ends) - (self.chain.next_offset or 0)) if ends else ROOM_MAX
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -223,20 +226,25 @@ def bridge_of(before: Chain, reading: Reading, loss: Loss) -> Bridge:
     )
 
 
-def lost_room(losses: Iterable[Loss], bridges: Iterable[Bridge], *, sources: Mapping[str, str]) -> dict[tuple[str, int], int]:
-    """Return how many source offsets may have been delivered by lost steps, by source topic and partition.
+def lost_room(
+    losses: Iterable[Loss], bridges: Iterable[Bridge], *, sources: Mapping[str, str], begun: Mapping[ChainId, int]
+) -> dict[tuple[str, int], int]:
+    """Return how many source offsets lost steps have covered, by source topic and partition.
 
-    It only ever grows, so that what a check has settled stays apart from what is lost later. ``sources`` names topics by id.
+    A chain lacks what lies between where the loss found it and where its next step begins: that of a bridge, ``begun`` for the last
+    loss, or where its lane stood when no step followed. ``sources`` names topics by id.
     """
-    rooms: dict[tuple[int, int], dict[ChainId, int]] = {}
-    for loss in losses:
-        rooms[loss.lost.usage_partition, loss.number] = {one.id: one.room for one in loss.base.chains}
-    for bridge in bridges:
-        of_loss = rooms.get((bridge.usage_partition, bridge.number), {})
-        of_loss[bridge.chain_id] = max(of_loss.get(bridge.chain_id, 0), bridge.first_offset - bridge.after_offset)
     found: dict[tuple[str, int], int] = {}
-    for of_loss in rooms.values():
-        for chain_id, room in of_loss.items():
+    widths = {(one.usage_partition, one.number, one.chain_id): one.first_offset - one.after_offset for one in bridges}
+    ordered = list(losses)
+    last = {loss.lost.usage_partition: loss.number for loss in ordered}
+    for loss in ordered:
+        of_last = loss.number == last[loss.lost.usage_partition]
+        rooms = {one.id: one.room_before(begun.get(one.id)) for one in loss.base.chains if of_last}
+        for (partition, number, chain_id), width in widths.items():
+            if (partition, number) == (loss.lost.usage_partition, loss.number):
+                rooms[chain_id] = width
+        for chain_id, room in rooms.items():
             place = (sources.get(chain_id.topic_id, ""), chain_id.partition)
             found[place] = found.get(place, 0) + room
     return found

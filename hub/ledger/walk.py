@@ -113,6 +113,8 @@ class Walk:
         last = {(number, loss.number) for number, loss in self._losses.items()}
         bridges = [one for one in bridges if (one.usage_partition, one.number) in last]
         self._bridges = {(one.usage_partition, one.usage_offset, one.chain_id) for one in bridges}
+        self.begun: dict[ChainId, int] = {}
+        """Source offset of the first step that was read of each chain."""
         self._begins_at: dict[tuple[int, ChainId], int] = {}
         for loss in self._losses.values():
             self._begin_with(loss.base, loss.lost.usage_partition, strange)
@@ -129,6 +131,7 @@ class Walk:
                     continue
                 if record.offset < self._begins_at.get((record.partition, found.chain_id), 0):
                     continue
+                self.begun.setdefault(found.chain_id, found.step.first_offset)
                 self._cross(tally, found)
                 held = None if tally.follow(found) else tally.chain(found.chain_id).held
                 if held is not None and held.reason in STRANGE:

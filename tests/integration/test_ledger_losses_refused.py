@@ -18,7 +18,7 @@ from hub.broker.topics import dept_topic
 from hub.ledger.accept_loss import show_loss
 from hub.model.errors import HubError
 from hub.model.names import Names
-from hub.store.ledger_tables import USAGE_BRIDGES, USAGE_LOSSES, USAGE_POSITIONS
+from hub.store.ledger_tables import DELIVERIES_UNMETERED, USAGE_BRIDGES, USAGE_LOSSES, USAGE_POSITIONS
 from hub.store.tables import acts
 
 pytestmark = pytest.mark.broker
@@ -189,6 +189,20 @@ def test_a_loss_that_somebody_changed_in_the_database_is_told(ledger: LedgerTown
     ledger.alter(USAGE_LOSSES, position=0)
 
     assert [found.between for found in ledger.check().differences] == ["loss"]
+
+
+def test_more_deliveries_without_steps_than_a_loss_took_are_not_believed(ledger: LedgerTown) -> None:
+    """Whoever writes to the database cannot widen what was settled: the proven losses bound it."""
+    lane, _ = lost_unread(ledger, "cut")
+    accepted(ledger)
+    ledger.collect()
+    resumed(ledger)
+    assert ledger.check().unmetered == 6
+    extra(lane, AGREEMENT, partition=0)
+    ledger.alter(DELIVERIES_UNMETERED, records=7, room=7)
+
+    for full in (False, True):
+        assert [one.between for one in ledger.check(full=full).differences] == ["deliveries"]
 
 
 def test_an_acceptance_that_is_killed_has_happened_or_not(ledger: LedgerTown, tmp_path: Path) -> None:

@@ -189,22 +189,30 @@ def test_a_chain_that_is_held_among_steps_that_are_left_loses_none_of_them() -> 
     assert base_chain(what, CHAIN, source_topic=TOPIC, chain=posted(Writer(), 2), lane_at=30).begins_at == 9
 
 
-def test_the_room_is_what_lanes_went_on_over_or_what_was_bridged() -> None:
-    """The greater of the two, and the sum over losses: it never shrinks, so that what was settled stays settled."""
-    chain, step = missing()
-    sources = {CHAIN.topic_id: TOPIC}
-    place = (TOPIC, 0)
-    bridge = bridge_of(chain, step, loss(chain))
+@pytest.mark.parametrize(
+    ("lane_at", "begun", "room"),
+    [(33, None, 13), (33, 27, 7), (33, 90, 13), (33, 20, 0), (None, 27, 7), (None, None, ROOM_MAX), (20, None, 0)],
+)
+def test_the_room_ends_where_the_next_step_begins_or_the_lane_stood(lane_at: int | None, begun: int | None, room: int) -> None:
+    """The lesser of the two; what nobody can say is unbounded."""
+    chain, _ = missing()
+    known = {} if begun is None else {CHAIN: begun}
 
-    assert lost_room([loss(chain, lane_at=33)], [], sources=sources) == {place: 13}
-    assert lost_room([loss(chain, lane_at=33)], [bridge], sources=sources) == {place: 20}
-    assert lost_room([loss(chain, lane_at=70)], [bridge], sources=sources) == {place: 50}
-    assert lost_room([loss(chain, lane_at=None)], [], sources=sources) == {place: ROOM_MAX}
-    assert lost_room([loss(chain, lane_at=None)], [bridge], sources=sources) == {place: ROOM_MAX}
-    later = msgspec.structs.replace(loss(chain, lane_at=33), number=2)
-    assert lost_room([loss(chain, lane_at=None), later], [bridge], sources=sources) == {place: ROOM_MAX + 13}
-    assert lost_room([loss(chain, lane_at=33, lost=False)], [], sources=sources) == {place: 0}
-    assert lost_room([loss(None)], [bridge], sources=sources) == {place: 20}
+    assert lost_room([loss(chain, lane_at=lane_at)], [], sources={CHAIN.topic_id: TOPIC}, begun=known) == {(TOPIC, 0): room}
+
+
+def test_the_room_of_a_bridge_is_its_width_and_losses_add_up() -> None:
+    """A loss behind which the chain went on without a bridge took nothing of it."""
+    chain, step = missing()
+    sources, place = {CHAIN.topic_id: TOPIC}, (TOPIC, 0)
+    bridge = bridge_of(chain, step, loss(chain))
+    first, second = loss(chain, lane_at=33), msgspec.structs.replace(loss(chain, lane_at=33), number=2)
+
+    assert lost_room([first], [bridge], sources=sources, begun={}) == {place: 20}
+    assert lost_room([loss(None)], [bridge], sources=sources, begun={}) == {place: 20}
+    assert lost_room([first, second], [bridge], sources=sources, begun={}) == {place: 20 + 13}
+    assert lost_room([first, second], [], sources=sources, begun={}) == {place: 13}
+    assert lost_room([loss(chain, lost=False)], [], sources=sources, begun={}) == {place: 0}
 
 
 def test_a_base_is_read_as_it_was_stored() -> None:
