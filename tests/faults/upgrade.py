@@ -206,6 +206,7 @@ def perform(here: Stage, *, base: Tree, order: str, later: Dataset, control: str
         "unproven": unproven(here),
     }
     play.failures += books.failures
+    play.failures += [f"doctor says of {name}: {status}" for name, status in figures["doctor"].items() if status in {"failed", "down"}]
     if not control:
         play.told["restored"] = books.restore(base)
         say(f"the older hub on the restored state: {play.told['restored']}")
