@@ -119,8 +119,9 @@ class Intake:
         deadline = time.monotonic() + READ_TO_END_WITHIN_S
         asked_at = time.monotonic()
         await self._hold_topic()
+        before = self._next
         end = await list_offset(self._client, self._partition, at=LATEST)
-        self._hold_end(end)
+        self._hold_end(end, read=before)
         while self._next < (end or 0):
             if self.fault is not None:
                 raise self.fault
@@ -140,10 +141,13 @@ class Intake:
         if found not in {None, self._topic_id}:
             self._raise_fault("hub.plan was re-created under the same name")
 
-    def _hold_end(self, end: int | None) -> None:
-        """Note a hub.plan that is gone or shorter than what was read: nothing may be decided from it."""
-        if end is None or end < self._next:
-            self._raise_fault(f"hub.plan ends at {end}, though {self._next} was read: it was emptied or re-created")
+    def _hold_end(self, end: int | None, *, read: int) -> None:
+        """Note a hub.plan that is gone or shorter than what was read before its end was asked for: nothing may be decided from it.
+
+        What is read while the answer is under way may stand behind that end.
+        """
+        if end is None or end < read:
+            self._raise_fault(f"hub.plan ends at {end}, though {read} was read: it was emptied or re-created")
 
     def _raise_fault(self, cause: str) -> NoReturn:
         fix = "start `cityhub serve`, which appends the newest entries again, restart the worker, then `cityhub exchange adopt`"
