@@ -30,7 +30,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on std
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {"error": "error", "help": "help", "where": "where", "field": "field", "message": "what", "fix": "fix"},
-    "zh": {"error": "错误", "help": "办法", "where": "位置", "field": "字段", "message": "问题", "fix": "办法"},
+    "zh": {"error": "错误", "help": "办法", "where": "位置", "field": "键", "message": "问题", "fix": "办法"},
 }
 
 

@@ -84,7 +84,7 @@ CODES: Final[Mapping[str, Code]] = {
     "HUB-SCHEMA-002": Code(_D, 422, "schema does not pass the gate", "模式未通过静态检查"),
     "HUB-SCHEMA-003": Code(_F, 404, "schema is not known", "模式不存在"),
     "HUB-SCHEMA-004": Code(_F, 409, "schema is not compatible", "模式不兼容"),
-    "HUB-SCHEMA-005": Code(_D, 422, "subject belongs to no dataset", "该主题不属于任何数据集"),
+    "HUB-SCHEMA-005": Code(_D, 422, "subject belongs to no dataset", "该模式主题不属于任何数据集"),
     "HUB-SCHEMA-006": Code(_P, 503, "schema is not in hub.plan yet", "模式尚未进入计划主题"),
     # agreements
     "HUB-AGREE-001": Code(_U, 422, "agreement file is not valid", "协议文件无效"),
