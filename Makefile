@@ -45,9 +45,9 @@ format: setup ## let ruff lay out the source
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-golden: setup ## write the golden files anew; look at the difference before committing it
+golden: setup ## write the golden files and the tables of docs/reference anew; look at the difference before committing it
 	CITYHUB_GOLDEN=write $(PYTHON_RUN) -m pytest -m golden
-	git --no-pager diff --stat -- tests/golden
+	git --no-pager diff --stat -- tests/golden docs/reference
 
 faults: setup ## a million records while workers, broker and connector are killed at every failpoint: nothing lost, doubled or reordered (ARGS="--records 50000 --kernel reference")
 	$(PYTHON_RUN) tests/faults/faults.py $(ARGS)

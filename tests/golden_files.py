@@ -1,7 +1,8 @@
 """Golden files: what a human must judge, kept as text and compared to the letter.
 
 A test marked ``golden`` calls ``hold("observe/metrics.txt", text)``. `make golden` writes the files anew; the difference is
-looked at before it is committed. Vectors of a published rule (pseudonyms) are no golden files of this kind: they never change.
+looked at before it is committed. Tables of ``docs/reference`` are held in the same way (``tests/reference_pages.py``). Vectors of a
+published rule (pseudonyms) are no golden files of this kind: they never change.
 """
 
 import os

@@ -55,7 +55,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """
     with _answering(), engine.connect().execution_options(**{_READING: True}) as connection:
         if engine.dialect.name == "postgresql":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)  # noqa: PLW2901
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)  # noqa: PLW2901 - the same, set up
         with connection.begin():
             yield connection
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reference_pages import column
 from up_rig import WITHIN_S, House, until
 
 from hub.cli.children import readiness
@@ -43,6 +44,16 @@ def test_up_makes_a_hub_that_doctor_finds_well(up: House) -> None:
     targets = json.loads((up.state / "prometheus" / "cityhub.json").read_text(encoding="utf-8"))
     assert [target["targets"] for target in targets] == [[f"127.0.0.1:{up.ports[2]}"], [f"127.0.0.1:{up.ports[3]}"]]
     assert [path.stat().st_mode & 0o077 for path in (up.state / "keys").glob("*.key")] == [0, 0]
+
+
+def test_the_state_folder_holds_what_the_reference_says(up: House) -> None:
+    """Whoever makes a backup goes by docs/reference/shapes.md "State folder": nothing lies there that it does not name."""
+    named = {path.partition("/")[0] for path in column("shapes.md", "State folder")}
+    found = {path.name.removesuffix("-wal").removesuffix("-shm") for path in up.state.iterdir()}
+    assert found >= {"keys", "hub.sqlite3", "broker", "logs", "up.json", "serve.lock"}
+    assert found - named == set()
+    keys = {path.name.replace("-1.", "-<epoch>.") for path in (up.state / "keys").iterdir()}
+    assert keys == {path.removeprefix("keys/") for path in column("shapes.md", "State folder") if path.startswith("keys/")}
 
 
 def test_everything_listens_on_this_machine_alone(up: House) -> None:

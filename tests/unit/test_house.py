@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from hub.model.errors import CODES, ExitCode
-from hub.model.lifecycle import TRANSITIONS, State
 
 ROOT = Path(__file__).parents[2]
 README_LINES_MAX = 240
@@ -95,14 +94,6 @@ def test_the_readmes_are_short_and_say_what_is_not_protected() -> None:
         assert words in text, name
         assert "read_committed" in text, name
         assert all(f"| {int(code)} |" in text for code in ExitCode), name
-
-
-def test_the_lifecycle_in_the_architecture_is_that_of_the_code() -> None:
-    """A diagram that is drawn by hand goes wrong in silence."""
-    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    for state in State:
-        acts = " · ".join(f"`{act}` → {after}" for (before, act), after in TRANSITIONS.items() if before is state)
-        assert f"| {state} | {acts or 'none'} |" in text
 
 
 def test_what_the_architecture_points_at_exists() -> None:

@@ -12,7 +12,12 @@ import typer
 from hub.cli import NOUNS, app, load_noun
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = ("README.md", "README.zh-CN.md", "ARCHITECTURE.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+DOCUMENTS = (
+    "README.md",
+    "README.zh-CN.md",
+    "ARCHITECTURE.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
+)
 PLACEHOLDER = re.compile(r"[A-Z…<{主源部偏].*|\.\.\.")
 
 
