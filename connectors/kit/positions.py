@@ -1,7 +1,7 @@
 """A source connector's position on the wire: the metadata of a transactional offset commit, ``1;<topic id>;<position>``.
 
-Source: SHAPES "Topics". At most 4,000 bytes, checked before anything is sent: the broker refuses more than 4,096, and a refusal
-in the middle of a transaction leaves kafka-python's producer without a way on.
+Told in docs/reference/shapes.md "Positions". At most 4,000 bytes, checked before anything is sent: the broker refuses more than
+4,096, and a refusal in the middle of a transaction leaves kafka-python's producer without a way on.
 """
 
 import uuid

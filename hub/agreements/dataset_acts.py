@@ -1,6 +1,6 @@
 """Acts on datasets: apply an entry, publish it.
 
-Order of ``publish`` (DESIGN part 4): the act is intended, topics are made, every lane is opened at the earliest offset with
+Order of ``publish``: the act is intended, topics are made, every lane is opened at the earliest offset with
 step 0, then schema and dataset entries are appended together, and the act is done. Done again after a crash, it opens only the
 lanes that have no position yet: a lane's position is never reset.
 """

@@ -1,7 +1,7 @@
 """Agreement files: from the YAML that officers write to checked terms, every fault at once with file, line, field and fix.
 
 Only the shape is checked here. Whether the terms fit a dataset's schema is ``hub.model.terms``' part, whose findings
-``AgreementFile.locate`` puts back on the lines of the file. Source: SHAPES "Agreement".
+``AgreementFile.locate`` puts back on the lines of the file. Told in docs/reference/shapes.md "Agreement files".
 """
 
 import re

@@ -245,7 +245,7 @@ class Admin:
         if found.partitions != spec.partitions:
             other.append("number of partitions")
         if other:
-            fix = "set it back (`kafka-configs.sh`, ARCHITECTURE.md tells the settings), or choose another `topics_prefix`"
+            fix = "set it back (`kafka-configs.sh`, `docs/reference/shapes.md` tells the settings), or choose another `topics_prefix`"
             raise HubError("HUB-BROKER-008", f"topic `{spec.name}` exists with another {', '.join(other)}", fix)
 
     def _offsets(self, partitions: Collection[TopicPartition], spec: Any, level: Any) -> Offsets:

@@ -1,4 +1,4 @@
-"""The hub's topics and their configuration: SHAPES "Topics", in one place."""
+"""The hub's topics and their configuration, in one place; told in docs/reference/shapes.md "Topics"."""
 
 from collections.abc import Mapping
 from typing import Final

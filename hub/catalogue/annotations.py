@@ -1,4 +1,4 @@
-"""What the hub reads from a schema beside Avro: the properties of its fields, of SHAPES "Field annotations".
+"""What the hub reads from a schema beside Avro: the properties of its fields, which docs/schemas.md tells.
 
 A property that is ours must mean something, since a grade that nobody can read protects nothing: its value is one of a closed set,
 and a name that is nearly one of ours is a slip. Properties of other tools stay: any name with a dot (``connect.name``), and any

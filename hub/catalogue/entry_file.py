@@ -1,4 +1,7 @@
-"""Dataset entry files: the YAML that puts a dataset into the catalogue, every fault at once. Source: SHAPES "Dataset entry"."""
+"""Dataset entry files: the YAML that puts a dataset into the catalogue, every fault at once.
+
+Told in docs/reference/shapes.md "Dataset entries".
+"""
 
 import re
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The gate: what a schema must be before any record of it may enter the hub. Static, bounded, every fault at once.
 
-Decoders of Avro can be led into deep recursion, into lists of a billion items that take no bytes, and into quadratic decimals
-(DESIGN part 10): a schema that allows one of these is refused, so that no record can. What the exchange cannot carry is
-refused here too, with its path, rather than at the first record.
+Decoders of Avro can be led into deep recursion, into lists of a billion items that take no bytes, and into quadratic decimals:
+a schema that allows one of these is refused, so that no record can. What the exchange cannot carry is refused here
+too, with its path, rather than at the first record.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Agreements: who may have which part of a dataset, for which purpose, until when, in which form, at what price.
 
-``Agreement`` holds the terms of one version as they stand in the file (SHAPES "Agreement"), already checked for shape.
+``Agreement`` holds the terms of one version as they stand in the file (docs/reference/shapes.md "Agreement files"), already
+checked for shape.
 Rules are a small tree of ODRL operators; their three-valued meaning is in ``hub.exchange.reference.authorise``. Fields are named
 by paths (``hub.model.paths``): ``phone``, ``address.city``, ``phones[].number``, ``tags{}``.
 

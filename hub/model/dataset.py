@@ -1,6 +1,6 @@
 """Dataset entries (目录): what a department offers, with what duties, and what its fields are.
 
-Source: SHAPES "Dataset entry and field annotations"; GB/T 21062 for the words.
+Told in docs/reference/shapes.md "Dataset entries"; GB/T 21062 for the words.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 """Names of topics, groups and transactional ids: the one place where they are put together.
 
-Source: SHAPES "Scope and identity" and "Topics".
+Told in docs/reference/shapes.md "Names and ids" and "Topics".
 """
 
 import re

@@ -7,7 +7,7 @@ of anything else keeps the type; ``nullify`` puts null before it; ``constant`` g
 ``keep`` properties stay but ``identifier`` (the value is of that kind no longer), and a default of the source, which is a value
 of the source, becomes one that says nothing: null, the empty text or the constant; where there is none such, it goes.
 A default of a record loses what is not granted. Records keep their name and ``doc``; aliases, which would name the source's
-record, go. Source: SHAPES "Output schema".
+record, go. Told in docs/reference/shapes.md "Output schemas".
 
 Named types keep their full names, written out where the namespace around them is another; a type that had no namespace takes the
 output's, as parsers do not agree on how to say "none" inside a namespace. Where one record type of the source is granted in two

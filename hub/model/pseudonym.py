@@ -2,8 +2,8 @@
 
 ``base32(HMAC-SHA-256(k, normal form))``, first 16 bytes, lower case, unpadded; ``k`` by HKDF-SHA-256 (RFC 5869) from the master
 key of the key epoch. A value that is no valid form of its kind has no pseudonym: better none than one that joins with nothing.
-``InvalidIdentifier`` never carries the value. Vectors: ``tests/golden/pseudonyms.json``. Source: SHAPES "Pseudonyms"; GB 11643
-(resident id), GB 32100 (credit code).
+``InvalidIdentifier`` never carries the value. Vectors: ``tests/golden/pseudonyms.json``. Told in docs/reference/shapes.md
+"Pseudonyms"; GB 11643 (resident id), GB 32100 (credit code).
 """
 
 import datetime as dt

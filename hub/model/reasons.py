@@ -1,6 +1,7 @@
 """Why a record was not delivered: stable codes and whose fault it is.
 
-Disposition words are those of SHAPES "Usage step". Codes end up in ``hub.Quarantined`` and in metrics and never change meaning.
+Told in docs/reference/shapes.md "Missing rights" and "Codes of quarantine". Codes end up in
+``hub.Quarantined`` and in metrics and never change meaning.
 """
 
 from enum import StrEnum

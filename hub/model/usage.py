@@ -1,7 +1,7 @@
 """Usage: what a step counted, and the law that every offset is accounted for.
 
 A ``UsageStep`` is one record of ``hub.usage``; a ``Position`` is the metadata of a lane's committed offset.
-Source: SHAPES "Usage step", DESIGN law 3.
+Told in docs/reference/shapes.md "Usage steps" and "Positions"; ARCHITECTURE.md "Laws", law 3.
 """
 
 import hashlib

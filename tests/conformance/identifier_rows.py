@@ -9,7 +9,8 @@ from typing import Any
 
 from row_words import ID, NAME, NAMES, NAN, NULL, PEOPLE, PERSON, TAGS, TEXTS, UUID, encode, grant, when
 
-# pseudonyms.json: identifier kind × null × where it stands. The key that the table is made under, and the form that SHAPES defines.
+# pseudonyms.json: identifier kind × null × where it stands. The key that the table is made under, and the form that
+# docs/reference/shapes.md "Pseudonyms" tells.
 
 MASTER_KEY = bytes(range(32))
 SEPARATION = ("cityhub/pseudonym/v1", "330100", "parking-office", "enforcement")

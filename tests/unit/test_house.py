@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from citations import Said, faults_of, texts
 
 from hub.model.errors import CODES, ExitCode
 
@@ -53,7 +54,7 @@ def _codes(file: Path) -> set[str]:
 
 
 def test_titles_are_lower_case_and_in_both_languages() -> None:
-    """As STYLE wants them: no full stop, and real Chinese."""
+    """As docs/reference/style.md wants them: no full stop, and real Chinese."""
     for code, entry in CODES.items():
         assert entry.en, code
         assert not entry.en.endswith("."), code
@@ -142,3 +143,37 @@ def test_every_transaction_says_whether_it_reads_or_writes() -> None:
             guilty[file.relative_to(ROOT).as_posix()] = found
     assert guilty.pop("hub/store/engine.py") == ["connect", "begin"]
     assert guilty == {}
+
+
+def test_what_texts_cite_is_in_the_repository() -> None:
+    """A page, a heading, a law, a file or a name that is not there sends a reader nowhere."""
+    said = list(texts())
+    assert {".py", ".rs", ".md", ".avsc"} <= {one.file.suffix for one in said}
+    assert any("docs/reference/shapes.md" in one.text for one in said), "nothing is cited: this would hold nothing"
+    assert [f"{one.place}: {fault}" for one in said for fault in faults_of(one)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("Source: SHAPES.", "SHAPES is a page of a plan, and not in the repository"),
+        ("see docs/reference/laws.md", "there is no page docs/reference/laws.md"),
+        ('see docs/reference/shapes.md "Topics" and "Tropics"', 'docs/reference/shapes.md has no heading "Tropics"'),
+        ('see docs/reference/shapes.md\n"Tropics"', 'docs/reference/shapes.md has no heading "Tropics"'),
+        ("laws 1-99 hold", "there is no law 99"),
+        ("``hub.model.names.Nobody`` does it", "there is no hub.model.names.Nobody"),
+        ("``hub.nowhere`` does it", "there is no hub.nowhere"),
+        ("in `hub/nowhere.py`", "there is no file hub/nowhere.py"),
+    ],
+)
+def test_what_a_text_cites_and_is_not_there_is_found(text: str, fault: str) -> None:
+    """The positive control."""
+    assert list(faults_of(Said(ROOT / "hub" / "app.py", 1, text))) == [fault]
+
+
+@pytest.mark.parametrize(
+    "text", ['docs/reference/shapes.md "Topics" and "Usage steps"', "law 3", "``hub.model.names.Names.dept``", "``hub.plan``"]
+)
+def test_what_a_text_cites_and_is_there_passes(text: str) -> None:
+    """A check that refuses everything would hold nothing either."""
+    assert list(faults_of(Said(ROOT / "hub" / "app.py", 1, text))) == []

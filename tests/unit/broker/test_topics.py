@@ -1,4 +1,4 @@
-"""The hub's topics carry the configuration of SHAPES, and nothing else decides it."""
+"""The hub's topics carry the configuration that is told in docs/reference/shapes.md "Topics", and nothing else decides it."""
 
 from hub.broker.topics import TopicSpec, dept_topic, plan_topic, quarantine_topic, share_topic, usage_topic
 from hub.model.names import Names
