@@ -5,9 +5,7 @@ is waited for, with a bound; a refusal with a code ends the run.
 """
 
 import errno
-import fcntl
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -24,6 +22,7 @@ from connectors.kit.contract import Batch, Definition, Limits, Outcome, Reader, 
 from connectors.kit.positions import read_position, unusable, write_position
 from connectors.kit.publisher import Overtaken, Publisher, Unpublished
 from connectors.kit.verbs import open_source
+from hub.locks import FileLock
 from hub.model.errors import ExitCode, HubError
 from hub.observe import metrics
 from hub.observe.progress import Progress
@@ -299,12 +298,10 @@ class _Tally:
 def only_one(folder: Path) -> Iterator[None]:
     """Hold the connector's state folder; HUB-CONN-009 while another process has it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = FileLock(folder / "lock")
+    if not lock.take():
+        raise HubError("HUB-CONN-009", f"a connector is running on `{folder}`", "stop it first; one runs at a time")
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HubError("HUB-CONN-009", f"a connector is running on `{folder}`", "stop it first; one runs at a time") from None
         yield
     finally:
-        os.close(descriptor)
+        lock.release()

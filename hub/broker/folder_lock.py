@@ -1,13 +1,13 @@
 """A lock on a folder that a child process inherits: held as long as any of them lives."""
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 from pathlib import Path
 from typing import Final
 
+from hub.locks import FileLock
 from hub.model.errors import HubError
 
 LEAVING_WITHIN_S: Final = 20.0
@@ -19,61 +19,42 @@ class FolderLock:
 
     def __init__(self, path: Path) -> None:
         """Nothing is taken yet."""
-        self._path = path
-        self._descriptor: int | None = None
+        self._lock = FileLock(path)
 
     @property
     def descriptor(self) -> int:
         """What a child inherits to hold the lock as well."""
-        if self._descriptor is None:
-            message = "the lock is not held"
-            raise RuntimeError(message)
-        return self._descriptor
+        return self._lock.descriptor
 
     def take(self) -> None:
-        """Take it; HUB-BROKER-003 naming the holder. Waits where the owner is gone and its broker is about to stop."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take it; HUB-BROKER-003 naming the holder, also where it is this object. Waits for the broker of an owner that is gone."""
         deadline = time.monotonic() + LEAVING_WITHIN_S
-        while not _lock(descriptor):
-            holder = _read(descriptor)
+        while self._lock.held or not self._lock.take():
+            holder = _told(self._lock.read())
             if _is_alive(holder.get("owner")) or time.monotonic() > deadline:
-                os.close(descriptor)
                 raise self._held(holder)
             time.sleep(0.1)
-        self._descriptor = descriptor
         self.tell()
 
     def tell(self, *, broker: int | None = None) -> None:
         """Write who holds it."""
-        text = json.dumps({"owner": os.getpid(), "broker": broker}).encode()
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, text, 0)
+        self._lock.write(json.dumps({"owner": os.getpid(), "broker": broker}))
 
     def release(self) -> None:
         """Let go; again is no error."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._lock.release()
 
     def _held(self, holder: dict[str, int]) -> HubError:
         owner, broker = holder.get("owner"), holder.get("broker")
         who = f"process {broker if _is_alive(broker) else owner or 'unknown'}"
         if _is_alive(owner) and _is_alive(broker) and owner != broker:
             who += f", started by process {owner}"
-        return HubError("HUB-BROKER-003", f"`{self._path.parent}` is in use by {who}", "stop that one first, or give another --state")
+        return HubError("HUB-BROKER-003", f"`{self._lock.path.parent}` is in use by {who}", "stop that one first, or give another --state")
 
 
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _read(descriptor: int) -> dict[str, int]:
+def _told(text: str) -> dict[str, int]:
     with contextlib.suppress(ValueError):
-        found = json.loads(os.pread(descriptor, 200, 0))
+        found = json.loads(text)
         if isinstance(found, dict):
             return {name: value for name, value in found.items() if isinstance(value, int)}
     return {}

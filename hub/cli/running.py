@@ -1,7 +1,6 @@
 """What runs on a state folder: ``up.lock`` lets one `up` at a time in, ``up.json`` says who it is and who its children are."""
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from hub.cli.children import Mark, stop_marked
+from hub.locks import FileLock
 from hub.model.errors import HubError
 
 STOP_ORDER: Final = ("worker", "serve", "broker")
@@ -30,14 +30,13 @@ class Running(msgspec.Struct, frozen=True):
 def only_one(state: Path) -> Iterator[None]:
     """Hold the folder for this `up`; HUB-UP-001 when another one has it. The kernel frees it whatever way this process ends."""
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state / "up.lock").open("w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HubError(
-                "HUB-UP-001", f"another `cityhub up` runs on `{state}`", "`cityhub down` stops it; or give another `--state`"
-            ) from None
+    lock = FileLock(state / "up.lock")
+    if not lock.take():
+        raise HubError("HUB-UP-001", f"another `cityhub up` runs on `{state}`", "`cityhub down` stops it; or give another `--state`")
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def log_folder(state: Path) -> Path:

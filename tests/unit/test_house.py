@@ -15,7 +15,7 @@ from hub.model.errors import CODES, ExitCode
 
 ROOT = Path(__file__).parents[2]
 README_LINES_MAX = 240
-SUITABLE_FOR_CONNECTORS = ("hub.model", "hub.broker", "hub.observe")
+SUITABLE_FOR_CONNECTORS = ("hub.locks", "hub.model", "hub.broker", "hub.observe")
 
 
 def imports(folder: str) -> Iterator[tuple[str, str]]:
