@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from kernels import KERNELS, kernel_names
+from postgres import Postgres
 from town import Town
 
 from hub.broker.admin import Admin
@@ -41,6 +42,22 @@ def admin(broker: EmbeddedBroker) -> Iterator[Admin]:
     """Connect an administrator to the shared broker."""
     with Admin(broker.bootstrap) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL server for all tests of a run, made when the first asks for it."""
+    with Postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty store of the test's own: each test runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'hub.sqlite3'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 @pytest.fixture
