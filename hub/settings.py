@@ -206,6 +206,8 @@ class LedgerSettings(_Section):
 
     url: str | None = None
     """SQLAlchemy URL; None: SQLite in the state folder."""
+    backups_kept: int = Field(default=3, ge=1, le=100)
+    """Copies of the embedded database that stay; one is made before each change of its tables."""
 
 
 class Settings(BaseSettings):

@@ -24,7 +24,7 @@ from hub.model.usage import UsageStep
 from hub.store.engine import open_engine, writing
 from hub.store.known_topics import remember_topic
 from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
-from hub.store.tables import create_tables
+from hub.store.upgrade import upgrade
 
 AGREEMENT = "airline-delays"
 CONSUMER = "airline"
@@ -56,7 +56,7 @@ class LedgerTown:
         self.names, self.admin, self.bootstrap, self.partitions = names, admin, admin.bootstrap, partitions
         self.url = f"sqlite:///{folder / 'hub.sqlite3'}"
         self.engine: Engine = open_engine(self.url)
-        create_tables(self.engine)
+        upgrade(self.engine)
         admin.create_topics([usage_topic(names, replication=1)])
         self.topic = names.dept("transport/flights")
         self.topic_id = uuid.uuid4()

@@ -1,7 +1,8 @@
-"""``cityhub serve`` as a process: the lock, the takeover, the threads, and a clean end.
+"""``cityhub serve`` as a process: the lease, the takeover, the threads, and a clean end.
 
-States: *standby* (another serve holds the lock: reads are answered, writes are 503 HUB-SERVE-002), *taking over* (the broker is
-waited for, hub.plan is read and repaired), *leading*. The ledger collector and the watch over hub.plan run only while leading.
+States: *standby* (another serve holds the lease: reads are answered, writes are 503 HUB-SERVE-002), *taking over* (the broker is
+waited for, hub.plan is read and repaired), *leading*. The ledger collector and the watch over hub.plan run only while leading. A lease
+can be lost: then nothing is written any more, from that moment on, and the process ends with HUB-SERVE-005.
 """
 
 import asyncio
@@ -22,16 +23,16 @@ from hub.agreements.repair import PlanKeeper
 from hub.api.connections import BACKLOG, bounded_protocol, raise_descriptors
 from hub.api.dependencies import Dependencies
 from hub.api.faces import build_app
-from hub.api.lock import ServeLock
 from hub.app import Hub
 from hub.ledger.collector import Collector
 from hub.model.errors import ExitCode, HubError, of_system
 from hub.observe.health import Check
 from hub.settings import Settings, url_of
-from hub.store.engine import refused_by_store
+from hub.store.engine import fence_of, refused_by_store
+from hub.store.lease import begin_term, serve_lease
 
 log = structlog.get_logger()
-LOCK_EVERY_S: Final = 0.5
+LEASE_EVERY_S: Final = 0.5
 RETRY_S: Final = 2.0
 STOP_WITHIN_S: Final = 10
 SWITCH_S: Final = 0.0005
@@ -69,16 +70,17 @@ class Serve:
         self._collector: Collector | None = None
         self._keeper: PlanKeeper | None = None
         self._stop = threading.Event()
-        self._lock = ServeLock(settings.state)
+        self._lease = serve_lease(state=settings.state, url=settings.store_url)
         self._socket = _bind(settings.serve.host, settings.serve.port)
         self.port: int = self._socket.getsockname()[1]
 
     @property
     def control(self) -> ControlPlane:
-        """The control plane; HUB-SERVE-002 while this process stands by or takes over."""
+        """The control plane; HUB-SERVE-002 while this process stands by or takes over, HUB-SERVE-005 once it lost its lease."""
         if self.state != LEADING:
             fix = "ask the serve that leads, or wait: this one takes over when the lock is free and hub.plan was read"
             raise HubError("HUB-SERVE-002", f"this serve is {self.state}: no change is made here", fix)
+        fence_of(self.hub.engine).require()
         self._dependencies.file.require()
         return self.hub.control
 
@@ -140,7 +142,7 @@ class Serve:
             server.should_exit = True
             for thread in threads:
                 thread.join(timeout=STOP_WITHIN_S + 5)
-            self._lock.release()
+            self._lease.release()
             self.hub.close()
             self._socket.close()
         if self._fatal is not None:
@@ -150,17 +152,18 @@ class Serve:
     def _lead(self) -> None:
         """Wait for the lock, take over, then watch hub.plan beside the collector until the end."""
         try:
-            while not self._lock.take():
-                if self._stop.wait(LOCK_EVERY_S):
+            while not self._lease.take():
+                if self._stop.wait(LEASE_EVERY_S):
                     return
-            self._take_over()
+            if self._begin_term():
+                self._take_over()
         except HubError as error:
             log.exception("serve_failed")
             self._fatal = error
             self._stop.set()
         except OSError as error:
             log.exception("serve_failed")
-            self._fatal = of_system(error, doing="take the lock of the state folder", path=str(self.hub.settings.state.absolute()))
+            self._fatal = of_system(error, doing="take the lease of the state folder", path=str(self.hub.settings.state.absolute()))
             self._stop.set()
         except SQLAlchemyError as error:
             log.exception("serve_failed")
@@ -170,6 +173,42 @@ class Serve:
             log.exception("serve_failed")
             self._fatal = HubError("HUB-CLI-002", f"unexpected {type(error).__name__}", "look at the log")
             self._stop.set()
+
+    def _begin_term(self) -> bool:
+        """Shut out whoever led before, then look at the lease from now on; False when told to stop meanwhile.
+
+        The look has a thread of its own, since a busy one would look too late. A change of the former leader that stands still is waited
+        for: the database ends it (``hub.store.engine.IDLE_MS_MAX``).
+        """
+        threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
+        while not self._stop.is_set():
+            try:
+                epoch = begin_term(self.hub.engine)
+            except HubError as error:
+                if error.code != "HUB-STORE-001":
+                    raise
+                self.trouble = f"{error.code} {error.message}"
+                log.warning("take_over_waits", code=error.code, message=error.message)
+                self._stop.wait(RETRY_S)
+            else:
+                log.info("lease_taken", version=epoch)
+                return True
+        return False
+
+    def _watch_lease(self) -> None:
+        fence = fence_of(self.hub.engine)
+        while not (self._stop.is_set() or fence.lost.wait(LEASE_EVERY_S)):
+            why = self._lease.lost()
+            if why is not None:
+                fence.shut(why)
+        if fence.why is None:
+            return
+        try:
+            fence.require()
+        except HubError as error:
+            log.error("lease_lost", code=error.code, message=error.message)  # noqa: TRY400 - where it was found lost says nothing
+            self._fatal = error
+        self._stop.set()
 
     def _take_over(self) -> None:
         self.state = TAKING_OVER
@@ -201,6 +240,8 @@ class Serve:
             duty.join(timeout=STOP_WITHIN_S)
 
     def _check_role(self) -> str | None:
+        if (lost := fence_of(self.hub.engine).why) is not None:
+            return f"HUB-SERVE-005 no longer leading: {lost}"
         if self.state == LEADING:
             return None
         return f"{self.state}: {self.trouble}" if self.trouble else self.state

@@ -49,6 +49,7 @@ NOUNS: Final = (
     Noun("agreement", "Apply, sign, suspend, resume and end agreements."),
     Noun("exchange", "See where each lane stands; adopt a position."),
     Noun("acts", "See who did what, and verify that the record of it is whole."),
+    Noun("db", "See and bring up to date the tables of the database."),
     Noun("ledger", "Look at the ledger and check it against the deliveries."),
     Noun("bill", "See what a consumer will be charged."),
 )

@@ -24,10 +24,10 @@ from hub.exchange import kernel
 from hub.model.errors import ExitCode, HubError
 from hub.model.signing import key_id_of
 from hub.settings import Settings
-from hub.store.engine import open_engine, reading
+from hub.store.engine import open_engine
 from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys
 from hub.store.private import open_to_others
-from hub.store.tables import STORE_VERSION, store_version
+from hub.store.upgrade import behind, standing
 
 PYTHON_MIN: Final = (3, 11)
 SKEW_MS_MAX: Final = 1_000
@@ -158,16 +158,18 @@ def _store(settings: Settings) -> Finding:
     except ImportError as error:
         return Finding(Status.DOWN, f"{shown}: no module `{error.name}`", "install the driver of that database")
     try:
-        with reading(engine) as connection:
-            version = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
+        found = standing(engine)
     except (HubError, sa.exc.SQLAlchemyError) as error:
+        if isinstance(error, HubError) and error.code != "HUB-STORE-001":
+            raise
         cause = error.message if isinstance(error, HubError) else type(error).__name__
-        return Finding(Status.DOWN, f"{shown}: {cause}", "is the database up, and made by `cityhub up` or `serve`?")
+        return Finding(Status.DOWN, f"{shown}: {cause}", "is the database up?")
     finally:
         engine.dispose()
-    if version is not None and version > STORE_VERSION:
-        raise HubError("HUB-STORE-002", f"the database is of version {version}, this hub knows {STORE_VERSION}", "run the newer hub")
-    return Finding(Status.OK, f"{shown}, version {version}")
+    if found.pending:
+        refusal = behind(found)
+        return Finding(Status.FAILED, f"{shown}: {refusal.message}", refusal.fix)
+    return Finding(Status.OK, f"{shown}, revision {found.revision}")
 
 
 def _broker(settings: Settings) -> Finding:

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(settings: "Settings") -> "Iterator[Connection]":
-    """Give a connection that sees one moment of the store, whose tables are made where they are missing; HUB-STORE-001, -002 and -003."""
+    """Give a connection that sees one moment of the store; an embedded one that is empty is made. HUB-STORE-001 to -005."""
     from hub.store import engine as store  # noqa: PLC0415 - SQL, which `--help` does not need
-    from hub.store.tables import create_tables, require_scope  # noqa: PLC0415 - same
+    from hub.store.tables import require_scope  # noqa: PLC0415 - same
+    from hub.store.upgrade import require_current  # noqa: PLC0415 - same
 
     engine = store.open_engine(settings.store_url)
     try:
-        create_tables(engine)
+        require_current(engine)
         require_scope(engine, settings.scope)
         with store.reading(engine) as connection:
             yield connection

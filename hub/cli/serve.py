@@ -1,12 +1,16 @@
 """``cityhub serve``: registry, catalogue, agreements, API and ledger collector in one process."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 
 from hub.cli.output import session
 from hub.observe.logs import configure_logs
 from hub.store.private import keep_private
+
+if TYPE_CHECKING:
+    from hub.store.upgrade import Upgraded
 
 app = typer.Typer()
 
@@ -37,15 +41,20 @@ def serve(
     settings = session(ctx).settings
     configure_logs(process="serve")
     from hub.api.server import serve_forever  # noqa: PLC0415 - a second of imports that `--help` need not pay
-    from hub.app import initialise  # noqa: PLC0415 - same
+    from hub.app import bring_up_to_date, initialise  # noqa: PLC0415 - same
     from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys  # noqa: PLC0415 - same
 
     keep_private(settings.state)
     if init:
-        initialise(settings)
+        initialise(settings, tell=_log_upgrade)
     load_master_keys(settings.keys_folder)
     load_officer_key(settings.keys_folder)
     load_trust_keys(settings.keys_folder)
+    bring_up_to_date(settings, tell=_log_upgrade)
     if port is not None:
         settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"port": port})})
     serve_forever(settings, adopt_plan=adopt_plan, lead_with=lead_with)
+
+
+def _log_upgrade(done: "Upgraded") -> None:
+    structlog.get_logger().info("store_upgraded", revision=done.after, file=done.backup, reason=f"it was at {done.before}")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,6 +20,9 @@ from hub.cli.running import Running, log_folder, only_one, read_running, stop_le
 from hub.model.errors import ExitCode, HubError
 from hub.settings import Settings
 from hub.store.private import keep_private
+
+if TYPE_CHECKING:
+    from hub.store.upgrade import Upgraded
 
 BACKGROUND_TIMEOUT_S: Final = 180.0
 
@@ -122,8 +125,14 @@ def make_state(settings: Settings) -> None:
     """Make the state folder, and the keys of a new hub, and say so; HUB-KEY-001 where the keys of an old one are missing."""
     from hub.app import initialise  # noqa: PLC0415 - SQL and the rooms above it, which `up --help` does not need
 
-    if initialise(settings):
+    if initialise(settings, tell=lambda done: say(upgraded_words(done))):
         say(f"new keys are in {settings.keys_folder.absolute()}: back them up now; losing the master key changes every pseudonym")
+
+
+def upgraded_words(done: "Upgraded") -> str:
+    """Return what a person reads of an upgrade."""
+    copy = f"; the database as it was: {done.backup}" if done.backup else ""
+    return f"the database was brought from revision {done.before} to {done.after}{copy}"
 
 
 def announce(settings: Settings, *, as_json: bool) -> None:
@@ -156,7 +165,7 @@ def start_in_background(found: Session, *, lead_with: str | None = None) -> None
     with only_one(state):
         if read_running(state) is None:  # else a killed `up` may have left its parts, which the new one stops first
             hold_ports(found.settings)
-        make_state(found.settings)
+            make_state(found.settings)
     log = log_folder(state) / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with log.open("wb") as out:

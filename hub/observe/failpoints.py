@@ -27,6 +27,7 @@ FAILPOINTS: Final = (
     "lane.checked",
     "lane.committed",
     "lane.given_back",
+    "store.upgrade",
     "plan.stored",
     "plan.before_append",
     "plan.appended",

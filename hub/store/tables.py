@@ -1,24 +1,35 @@
 """Tables of the control plane. Every row carries its scope; times are UTC milliseconds.
 
-``acts`` is only ever inserted into (``hub.store.acts``). ``plan_entries`` holds every signed entry of hub.plan ever made, so that
+What stands here is what the revisions of ``hub.store.migrations`` come to, as a test holds. ``acts`` is only ever inserted into
+(``hub.store.acts``); triggers of the first revision hold that. ``plan_entries`` holds every signed entry of hub.plan ever made, so that
 hub.plan can be repaired from it: the newest revision of an object is the truth. Rooms above write the rows.
 """
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from hub.model.errors import HubError
-from hub.store.engine import METADATA, reading, refused_by_store, writing
+from hub.store.engine import METADATA, reading
 
-STORE_VERSION = 2
-"""Grows with every change of tables; a hub refuses a database of a newer one."""
+STORE_VERSION = 3
+"""Number of the newest revision (``hub.store.migrations``); noted in the database, so that hubs that know no revisions refuse it too."""
 
 store_version = sa.Table(
     "store_version",
     METADATA,
     sa.Column("part", sa.String(20), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
+)
+
+leases = sa.Table(
+    "leases",
+    METADATA,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False, comment="grows with every one who takes the lease; an older one may not write"),
+    sa.Column("holder", sa.String(200), nullable=False),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("epoch >= 1", name="leases_epoch"),
+    comment="Who leads: each transaction that writes for a leader holds its epoch against the row here",
 )
 
 acts = sa.Table(
@@ -56,25 +67,6 @@ act_signatures = sa.Table(
     info={"retention_class": "evidence_permanent"},
 )
 """The officer's signature over the hash of an act: what stands behind the newest anchor is held to it (``hub.store.act_chain``)."""
-
-_APPEND_ONLY_SQLITE = tuple(
-    sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-        f"CREATE TRIGGER IF NOT EXISTS acts_no_{verb} BEFORE {verb} ON acts BEGIN SELECT RAISE(ABORT, 'acts only grow'); END"
-    )
-    for verb in ("UPDATE", "DELETE")
-)
-_APPEND_ONLY_POSTGRESQL = (
-    sa.DDL(  # type: ignore[no-untyped-call]  # same
-        "CREATE OR REPLACE FUNCTION acts_only_grow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'acts only grow'; END $$"
-    ),
-    sa.DDL(  # type: ignore[no-untyped-call]  # same
-        "CREATE TRIGGER acts_only_grow BEFORE UPDATE OR DELETE OR TRUNCATE ON acts EXECUTE FUNCTION acts_only_grow()"
-    ),
-)
-for _ddl in _APPEND_ONLY_SQLITE:
-    sa.event.listen(acts, "after_create", _ddl.execute_if(dialect="sqlite"))
-for _ddl in _APPEND_ONLY_POSTGRESQL:
-    sa.event.listen(acts, "after_create", _ddl.execute_if(dialect="postgresql"))
 
 datasets = sa.Table(
     "datasets",
@@ -174,27 +166,6 @@ withdrawals = sa.Table(
 """``answer``: where the right ended in each partition, JSON; written in the transaction that records the act as done."""
 
 
-def create_tables(engine: Engine) -> None:
-    """Make the tables that are missing and note the version, also of an older database; takes no lock where nothing is to do.
-
-    HUB-STORE-002 when a newer hub wrote this database, HUB-STORE-001 when it does not answer.
-    """
-    try:
-        with reading(engine) as connection:
-            if METADATA.tables.keys() <= set(sa.inspect(connection).get_table_names()) and _known_version(connection) == STORE_VERSION:
-                return
-        with writing(engine) as connection:
-            store_version.create(connection, checkfirst=True)
-            found = _known_version(connection)
-            METADATA.create_all(connection)
-            if found is None:
-                connection.execute(store_version.insert().values(part="hub", version=STORE_VERSION))
-            elif found < STORE_VERSION:
-                connection.execute(store_version.update().where(store_version.c.part == "hub").values(version=STORE_VERSION))
-    except SQLAlchemyError as error:
-        raise refused_by_store(error) from error
-
-
 def has_acts(engine: Engine) -> bool:
     """Tell whether anything was ever done with this database; HUB-STORE-001 when it does not answer."""
     with reading(engine) as connection:
@@ -212,15 +183,3 @@ def require_scope(engine: Engine, scope: str) -> None:
             f"the acts of the database begin with scope `{found}`, this hub is of scope `{scope}`",
             "give each hub a database of its own; where `scope` was changed in the settings, set it back: it is part of every pseudonym",
         )
-
-
-def _known_version(connection: sa.Connection) -> int | None:
-    """Return the version of the tables, None where none was noted; HUB-STORE-002 for one that is newer than this hub."""
-    found: int | None = connection.scalar(sa.select(store_version.c.version).where(store_version.c.part == "hub"))
-    if found is not None and found > STORE_VERSION:
-        raise HubError(
-            "HUB-STORE-002",
-            f"the database is of version {found}, this hub knows {STORE_VERSION}",
-            "start the newer hub, or restore the backup that fits this one",
-        )
-    return found

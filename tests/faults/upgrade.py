@@ -81,8 +81,10 @@ class Books:
         if here.call("ledger", "check")[0] != 0:
             self.failures.append("`cityhub ledger check` of the base found something before the upgrade")
         self.copy = backup(here, "backup")
-        copy, own = backup(here, "shown"), here.python  # whoever looks with the newer code raises the store
+        copy, own = backup(here, "shown"), here.python  # the newer code looks at no store that is behind
         here.python = sys.executable
+        if here.call("db", "upgrade", CITYHUB_STATE=str(copy))[0] != 0:
+            raise Failure("`cityhub db upgrade` of a copy of the base's state failed")
         shown = bills(here, consumers, [self._month], state=copy)
         here.python = own
         self.differ = sum(shown[name] != self._bills[name] for name in shown)

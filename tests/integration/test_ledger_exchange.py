@@ -26,7 +26,7 @@ from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 from hub.store.engine import open_engine, writing
 from hub.store.known_topics import remember_topic
-from hub.store.tables import create_tables
+from hub.store.upgrade import upgrade
 
 pytestmark = pytest.mark.broker
 RECORDS = 4_000
@@ -36,7 +36,7 @@ RECORDS = 4_000
 def engine(tmp_path: Path) -> Engine:
     """Give an empty store."""
     found = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
-    create_tables(found)
+    upgrade(found)
     return found
 
 

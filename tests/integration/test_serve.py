@@ -139,6 +139,22 @@ def test_a_second_serve_stands_by_and_takes_over_when_the_first_is_killed(site: 
     until(lambda: "\nready" in site.ready(second_port), within_s=60)
 
 
+def test_a_serve_whose_lock_was_taken_away_ends_and_the_second_leads(site: Site) -> None:
+    """Somebody cleaned the state folder up: both would lead, each with a lock of its own on a file of that name."""
+    second_port = free_port()
+    first = site.serve("--init")
+    until(lambda: "\nready" in site.ready(site.port), within_s=60)
+    second = site.serve("--port", str(second_port))
+    until(lambda: "[-]role standby" in site.ready(second_port), within_s=60)
+
+    (site.folder / "state" / "serve.lock").unlink()
+
+    assert first.wait(timeout=60) == 4
+    assert "HUB-SERVE-005" in site.log()
+    until(lambda: "\nready" in site.ready(second_port), within_s=60)
+    assert second.poll() is None
+
+
 def test_sigterm_ends_it_cleanly(site: Site) -> None:
     """Exit 0, the port is free again."""
     process = site.serve("--init")

@@ -23,7 +23,8 @@ from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.store.acts import Actor
 from hub.store.engine import open_engine, reading
-from hub.store.tables import create_tables, plan_entries
+from hub.store.tables import plan_entries
+from hub.store.upgrade import upgrade
 
 OFFICER = Actor(person_id="wang-lei", org_id="vehicle-registry")
 NAMES = Names(scope="330100")
@@ -99,7 +100,7 @@ def kafka() -> StillKafka:
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """Give a database."""
     made = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
-    create_tables(made)
+    upgrade(made)
     yield made
     made.dispose()
 

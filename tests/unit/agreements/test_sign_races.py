@@ -26,7 +26,8 @@ from hub.model.lifecycle import State
 from hub.model.names import Names
 from hub.store.acts import Actor, new_ulid
 from hub.store.engine import open_engine, reading, writing
-from hub.store.tables import acts, create_tables
+from hub.store.tables import acts
+from hub.store.upgrade import upgrade
 
 OFFICER = Actor(person_id="wang-lei", org_id="vehicle-registry")
 SECOND = AGREEMENT.replace("id: parking-vehicles", "id: parking-vehicles\nversion: 2")
@@ -101,7 +102,7 @@ def kafka() -> NoKafka:
 def control(tmp_path: Path, kafka: NoKafka) -> Iterator[ControlPlane]:
     """Give a control plane with one published dataset and a draft."""
     engine = open_engine(f"sqlite:///{tmp_path}/hub.db")
-    create_tables(engine)
+    upgrade(engine)
     cluster: Any = kafka
     made = ControlPlane(
         engine=engine,

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from hub.api.dependencies import Dependencies
 from hub.settings import BrokerSettings, Settings
 from hub.store.engine import open_engine
-from hub.store.tables import create_tables
+from hub.store.upgrade import upgrade
 
 
 class Store:
@@ -23,7 +23,7 @@ class Store:
         """Have a store that is well."""
         settings = Settings(state=state, broker=BrokerSettings(bootstrap="127.0.0.1:1"))
         self.engine: Engine = open_engine(settings.store_url)
-        create_tables(self.engine)
+        upgrade(self.engine)
         self.found = Dependencies(settings, self.engine)
         self.look = self.found._look_at_store
 

@@ -2,24 +2,24 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, delete, func, select
 
 from hub.catalogue.registry import Registry
 from hub.store.engine import open_engine
-from hub.store.tables import create_tables, schema_forms
+from hub.store.tables import schema_forms
+from hub.store.upgrade import upgrade
 
 ONE = json.dumps({"type": "record", "name": "A", "fields": [{"name": "a", "type": "string", "grade": "L1"}]})
 TWO = json.dumps({"type": "record", "name": "A", "fields": [{"name": "a", "type": "string", "grade": "L2"}]})
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
+def connection(store_url: str) -> Iterator[Connection]:
     """Give a transaction on an empty store."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
-    create_tables(engine)
+    engine = open_engine(store_url)
+    upgrade(engine)
     with engine.begin() as open_connection:
         yield open_connection
     engine.dispose()

@@ -16,16 +16,17 @@ from hub.model.errors import HubError
 from hub.model.lifecycle import State
 from hub.store.engine import open_engine, reading, writing
 from hub.store.keys import load_trust_keys
-from hub.store.tables import agreements, create_tables, plan_entries
+from hub.store.tables import agreements, plan_entries
+from hub.store.upgrade import upgrade
 
 SCOPE = "330100"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(store_url: str, tmp_path: Path) -> Iterator[Engine]:
     """Give a store with two versions of one agreement and one of another."""
-    opened = open_engine(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
-    create_tables(opened)
+    opened = open_engine(store_url)
+    upgrade(opened)
     key = officer_key(tmp_path)
     sign_into(opened, agreement(), scope=SCOPE, key=key)
     sign_into(opened, agreement(version=2), scope=SCOPE, key=key)

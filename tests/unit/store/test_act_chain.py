@@ -21,7 +21,8 @@ from hub.store.act_anchor import AnchorFile, make_anchor, read_anchor, write_anc
 from hub.store.act_chain import PAGE_ROWS, Link, Walked, walk
 from hub.store.acts import Act, Actor, link_of, new_ulid, record_act
 from hub.store.engine import open_engine
-from hub.store.tables import STORE_VERSION, act_signatures, acts, create_tables, store_version, withdrawals
+from hub.store.tables import act_signatures, acts
+from hub.store.upgrade import upgrade
 
 SCOPE = "330100"
 OFFICER = Actor(person_id="li-wei", org_id="city-hub")
@@ -35,7 +36,7 @@ def store(folder: Path) -> Engine:
     """Open the store of a folder, made where it is missing."""
     folder.mkdir(exist_ok=True)
     opened = open_engine(f"sqlite:///{folder / 'hub.sqlite3'}")
-    create_tables(opened)
+    upgrade(opened)
     return opened
 
 
@@ -440,21 +441,3 @@ def test_acts_that_an_older_hub_recorded_behind_the_anchor_are_not_told_as_missi
     lost = anchor.lost() or ""
     assert "act 41 stands without a valid signature" in lost
     assert "does not have" not in lost
-
-
-def test_a_database_of_the_version_before_is_brought_to_this_one(tmp_path: Path) -> None:
-    """New tables came: the hub that does not know them must not write beside them."""
-    engine = store(tmp_path / "older")
-    with engine.begin() as connection:
-        withdrawals.drop(connection)
-        connection.execute(store_version.update().values(version=1))
-    for _ in range(2):
-        create_tables(engine)
-        with engine.begin() as connection:
-            assert connection.scalar(sa.select(store_version.c.version)) == STORE_VERSION == 2
-            assert connection.execute(sa.select(withdrawals)).all() == []
-    with engine.begin() as connection:
-        connection.execute(store_version.update().values(version=3))
-    with pytest.raises(HubError, match="HUB-STORE-002"):
-        create_tables(engine)
-    engine.dispose()

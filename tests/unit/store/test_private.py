@@ -11,7 +11,7 @@ from hub.cli.checks import Status, run_checks
 from hub.settings import Settings
 from hub.store.engine import open_engine, writing
 from hub.store.private import keep_private, open_to_others
-from hub.store.tables import create_tables
+from hub.store.upgrade import upgrade
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_the_database_is_its_owners_alone(tmp_path: Path, before: str) -> None:
     if before != "nothing":
         file.touch(mode=0o644)
     engine = open_engine(f"sqlite:///{file}")
-    create_tables(engine)
+    upgrade(engine)
     with writing(engine):
         found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
     engine.dispose()
