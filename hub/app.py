@@ -312,6 +312,7 @@ class Hub:
         """
         folder = self.settings.keys_folder
         self.ensure_topics()
+        self.connections.gate.own_plan(self.names)
         effects = Effects(adopted=self._was_adopted, chain_held=self._chain_held)
         keeper = self.control.keeper(self.plan_log, load_trust_keys(folder), effects=effects)
         new_officer = keeper.require_officer(told=lead_with)

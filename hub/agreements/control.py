@@ -34,7 +34,7 @@ from hub.model.pseudonym import check_value
 from hub.model.records import PlanEntry
 from hub.settings import AGREEMENTS_PER_DATASET_MAX
 from hub.store.acts import Act, Actor
-from hub.store.engine import reading, writing
+from hub.store.engine import fence_of, reading, writing
 from hub.store.turns import Turns
 
 log = structlog.get_logger()
@@ -59,6 +59,17 @@ class ControlPlane:
     ) -> None:
         """Wire the rooms."""
         gate = connections.gate
+        lease = fence_of(engine)
+
+        def append(data: bytes) -> int:
+            lease.require()
+            try:
+                return gate.append_plan(data, names=names)
+            except HubError as error:
+                if error.code == "HUB-SERVE-005":
+                    lease.shut(error.message)
+                raise
+
         desk = Desk(engine=engine, scope=names.scope, key=officer_key)
         fence = SharedFence(lambda lanes: gate.fence(lanes, names=names))
         publisher = Publisher(
@@ -66,7 +77,7 @@ class ControlPlane:
             scope=names.scope,
             key=officer_key,
             master_keys=master_keys,
-            append=lambda data: gate.append(names.plan, 0, data),
+            append=append,
         )
         catalogue = Catalogue(scope=names.scope)
         self._revocations = Revocations(fence=fence, admin=connections.revocation_admin, names=names)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from hub.broker.plan_writer import PlanWriter
 from hub.broker.requests import Coordinators, Lost, append, committed_offset, open_client
 from hub.broker.transactions import Fenced, Output, Transaction, Undeliverable, fence
 from hub.model.errors import HubError
@@ -38,6 +39,7 @@ class LaneGate:
             self._stop_loop()
             raise
         self._coordinators = Coordinators(self._client)
+        self._plan: PlanWriter | None = None
 
     def open(self, positions: Mapping[TopicPartition, Position], *, names: Names) -> None:
         """Commit a position for each lane under its transactional id."""
@@ -65,10 +67,25 @@ class LaneGate:
         """Append one record batch outside any transaction; returns its first offset."""
         return self._call(append(self._client, topic=topic, partition=partition, data=data))
 
+    def own_plan(self, names: Names) -> None:
+        """Become the one writer of hub.plan: from our first append on the broker refuses whoever was it before."""
+        self._call(self._own_plan(names))
+
+    def append_plan(self, data: bytes, *, names: Names) -> int:
+        """Append one record batch to hub.plan, once; returns its first offset. HUB-SERVE-005 where another owns hub.plan now."""
+        if self._plan is None:
+            return self.append(names.plan, 0, data)
+        return self._call(self._plan.append(data))
+
     def close(self) -> None:
         """Close the client and end the thread."""
         self._call(self._client.close())
         self._stop_loop()
+
+    async def _own_plan(self, names: Names) -> None:
+        writer = PlanWriter(self._client, self._coordinators, names=names, timeout_ms=self._timeout_ms)
+        await writer.own()
+        self._plan = writer
 
     async def _touch(self, topic: str, partitions: int, names: Names) -> None:
         transaction = Transaction(

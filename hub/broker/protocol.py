@@ -83,14 +83,15 @@ class InitProducerId(Request):
     API_VERSION = 4
     RESPONSE_TYPE = ProducerAnswer
 
-    def __init__(self, *, transactional_id: str, timeout_ms: int) -> None:
-        """Nobody's producer id is named: whoever asks becomes the owner."""
+    def __init__(self, *, transactional_id: str, timeout_ms: int, owned: tuple[int, int] = (-1, -1)) -> None:
+        """Become the owner, whoever it was; with ``owned``, producer id and epoch, only where these own it still (KIP-360)."""
         self.transactional_id = transactional_id
         self.timeout_ms = timeout_ms
+        self.owned = owned
 
     def parts(self) -> list[Data]:
         """Return the body."""
-        return [name(self.transactional_id) + struct.pack(">i", self.timeout_ms) + _PRODUCER.pack(-1, -1) + NO_TAGS]
+        return [name(self.transactional_id) + struct.pack(">i", self.timeout_ms) + _PRODUCER.pack(*self.owned) + NO_TAGS]
 
 
 class EndTxn(Request):

@@ -15,7 +15,7 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from hub.broker.connection import Client
-from hub.broker.protocol import FixedVersion, ListOffsets, OffsetFetch, Produce, ProduceAnswer, describe
+from hub.broker.protocol import Data, FixedVersion, ListOffsets, OffsetFetch, Produce, ProduceAnswer, describe
 from hub.broker.security import security
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
@@ -164,8 +164,20 @@ async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> dict[str
     return {name: topic_id for code, name, topic_id, *_ in answer.topics if code == 0}
 
 
-async def append(client: AIOKafkaClient, *, topic: str, partition: int, data: bytes) -> int:
-    """Append one record batch outside any transaction; returns its first offset once all replicas have it."""
+class Refused(Exception):  # noqa: N818 - a state
+    """A partition refused a batch with a code that its sender asked to be told."""
+
+    def __init__(self, code: int) -> None:
+        """Keep Kafka's code."""
+        super().__init__(f"answered {code}")
+        self.code = code
+
+
+async def append(client: AIOKafkaClient, *, topic: str, partition: int, data: Data, told: Collection[int] = ()) -> int:
+    """Append one record batch outside any transaction; returns its first offset once all replicas have it.
+
+    Refused for a code of ``told``.
+    """
     deadline = time.monotonic() + 2 * REQUEST_TIMEOUT_MS / 1000
     while True:
         leader = client.cluster.leader_for_partition(KafkaPartition(topic, partition))
@@ -179,6 +191,8 @@ async def append(client: AIOKafkaClient, *, topic: str, partition: int, data: by
                     return answer.rows[0].base_offset
             except kafka_errors.KafkaError:
                 code = NO_LEADER
+        if code in told:
+            raise Refused(code)
         if time.monotonic() > deadline or code not in STALE | BUSY:
             raise HubError("HUB-BROKER-010", f"appending to `{topic}` answered {code}", "look at the broker's log")
         client.add_topic(topic)

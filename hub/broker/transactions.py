@@ -149,10 +149,19 @@ class Transaction:
     def _deadline(self) -> float:
         return time.monotonic() + self._timeout_ms * RETRY_SHARE / 1000
 
-    async def initialise(self) -> None:
-        """Own the id: fence whoever had it and end that one's transaction. Returns when that is done."""
+    @property
+    def producer(self) -> tuple[int, int]:
+        """Producer id and epoch."""
+        return self._producer_id, self._epoch
+
+    async def initialise(self, *, again: bool = False) -> None:
+        """Own the id: fence whoever had it and end that one's transaction. Returns when that is done.
+
+        With ``again`` only where it is still ours: Fenced else (KIP-360).
+        """
         deadline = time.monotonic() + max(self._timeout_ms, 30_000) / 1000
-        request = InitProducerId(transactional_id=self._id, timeout_ms=self._timeout_ms)
+        owned = self.producer if again else (-1, -1)
+        request = InitProducerId(transactional_id=self._id, timeout_ms=self._timeout_ms, owned=owned)
         answer = await self._coordinate(CoordinationType.TRANSACTION, self._id, request, deadline=deadline)
         self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
         self._sequences.clear()

@@ -130,6 +130,11 @@ class Names(msgspec.Struct, frozen=True):
         """The transactional id under which new share topics are first written to, without a record."""
         return f"{self.scope}-serve-touch"
 
+    @property
+    def plan_writer_id(self) -> str:
+        """The transactional id whose epoch the one writer of hub.plan holds; whoever initialises it fences the one before."""
+        return f"{self.scope}-serve-plan"
+
     def connector_group(self, *, connector: str, source_partition: str) -> str:
         """Return the group under which a source connector's position stands."""
         return f"{self.scope}-connect-{connector}-{source_partition}"

@@ -41,7 +41,7 @@ class StillKafka:
         self.batches: list[bytes] = []
         self.before_append: Any = lambda: None
 
-    def append(self, _topic: str, _partition: int, data: bytes) -> int:
+    def append_plan(self, data: bytes, **_names: Names) -> int:
         """Take one batch."""
         self.before_append()
         self.batches.append(data)

@@ -50,7 +50,7 @@ class NoKafka:
         """Take the time that this takes."""
         self.while_topics_are_made()
 
-    def append(self, _topic: str, _partition: int, _data: bytes) -> int:
+    def append_plan(self, _data: bytes, **_names: Names) -> int:
         """Return the next offset, where there is an answer."""
         if not self.answers:
             raise HubError("HUB-BROKER-010", "no answer", "wait")

@@ -206,7 +206,7 @@ def test_a_leader_that_was_stopped_and_woken_writes_nothing_behind_its_successor
         leader.send_signal(signal.SIGSTOP)
         (place.state / "serve.lock").unlink()
         engine, lease = place.open(), place.lease()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not lease.take():
             assert time.monotonic() < deadline
             time.sleep(0.1)
