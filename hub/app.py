@@ -27,6 +27,7 @@ from hub.broker.plan_log import PlanLog
 from hub.catalogue.datasets import Catalogue
 from hub.catalogue.registry import Registry
 from hub.catalogue.told import Told
+from hub.catalogue.topics import remember_topic
 from hub.exchange.adopt import Adopted, adopt, was_adopted
 from hub.exchange.context import beyond_the_dataset
 from hub.exchange.plan import Plan
@@ -37,6 +38,7 @@ from hub.ledger.accept_loss import AcceptedLoss, accept_loss, show_loss
 from hub.ledger.books import ChainRow
 from hub.ledger.chain import STRANGE, ChainId, strangeness, way_on
 from hub.ledger.collector import Collector
+from hub.ledger.known_topics import known_topics
 from hub.ledger.losses import is_loss_id
 from hub.ledger.resume import Resumed, find_chain, resume, resumed
 from hub.ledger.signed_terms import SignedTerms, read_signed_terms
@@ -46,13 +48,11 @@ from hub.model.names import Names, TopicPartition
 from hub.model.written import identifier
 from hub.observe.failpoints import failpoint
 from hub.settings import MASTER_KEY_EPOCH, Settings
-from hub.store import ledger_tables as ledger_tables  # noqa: PLC0414 - its tables belong to the store that is made here
 from hub.store.act_anchor import AnchorFile
 from hub.store.act_chain import has_signatures
 from hub.store.acts import Act, Actor, new_ulid, record_act
 from hub.store.engine import open_engine, reading, writing
 from hub.store.keys import RESTORE, create_keys, has_keys, keys_mark, load_master_keys, load_officer_key, load_trust_keys
-from hub.store.known_topics import known_topics, remember_topic
 from hub.store.lease import serve_lease
 from hub.store.tables import STORE_VERSION, has_acts, require_scope
 from hub.store.upgrade import Upgraded, require_current, standing, upgrade

@@ -14,12 +14,13 @@ from hub.agreements.repair import PlanKeeper
 from hub.app import Hub, initialise
 from hub.broker.plan_log import LogEntry, PlanLog
 from hub.catalogue.registry import fingerprint
+from hub.catalogue.tables import schemas
 from hub.model.entry import Kind, decode_body
 from hub.model.names import Names
 from hub.model.records import PlanEntry, decode_plan_entry
 from hub.settings import BrokerSettings, ServeSettings, Settings
 from hub.store.engine import writing
-from hub.store.tables import acts, schemas
+from hub.store.tables import acts
 
 VEHICLE: dict[str, Any] = {
     "type": "record",

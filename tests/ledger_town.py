@@ -13,17 +13,17 @@ from sqlalchemy import Engine, func, select, update
 from hub.broker.admin import Admin
 from hub.broker.clients import producer_config
 from hub.broker.topics import share_topic, usage_topic
+from hub.catalogue.topics import remember_topic
 from hub.ledger.check import Report, check
 from hub.ledger.collector import Collected, Collector
 from hub.ledger.rating import Terms
 from hub.ledger.signed_terms import SignedTerms
+from hub.ledger.tables import USAGE_CHAINS, USAGE_HOURS
 from hub.model.agreement import Agreement, Grant
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
 from hub.model.usage import UsageStep
 from hub.store.engine import open_engine, writing
-from hub.store.known_topics import remember_topic
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
 from hub.store.upgrade import upgrade
 
 AGREEMENT = "airline-delays"

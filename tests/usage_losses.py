@@ -10,11 +10,11 @@ from hub.ledger.accept_loss import AcceptedLoss, accept_loss, show_loss
 from hub.ledger.chain import ChainId
 from hub.ledger.check import Report
 from hub.ledger.resume import Resumed, resume
+from hub.ledger.tables import USAGE_CHAINS, USAGE_POSITIONS
 from hub.model.names import Names, TopicPartition
 from hub.model.usage import Position
 from hub.store.acts import Act, Actor, new_ulid, record_act
 from hub.store.engine import reading
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_POSITIONS
 
 OFFICER = Actor(person_id="officer", org_id="city")
 

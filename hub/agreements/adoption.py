@@ -16,11 +16,12 @@ from sqlalchemy import Connection
 from hub.agreements.wiring import Wiring
 from hub.broker.plan_log import LogEntry
 from hub.catalogue.registry import fingerprint
+from hub.catalogue.tables import schema_forms, schemas, subject_versions
 from hub.model.dataset import DatasetEntry
 from hub.model.entry import AgreementBody, DatasetBody, Kind, SchemaBody, decode_body
 from hub.model.lifecycle import State
 from hub.model.records import PlanEntry, decode_plan_entry
-from hub.store.tables import agreements, plan_entries, schema_forms, schemas, subject_versions
+from hub.store.tables import agreements, plan_entries
 
 LOST = "(lost with the database)"
 

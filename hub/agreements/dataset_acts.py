@@ -20,6 +20,7 @@ from hub.catalogue.datasets import CatalogueRow, shipped_schema
 from hub.catalogue.entry_file import parse_dataset_entry
 from hub.catalogue.gate import check_schema
 from hub.catalogue.registry import Registered
+from hub.catalogue.topics import remember_topic
 from hub.model.dataset import DatasetEntry
 from hub.model.entry import DatasetBody, Kind
 from hub.model.errors import HubError, Problem
@@ -28,7 +29,6 @@ from hub.model.usage import ZERO_HASH, Position
 from hub.observe.failpoints import failpoint
 from hub.store.acts import Act, Actor, content_hash
 from hub.store.engine import reading, writing
-from hub.store.known_topics import remember_topic
 
 
 class DatasetChange(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from hub.agreements.desk import Desk, now_ms
 from hub.agreements.fences import PartitionAnswer, Revocations
 from hub.agreements.publisher import Publisher, Staged
 from hub.agreements.shelf import AgreementRow, agreement_view
+from hub.agreements.tables import withdrawals
 from hub.catalogue.datasets import Catalogue
 from hub.model.entry import AgreementBody, Kind
 from hub.model.errors import HubError
@@ -26,7 +27,7 @@ from hub.model.names import Names
 from hub.model.times import shown_time
 from hub.store.acts import open_acts
 from hub.store.engine import reading
-from hub.store.tables import acts, plan_entries, withdrawals
+from hub.store.tables import acts, plan_entries
 
 WAIT_S: Final = 20.0
 """How long a call waits for another one that carries the same withdrawal out."""

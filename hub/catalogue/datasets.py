@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hub.catalogue.entry_file import SCHEMA_PATH
+from hub.catalogue.tables import datasets
 from hub.model.dataset import DatasetEntry
 from hub.model.errors import HubError, Problem
 from hub.model.times import shown_time
 from hub.model.written import identifier
-from hub.store.tables import datasets
 
 APPLIED: Final = "applied"
 PUBLISHED: Final = "published"

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from hub.catalogue.compatibility import incompatibilities
+from hub.catalogue.tables import schema_forms, schemas, subject_versions
 from hub.model.errors import HubError, Problem
 from hub.model.framing import HUB_SCHEMA_IDS_FROM
 from hub.model.normal_form import normal_form
-from hub.store.tables import schema_forms, schemas, subject_versions
 
 VERSIONS_MAX: Final = 1_000
 """Versions of one subject."""

@@ -18,13 +18,13 @@ from hub.ledger.books import ChainRow, Overtaken, is_chain, read_chains, read_ho
 from hub.ledger.chain import ChainId
 from hub.ledger.losses import ACCEPT_LOSS, Base, BaseChain, Bridge, Loss, Lost, Seen, base_chain, find_lost, loss_id
 from hub.ledger.periods import utc
+from hub.ledger.tables import USAGE_BRIDGES, USAGE_CHAINS, USAGE_LOSSES, USAGE_POSITIONS, USAGE_REFUSED
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.usage import Position
 from hub.observe.failpoints import failpoint
 from hub.store.acts import content_hash
 from hub.store.engine import reading, writing
-from hub.store.ledger_tables import USAGE_BRIDGES, USAGE_CHAINS, USAGE_LOSSES, USAGE_POSITIONS, USAGE_REFUSED
 from hub.store.tables import acts
 
 MISSING_FIX: Final = "`cityhub serve` makes the topic, and adds the partitions that it lacks, when it starts"

@@ -13,12 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from hub.ledger.chain import Break, Chain, ChainId, Held, strangeness
+from hub.ledger.known_topics import known_topics
 from hub.ledger.losses import ACCEPT_LOSS
+from hub.ledger.tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
 from hub.ledger.tally import COUNTS, SUM_MAX, HourKey, HourSums, Stretch, Tally
 from hub.model.errors import HubError
 from hub.store.engine import writing
-from hub.store.known_topics import known_topics
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS, USAGE_REFUSED
 
 REFUSED: Final = (IntegrityError, DataError, OverflowError)
 """What SQL has against values: sums beyond its integers, or a law that its tables hold."""

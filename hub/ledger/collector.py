@@ -17,13 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.ledger.books import REFUSED, Overtaken, open_positions, post, post_singly
 from hub.ledger.chain import STRANGE, way_on
+from hub.ledger.tables import USAGE_CHAINS
 from hub.ledger.tally import Stretch, Tally
 from hub.ledger.usage_log import UsageLog
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.observe import metrics
 from hub.store.engine import reading
-from hub.store.ledger_tables import USAGE_CHAINS
 
 RECORDS_MAX: Final = 2_000
 """Records of hub.usage in one SQL transaction."""

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from hub.broker.admin import Admin
 from hub.broker.committed import Counted, Span, count_committed
 from hub.ledger.rating import Terms
+from hub.ledger.tables import DELIVERIES_UNMETERED, DELIVERIES_VERIFIED
 from hub.ledger.walk import Difference
 from hub.model.names import Names, TopicPartition
 from hub.store.engine import reading, writing
-from hub.store.ledger_tables import DELIVERIES_UNMETERED, DELIVERIES_VERIFIED
 from hub.store.topics_seen import topics_seen
 
 BETWEEN: Final = "deliveries"

@@ -12,11 +12,11 @@ from sqlalchemy import Engine
 from hub.ledger.accept_loss import read_bridges, read_losses, unproven
 from hub.ledger.books import read_chains, read_hours, read_positions, read_refused
 from hub.ledger.chain import STRANGE, Break, Chain, ChainId, Reading, read_step, strangeness
+from hub.ledger.known_topics import known_topics
 from hub.ledger.losses import Base, Bridge, Loss, bridged
 from hub.ledger.periods import shown_hour
 from hub.ledger.tally import HourKey, HourSums, Stretch, Tally
 from hub.store.engine import reading
-from hub.store.known_topics import known_topics
 
 
 class Difference(msgspec.Struct, frozen=True):

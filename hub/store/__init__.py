@@ -1,5 +1,5 @@
-"""The store: SQL tables and engines, and the key files of the state folder.
+"""The store: engines and their doors, acts, revisions of the tables, the lease of the one writer, and the key files of the state folder.
 
-Owns every table definition, how an engine is opened (SQLite embedded, PostgreSQL in production) and the files of keys.
-Does not own what rows mean: rooms above write them. SQL errors never carry parameters.
+Owns how an engine is opened (SQLite embedded, PostgreSQL by setting), how a database is brought up to date, and who may write to it.
+Does not own what rows mean: rooms above define their tables and write them. SQL errors never carry parameters.
 """

@@ -1,8 +1,9 @@
-"""Tables of the control plane. Every row carries its scope; times are UTC milliseconds.
+"""Tables of the store itself, and those that rooms of one line read: they do not know each other. Times are UTC milliseconds.
 
-What stands here is what the revisions of ``hub.store.migrations`` come to, as a test holds. ``acts`` is only ever inserted into
-(``hub.store.acts``); triggers of the first revision hold that. ``plan_entries`` holds every signed entry of hub.plan ever made, so that
-hub.plan can be repaired from it: the newest revision of an object is the truth. Rooms above write the rows.
+Other tables stand in the room that owns them (``hub.catalogue.tables``, ``hub.agreements.tables``, ``hub.ledger.tables``). All of them
+are what the revisions of ``hub.store.migrations`` come to, as a test holds. ``acts`` is only ever inserted into (``hub.store.acts``);
+triggers of the first revision hold that. ``plan_entries`` holds every signed entry of hub.plan ever made, so that hub.plan can be repaired
+from it: the newest revision of an object is the truth. Rooms above write the rows.
 """
 
 import sqlalchemy as sa
@@ -68,55 +69,6 @@ act_signatures = sa.Table(
 )
 """The officer's signature over the hash of an act: what stands behind the newest anchor is held to it (``hub.store.act_chain``)."""
 
-datasets = sa.Table(
-    "datasets",
-    METADATA,
-    sa.Column("scope", sa.String(12), primary_key=True),
-    sa.Column("dataset", sa.String(81), primary_key=True),
-    sa.Column("entry", sa.Text, nullable=False),
-    sa.Column("state", sa.String(12), nullable=False),
-    sa.Column("since_ms", sa.BigInteger, nullable=False),
-    sa.CheckConstraint("state IN ('applied', 'published')", name="datasets_state"),
-    info={"retention_class": "accounting_30y"},
-)
-
-schemas = sa.Table(
-    "schemas",
-    METADATA,
-    sa.Column("scope", sa.String(12), primary_key=True),
-    sa.Column("schema_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
-    sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.UniqueConstraint("scope", "fingerprint", name="schemas_fingerprint"),
-    info={"retention_class": "accounting_30y"},
-)
-
-schema_forms = sa.Table(
-    "schema_forms",
-    METADATA,
-    sa.Column("scope", sa.String(12), primary_key=True),
-    sa.Column("schema_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
-    sa.Column("form", sa.String(64), nullable=False),
-    sa.ForeignKeyConstraint(["scope", "schema_id"], ["schemas.scope", "schemas.schema_id"], name="schema_forms_schema"),
-    sa.Index("schema_forms_by_form", "scope", "form"),
-    info={"retention_class": "accounting_30y"},
-)
-"""``form``: the SHA-256 of the schema's normal form, the same for every spelling of one schema. Made anew from ``schemas`` where a row
-is missing, as in databases that are older than this table."""
-
-subject_versions = sa.Table(
-    "subject_versions",
-    METADATA,
-    sa.Column("scope", sa.String(12), primary_key=True),
-    sa.Column("subject", sa.String(300), primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("schema_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
-    sa.Column("since_ms", sa.BigInteger, nullable=False),
-    sa.ForeignKeyConstraint(["scope", "schema_id"], ["schemas.scope", "schemas.schema_id"], name="subject_versions_schema"),
-    sa.UniqueConstraint("scope", "subject", "schema_id", name="subject_versions_once"),
-    info={"retention_class": "accounting_30y"},
-)
-
 agreements = sa.Table(
     "agreements",
     METADATA,
@@ -149,21 +101,6 @@ plan_entries = sa.Table(
 )
 """``value``: the framed, signed record. ``appended_offset``: null until hub.plan acknowledged it. ``narrows``: the dataset whose
 lanes must be fenced after the append, null where nothing narrows."""
-
-withdrawals = sa.Table(
-    "withdrawals",
-    METADATA,
-    sa.Column("scope", sa.String(12), primary_key=True),
-    sa.Column("correlation_id", sa.String(26), primary_key=True),
-    sa.Column("agreement_id", sa.String(40), nullable=False, index=True),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("act", sa.String(60), nullable=False),
-    sa.Column("plan_offset", sa.BigInteger, nullable=False),
-    sa.Column("answer", sa.Text, nullable=False),
-    sa.Column("at_ms", sa.BigInteger, nullable=False),
-    info={"retention_class": "evidence_permanent"},
-)
-"""``answer``: where the right ended in each partition, JSON; written in the transaction that records the act as done."""
 
 
 def has_acts(engine: Engine) -> bool:

@@ -15,11 +15,11 @@ from sqlalchemy import update
 from hub.agreements import outside_acts
 from hub.broker.embedded import EmbeddedBroker
 from hub.ledger.chain import ChainId
+from hub.ledger.tables import USAGE_CHAINS
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
 from hub.settings import Settings
 from hub.store.engine import reading
-from hub.store.ledger_tables import USAGE_CHAINS
 from hub.store.tables import acts
 
 pytestmark = pytest.mark.broker

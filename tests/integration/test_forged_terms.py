@@ -17,11 +17,11 @@ from sqlalchemy import insert, select, update
 from hub.broker.embedded import EmbeddedBroker
 from hub.cli import run
 from hub.ledger.chain import ChainId
+from hub.ledger.tables import USAGE_HOURS
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
 from hub.store.keys import create_keys
-from hub.store.ledger_tables import USAGE_HOURS
 from hub.store.tables import agreements
 
 pytestmark = pytest.mark.broker

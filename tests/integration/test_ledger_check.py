@@ -13,10 +13,10 @@ from sqlalchemy import delete, select, update
 from hub.broker.admin import Admin
 from hub.ledger.check import Report
 from hub.ledger.deliveries import MADE_AGAIN
+from hub.ledger.tables import DELIVERIES_VERIFIED, USAGE_CHAINS, USAGE_HOURS
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.store.engine import writing
-from hub.store.ledger_tables import DELIVERIES_VERIFIED, USAGE_CHAINS, USAGE_HOURS
 from hub.store.topics_seen import note_topics
 
 pytestmark = pytest.mark.broker

@@ -14,8 +14,8 @@ from sqlalchemy import update
 from hub.agreements.file import parse_agreement
 from hub.broker.admin import Admin
 from hub.cli import run
+from hub.ledger.tables import USAGE_CHAINS, USAGE_HOURS
 from hub.model.names import Names
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS
 from hub.store.tables import agreements
 
 pytestmark = pytest.mark.broker

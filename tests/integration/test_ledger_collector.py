@@ -21,11 +21,11 @@ from hub.ledger.chain import COUNT_MAX, ChainId
 from hub.ledger.collector import Collector
 from hub.ledger.resume import resume
 from hub.ledger.show import show_chains
+from hub.ledger.tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS
 from hub.ledger.tally import SUM_MAX
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.store.engine import open_engine
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS
 
 pytestmark = pytest.mark.broker
 KILLS = 4

@@ -11,6 +11,7 @@ from town import FLIGHT, Town, encode, flight, terms
 from usage_losses import take
 
 from hub.broker.topics import usage_topic
+from hub.catalogue.topics import remember_topic
 from hub.ledger.accept_loss import show_loss
 from hub.ledger.chain import ChainId
 from hub.ledger.check import check
@@ -25,7 +26,6 @@ from hub.model.agreement import Condition
 from hub.model.errors import HubError
 from hub.model.names import TopicPartition
 from hub.store.engine import open_engine, writing
-from hub.store.known_topics import remember_topic
 from hub.store.upgrade import upgrade
 
 pytestmark = pytest.mark.broker

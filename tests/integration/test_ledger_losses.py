@@ -15,9 +15,9 @@ from usage_losses import accepted, count, extra, hold, lose, lost_unread, resume
 from hub.broker.admin import Admin
 from hub.broker.topics import dept_topic
 from hub.ledger.collector import Collector
+from hub.ledger.tables import USAGE_HOURS, USAGE_REFUSED
 from hub.model.errors import HubError
 from hub.model.names import Names
-from hub.store.ledger_tables import USAGE_HOURS, USAGE_REFUSED
 
 pytestmark = pytest.mark.broker
 HOWS = ("cut", "made again")

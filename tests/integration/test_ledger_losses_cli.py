@@ -16,13 +16,13 @@ from ledger_town import AGREEMENT
 from hub.api.server import Serve
 from hub.app import Hub, initialise
 from hub.broker.embedded import EmbeddedBroker
+from hub.catalogue.topics import remember_topic
 from hub.cli import run
 from hub.ledger.show import show_chains
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
 from hub.model.usage import UsageStep
 from hub.store.engine import writing
-from hub.store.known_topics import remember_topic
 
 pytestmark = pytest.mark.broker
 TYPED = "11010519491231002X"

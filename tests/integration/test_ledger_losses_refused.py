@@ -16,9 +16,9 @@ from usage_losses import accepted, count, extra, hold, lose, lost_unread, resume
 from hub.broker.admin import Admin
 from hub.broker.topics import dept_topic
 from hub.ledger.accept_loss import show_loss
+from hub.ledger.tables import DELIVERIES_UNMETERED, USAGE_BRIDGES, USAGE_LOSSES, USAGE_POSITIONS
 from hub.model.errors import HubError
 from hub.model.names import Names
-from hub.store.ledger_tables import DELIVERIES_UNMETERED, USAGE_BRIDGES, USAGE_LOSSES, USAGE_POSITIONS
 from hub.store.tables import acts
 
 pytestmark = pytest.mark.broker

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection, delete, func, select
 
 from hub.catalogue.registry import Registry
+from hub.catalogue.tables import schema_forms
 from hub.store.engine import open_engine
-from hub.store.tables import schema_forms
 from hub.store.upgrade import upgrade
 
 ONE = json.dumps({"type": "record", "name": "A", "fields": [{"name": "a", "type": "string", "grade": "L1"}]})

@@ -10,6 +10,8 @@ from ledger_steps import SCOPE, TOPIC, TOPIC_ID, Log, Writer, entry, log_of
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from hub.catalogue.tables import datasets
+from hub.catalogue.topics import remember_topic
 from hub.ledger.books import (
     REFUSED,
     Overtaken,
@@ -23,15 +25,14 @@ from hub.ledger.books import (
     read_refused,
 )
 from hub.ledger.chain import COUNT_MAX, Break, ChainId, Held, way_on
+from hub.ledger.known_topics import known_topics
+from hub.ledger.tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS
 from hub.ledger.tally import Stretch, Tally
 from hub.model.dataset import DatasetEntry
 from hub.model.errors import HubError
 from hub.model.names import LIVE
 from hub.model.usage import UsageStep
 from hub.store.engine import open_engine, reading, writing
-from hub.store.known_topics import known_topics, remember_topic
-from hub.store.ledger_tables import USAGE_CHAINS, USAGE_HOURS, USAGE_POSITIONS
-from hub.store.tables import datasets
 from hub.store.upgrade import upgrade
 
 USAGE_ID = "usage-topic"

@@ -88,18 +88,6 @@ USAGE_HOURS: Final = Table(
     info=_FOR_ACCOUNTS,
 )
 
-DATASET_TOPICS: Final = Table(
-    "dataset_topics",
-    METADATA,
-    _scope(),
-    Column("topic_id", String(36), primary_key=True),
-    Column("dataset", String(81), nullable=False),
-    Column("topic", String(249), nullable=False),
-    Column("since_ms", BigInteger, nullable=False),
-    comment="Every topic that a dataset has or had, by its id: usage of any other is posted to nobody",
-    info=_FOR_ACCOUNTS,
-)
-
 USAGE_REFUSED: Final = Table(
     "usage_refused",
     METADATA,
