@@ -27,6 +27,7 @@ from hub.settings import Settings
 from hub.store.engine import open_engine
 from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys
 from hub.store.private import open_to_others
+from hub.store.tables import require_scope
 from hub.store.upgrade import behind, standing
 
 PYTHON_MIN: Final = (3, 11)
@@ -159,6 +160,8 @@ def _store(settings: Settings) -> Finding:
         return Finding(Status.DOWN, f"{shown}: no module `{error.name}`", "install the driver of that database")
     try:
         found = standing(engine)
+        if found.revision is not None:
+            require_scope(engine, settings.scope)
     except (HubError, sa.exc.SQLAlchemyError) as error:
         if isinstance(error, HubError) and error.code != "HUB-STORE-001":
             raise
@@ -226,8 +229,11 @@ def _lanes(settings: Settings) -> Finding:
         return Finding(Status.OK, "no dataset is published yet")
     if not still:
         return Finding(Status.OK, f"{len(rows)} lanes go on")
-    codes = ", ".join(sorted({str(row.code) for row in still}))
-    return Finding(Status.FAILED, f"{len(still)} of {len(rows)} lanes stand still: {codes}", "`cityhub exchange status` says which and why")
+    told = []
+    for goes_on, what in ((False, "stand still"), (True, "go on and deny records of a consumer")):
+        codes = [str(row.code) for row in still if row.goes_on is goes_on]
+        told += [f"{len(codes)} of {len(rows)} lanes {what}: {', '.join(sorted(set(codes)))}"] if codes else []
+    return Finding(Status.FAILED, "; ".join(told), "`cityhub exchange status` says which and why")
 
 
 def _serve(settings: Settings) -> Finding:

@@ -1,12 +1,15 @@
 """``cityhub exchange``: where each lane stands, and the way on for one that stopped."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.cli.client import ServeClient
 from hub.cli.output import JsonFlag, emit, say, session, table
 from hub.model.errors import ExitCode
+
+if TYPE_CHECKING:
+    from hub.exchange.status import LaneStatus
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -30,9 +33,9 @@ def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     if as_json:
         emit(list(rows), as_json=True)
     else:
-        columns = ("lane", "offset", "end", "lag", "step", "plan offset", "stands still with")
+        columns = ("lane", "offset", "end", "lag", "step", "plan offset", "stands still with", "denies with")
         cells = [
-            (f"{row.topic}-{row.partition}", row.offset, row.end_offset, row.lag, row.step, row.plan_offset, row.code or "") for row in rows
+            (f"{row.topic}-{row.partition}", row.offset, row.end_offset, row.lag, row.step, row.plan_offset, *_named(row)) for row in rows
         ]
         table("", columns, cells)
         for row in rows:
@@ -40,6 +43,11 @@ def status(ctx: typer.Context, as_json: JsonFlag = False) -> None:
                 say(f"{row.code} {row.cause}\n  help: {row.fix}")
     if any(row.code for row in rows):
         raise typer.Exit(ExitCode.INTEGRITY)
+
+
+def _named(row: "LaneStatus") -> tuple[str, str]:
+    """Return a lane's code in the column of what it means."""
+    return ("", row.code or "") if row.goes_on else (row.code or "", "")
 
 
 @app.command()

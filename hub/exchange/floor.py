@@ -26,6 +26,7 @@ from hub.exchange.intake import Intake
 from hub.exchange.lane import Lane
 from hub.exchange.observer import Observer
 from hub.exchange.pace import Budget
+from hub.exchange.plan import Plan
 from hub.exchange.plan_book import PlanBook, limits_of
 from hub.exchange.standing import EVERY_S as STANDING_EVERY_S
 from hub.exchange.standing import TEXT_MAX, Standing, StandingReports
@@ -48,6 +49,7 @@ CLOSE_WITHIN_S: Final = 1.0
 """For each connection that is closed: a broker that is gone answers no farewell."""
 LOOK_EVERY_S: Final = 1.0
 GATHER_S_PER_LANE: Final = 0.005
+GATHER_S_MAX: Final = 1.0
 """For so long new datasets are gathered after the last ones: what it costs to begin a lane anew is a small part of it."""
 SHARES_TOLD_MAX: Final = 300
 """Characters of share partitions that /readyz names."""
@@ -192,7 +194,7 @@ class Floor:
         while self._intake is None or not self._intake.book.topics - have:
             self._new_topics.clear()
             await self._new_topics.wait()
-        gathered_at = self._told_topics_at + len(self._lanes) * GATHER_S_PER_LANE
+        gathered_at = self._told_topics_at + min(GATHER_S_MAX, len(self._lanes) * GATHER_S_PER_LANE)
         await asyncio.sleep(max(0.0, gathered_at - time.monotonic()))
         self._told_topics_at = time.monotonic()
         return self._intake.book.topics - have
@@ -345,10 +347,15 @@ class Floor:
         worker = self._context.worker_id if self._context is not None else ""
         denied = self._context.undeliverables.denied if self._context is not None else {}
         for partition, (lane, _) in self._lanes.items():
-            fault = lane.fault or self._plan_fault(partition) or self._refuses(partition) or self._denies(partition, denied)
+            still = lane.fault or self._plan_fault(partition)
+            told = [still] if still is not None else self._denials(partition, denied)
             standing = Standing(worker)
-            if fault is not None:
-                standing = Standing(worker, fault.code, fault.message[:TEXT_MAX], fault.fix[:TEXT_MAX], self.observer.since_ms(partition))
+            if told:
+                cause, fix = (
+                    "; ".join(dict.fromkeys(texts))[:TEXT_MAX] for texts in zip(*((one.message, one.fix) for one in told), strict=True)
+                )
+                since_ms = self.observer.since_ms(partition)
+                standing = Standing(worker, told[0].code, cause, fix, since_ms, goes_on=still is None)
             found[partition] = (max(0, lane.next_offset or 0), standing)
         return found
 
@@ -361,24 +368,28 @@ class Floor:
             return error
         return None
 
-    def _refuses(self, partition: TopicPartition) -> HubError | None:
-        """Return what a lane that goes on denies since this worker cannot compile it."""
-        plan = self._context.plan(partition) if self._context is not None else None
-        if plan is None or not plan.refused:
+    def _denials(self, partition: TopicPartition, denied: Mapping[TopicPartition, int]) -> list[HubError]:
+        """Return what a lane that goes on denies to some of its consumers."""
+        try:
+            plan = self._context.plan(partition) if self._context is not None else None
+        except HubError:  # it came between two looks: the next one tells it
+            plan = None
+        if plan is None:
+            return []
+        return [one for one in (self._refuses(plan), self._denies(plan, partition, denied)) if one is not None]
+
+    @staticmethod
+    def _refuses(plan: Plan) -> HubError | None:
+        """Return what is denied since this worker cannot compile it."""
+        if not plan.refused:
             return None
         first = next(iter(plan.refused.values()))
         told = ", ".join(f"`{agreement_id}`" for agreement_id in sorted(plan.refused))
         return HubError(first.code, f"denied, while the lane goes on for the others: {told}: {first.message}", first.fix)
 
-    def _denies(self, partition: TopicPartition, denied: Mapping[TopicPartition, int]) -> HubError | None:
-        """Return what a lane that goes on denies to a consumer whose share partition takes nothing."""
-        if not denied or self._intake is None:
-            return None
-        try:
-            agreements = self._intake.plan(partition.topic).agreements
-        except HubError:
-            return None
-        lost = [one for one in agreements if TopicPartition(one.share_topic, partition.partition) in denied]
+    def _denies(self, plan: Plan, partition: TopicPartition, denied: Mapping[TopicPartition, int]) -> HubError | None:
+        """Return what is denied to a consumer whose share partition takes nothing."""
+        lost = [one for one in plan.agreements if TopicPartition(one.share_topic, partition.partition) in denied]
         if not lost:
             return None
         told = "; ".join(f"`{one.id}`: {self.observer.denied_offsets(partition, one.id)}" for one in lost)

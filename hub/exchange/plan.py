@@ -55,6 +55,10 @@ class Ground(NamedTuple):
     schemas: tuple[tuple[int, str, int, str], ...]
     """Id and text of each writer schema that it has an output schema for, and of that one."""
 
+    def __repr__(self) -> str:
+        """Show no key."""
+        return f"Ground({self.body.terms.id})"
+
 
 class PlannedAgreement(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One agreement of a plan: active, or suspended (then its records count denied)."""

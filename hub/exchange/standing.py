@@ -31,13 +31,15 @@ TEXT_MAX: Final = 600
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one lane stands, as its worker tells it; ``code`` is None while it goes on."""
+    """How one lane stands, as its worker tells it; ``code`` is None where all is well."""
 
     worker: str
     code: str | None = None
     cause: str | None = None
     fix: str | None = None
     since_ms: int | None = None
+    goes_on: bool = False
+    """Whether the lane goes on all the same, and ``code`` says what it denies to some of its consumers."""
 
     @property
     def metadata(self) -> str:

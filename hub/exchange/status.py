@@ -12,7 +12,7 @@ from hub.model.usage import Position
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One lane. ``code`` names why it stands still, or would if it started now; None where it goes on."""
+    """One lane. ``code`` names why it stands still, or would if it started now, or what it denies while it goes on; None: all is well."""
 
     topic: str
     partition: int
@@ -27,6 +27,8 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Who has it, as that worker told last."""
     since_ms: int | None = None
     """Since when its worker has told ``code``."""
+    goes_on: bool = False
+    """Whether a lane with a ``code`` goes on for its other consumers."""
     code: str | None = None
     cause: str | None = None
     fix: str | None = None
@@ -76,7 +78,8 @@ def _told(row: LaneStatus, standing: Standing | None, *, held: frozenset[TopicPa
     row = msgspec.structs.replace(row, worker=standing.worker)
     if row.code is not None or standing.code is None:
         return row
-    return msgspec.structs.replace(row, code=standing.code, cause=standing.cause, fix=standing.fix, since_ms=standing.since_ms)
+    told = {name: getattr(standing, name) for name in ("code", "cause", "fix", "since_ms", "goes_on")}
+    return msgspec.structs.replace(row, **told)
 
 
 def _placed(row: LaneStatus, lane: TopicPartition, committed: tuple[int, str] | None, *, topic_id: object, plan_end: int) -> LaneStatus:

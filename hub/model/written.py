@@ -16,8 +16,8 @@ _DIGITS: Final = re.compile(rf"[0-9]{{{DIGITS_MAX + 1},}}")
 _PASSPORT: Final = re.compile(r"(?<![A-Za-z0-9])(?:[a-z][0-9]{8}|[A-Z][ ._-]?[0-9]{8}|[A-Z]{2}[ ._-]?[0-9]{7})(?![A-Za-z0-9])")
 _PARTS: Final = re.compile(r"[\s._-]+")
 """What people part a number with."""
-_KEY_ID: Final = r"(?<![A-Za-z0-9._-])(?=[0-9]*[a-f][0-9]*[a-f])[0-9a-f]{16}(?![A-Za-z0-9._-])"
-"""As ``key_id_of`` makes them. Two letters: a number that belongs to a person ends in one at most."""
+_KEY_ID: Final = rf"(?<![A-Za-z0-9._/-])(?![0-9a-f]*[0-9]{{{DIGITS_MAX + 1}}})[0-9a-f]{{16}}(?![A-Za-z0-9._/-])"
+"""As ``key_id_of`` makes them, where no number that may be a person's stands in it."""
 _OURS: Final = re.compile(
     rf"{_KEY_ID}|"
     r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"  # the id of a topic

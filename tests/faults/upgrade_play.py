@@ -264,10 +264,13 @@ class UpgradePlay:
         while (ended := serve.ended_by_itself()) is None and not self.here.is_ready() and time.monotonic() < deadline:
             time.sleep(TICK_S)
         refused = ended is not None and "HUB-STORE-002" in serve.log_since_start
+        leads = ended is None and self.here.is_ready()
         serve.end()
-        self.told["way_back"] = "HUB-STORE-002" if refused else f"exit {ended}" if ended is not None else "works"
+        self.told["way_back"] = (
+            "HUB-STORE-002" if refused else f"exit {ended}" if ended is not None else "works" if leads else "never ready"
+        )
         self.say(f"the older serve on the newer state: {self.told['way_back']}")
-        if refused != (raised["after"] > raised["before"]) or (ended is not None and not refused):
+        if refused != (raised["after"] > raised["before"]) or not (refused or leads):
             self.failures.append(f"the older serve on the newer state: {self.told['way_back']}")
         serve.python = NEW
         serve.start()

@@ -155,10 +155,10 @@ def test_a_worker_with_a_wrong_master_key_takes_lanes_by_itself_once_it_is_resto
     assert street.delivered() == 20
 
 
-def told(town: Town, street: Street) -> str | None:
-    """Return what `exchange status` names the lane with."""
+def told(town: Town, street: Street) -> tuple[str | None, bool]:
+    """Return what `exchange status` names the lane with, and whether that lane goes on."""
     (row,) = told_by_workers(lane_statuses(town.admin, names=town.names, topics=[street.topic]), admin=town.admin, names=town.names)
-    return row.code
+    return row.code, row.goes_on
 
 
 def _put(source: Path, file: Path, *, content: bytes | None = None) -> None:
@@ -178,11 +178,11 @@ def test_an_agreement_that_a_worker_cannot_compile_costs_itself_and_no_other(tow
     with town.worker(**FRESH):
         town.wait_done(street.topic, partitions=1)
         assert "[-]agreements 1 are denied: other: HUB-AGREE-005" in ready(town)
-        wait_until(lambda: told(town, street) == "HUB-AGREE-005", within_s=20)
+        wait_until(lambda: told(town, street) == ("HUB-AGREE-005", True), within_s=20)
         (step,) = town.usage()
         assert [(entry.agreement_id, entry.delivered, entry.denied) for entry in step.entries] == [("all", 10, 0), ("other", 0, 10)]
         town.append([town.entry(Kind.AGREEMENT, "other", other)])
         street.send(range(10, 12))
         town.wait_done(street.topic, partitions=1)
-        wait_until(lambda: told(town, street) is None, within_s=20)
+        wait_until(lambda: told(town, street) == (None, False), within_s=20)
     assert (street.delivered(), len(town.shared("other", partitions=1))) == (12, 2)
