@@ -130,13 +130,14 @@ def accept_loss_command(
     if as_json:
         emit(found, as_json=True)
     else:
-        _print_loss(found)
+        print_loss(found)
 
 
-def _print_loss(found: Any) -> None:
+def print_loss(found: Any) -> None:
+    """Say what of hub.usage is lost, as serve has answered it, and how to accept it or that it is accepted."""
     for part in found["partitions"]:
         again = part["how"] == "made again"
-        unread = again or part["ledger_stands_at"] < part["lost_to"]
+        unread = again or part["ledger_stands_at"] < part["lost_to"] or any(row["may_lack_steps"] for row in part["chains"])
         gone = f"all of topic {part['old_topic_id']}" if again else f"offsets {part['lost_from']:,} to {part['lost_to']:,}"
         say(f"hub.usage-{part['usage_partition']} was {part['how']}: {gone} is lost; topic {part['topic_id']} is there")
         say(
