@@ -35,3 +35,10 @@ def topics_of_datasets(connection: Connection, *, scope: str, topic_id: str | No
         row.topic_id: None if row.entry is None else msgspec.json.decode(row.entry, type=DatasetEntry).partitions
         for row in connection.execute(wanted)
     }
+
+
+def topic_names(connection: Connection, *, scope: str) -> dict[str, str]:
+    """Return the name of each topic that a dataset has or had, by its id."""
+    table = dataset_topics
+    rows = connection.execute(select(table.c.topic_id, table.c.topic).where(table.c.scope == scope))
+    return {row.topic_id: row.topic for row in rows}

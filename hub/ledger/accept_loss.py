@@ -1,33 +1,37 @@
 """Accepting that a part of hub.usage is lost for good: position, chains, base and act in one SQL transaction.
 
 The collector's position moves under the lock that the collector posts by, so one that runs meanwhile is ``Overtaken``. A kill leaves
-all of it or nothing.
+all of it or nothing. The base is read and packed before, outside of any lock, and kept where nothing has moved since.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from hub.broker.admin import Admin
+from hub.broker.topics import usage_partition
+from hub.catalogue.topics import topic_names
 from hub.ledger.books import ChainRow, Overtaken, is_chain, read_chains, read_hours, read_positions, read_refused
-from hub.ledger.chain import ChainId
-from hub.ledger.losses import ACCEPT_LOSS, Base, BaseChain, Bridge, Loss, Lost, Seen, base_chain, find_lost, loss_id
+from hub.ledger.chain import Chain, ChainId
+from hub.ledger.known_topics import known_topics
+from hub.ledger.loss_rows import held_since, keep_loss, read_bridges, read_last
+from hub.ledger.losses import ACCEPT_LOSS, Base, BaseChain, Loss, Lost, Seen, base_chain, find_lost, loss_id, require_end
 from hub.ledger.periods import utc
-from hub.ledger.tables import USAGE_BRIDGES, USAGE_CHAINS, USAGE_LOSSES, USAGE_POSITIONS, USAGE_REFUSED
+from hub.ledger.tables import USAGE_CHAINS, USAGE_POSITIONS, USAGE_REFUSED
 from hub.model.errors import HubError
 from hub.model.names import Names, TopicPartition
 from hub.model.usage import Position
 from hub.observe.failpoints import failpoint
 from hub.store.acts import content_hash
 from hub.store.engine import reading, writing
-from hub.store.tables import acts
 
 MISSING_FIX: Final = "`cityhub serve` makes the topic, and adds the partitions that it lacks, when it starts"
+OUTSIDE_MAX: Final = 3
+"""How often the base is read outside of the write lock; where the collector moved on each time, it is read within it."""
 
 
 class LostChain(msgspec.Struct, frozen=True):
@@ -56,7 +60,7 @@ class LostPartition(msgspec.Struct, frozen=True):
     ledger_stands_at: int
     goes_on_at: int
     delivered_posted: int
-    """Delivered records that stay posted and billed, and that no usage step is left for."""
+    """Delivered records of all that was posted: they stay posted and billed, whether their steps are gone or not."""
     refused_gone: int
     chains: tuple[LostChain, ...]
 
@@ -85,35 +89,75 @@ def accept_loss(
     HUB-LEDGER-011 where something else is lost than ``loss`` names, and what ``find_losses`` raises.
     """
     looked = _look(engine, admin=admin, names=names)
-    try:
-        with writing(engine) as connection:
-            found = find_losses(connection, looked.seen, scope=names.scope)
-            if loss != loss_id(found, scope=names.scope):
-                raise _another(looked.shown.loss)
-            told = accept(connection, found, looked.lanes, scope=names.scope, name=loss, correlation_id=correlation_id)
-            record(connection, told)
-    except Overtaken:
-        raise _another(looked.shown.loss) from None
-    return msgspec.structs.replace(looked.shown, accepted=True, act=correlation_id)
+    drafts: Mapping[int, Draft] | None = looked.drafts
+    for tries in range(1, OUTSIDE_MAX + 2):
+        try:
+            with writing(engine) as connection:
+                found = find_losses(connection, looked.seen, scope=names.scope)
+                if loss != (name := loss_id(found, scope=names.scope)):
+                    raise _another(name)
+                if drafts is None:
+                    drafts = draft_all(connection, found, looked.lanes, scope=names.scope)
+                told = accept(connection, found, drafts, scope=names.scope, name=name, correlation_id=correlation_id)
+                record(connection, told)
+            return msgspec.structs.replace(looked.shown, accepted=True, act=correlation_id)
+        except Overtaken:
+            drafts = _draft_again(engine, looked, scope=names.scope) if tries < OUTSIDE_MAX else None
+    with reading(engine) as connection:
+        raise _another(loss_id(find_losses(connection, looked.seen, scope=names.scope), scope=names.scope))
+
+
+class Lanes(NamedTuple):
+    """Where lanes stand, in source offsets."""
+
+    at: dict[ChainId, int]
+    """Left out: nobody can say."""
+    unmet: tuple[ChainRow, ...] = ()
+    """Lanes whose chains the ledger has not met."""
+
+
+class Draft(NamedTuple):
+    """What will be kept of one partition, and what it was read from."""
+
+    lost: Lost
+    chains: list[ChainRow]
+    base: Base
+    packed: bytes
 
 
 class _Looked(NamedTuple):
     """What is lost, as broker and ledger have it."""
 
     seen: dict[int, Seen]
-    lanes: dict[ChainId, int]
+    lanes: Lanes
+    drafts: dict[int, Draft]
     shown: AcceptedLoss
 
 
 def _look(engine: Engine, *, admin: Admin, names: Names) -> _Looked:
+    """Look at hub.usage before its lanes, so that what follows behind the loss begins no further than they stand.
+
+    Its ends are held to positions that were read before: the collector may run meanwhile.
+    """
+    with reading(engine) as connection:
+        positions = read_positions(connection, scope=names.scope)
     seen = look(admin, names=names)
+    for number in positions.keys() & seen.keys():
+        require_end(number, position=positions[number], seen=seen[number])
     with reading(engine) as connection:
         chains = read_chains(connection, scope=names.scope)
-    lanes = look_at_lanes(admin, chains, names=names)
+        topics, counts = topic_names(connection, scope=names.scope), known_topics(connection, scope=names.scope)
+    lanes = look_at_lanes(admin, chains, names=names, topics={one: (topics[one], counts[one]) for one in topics.keys() & counts.keys()})
     with reading(engine) as connection:
         found = find_losses(connection, seen, scope=names.scope)
-        parts = tuple(show_lost(connection, one, lanes, scope=names.scope) for one in found)
-    return _Looked(seen, lanes, AcceptedLoss(loss=loss_id(found, scope=names.scope), accepted=False, act=None, partitions=parts))
+        drafts = draft_all(connection, found, lanes, scope=names.scope)
+    shown = AcceptedLoss(loss_id(found, scope=names.scope), accepted=False, act=None, partitions=tuple(map(show_lost, drafts.values())))
+    return _Looked(seen, lanes, drafts, shown)
+
+
+def _draft_again(engine: Engine, looked: _Looked, *, scope: str) -> dict[int, Draft]:
+    with reading(engine) as connection:
+        return draft_all(connection, find_losses(connection, looked.seen, scope=scope), looked.lanes, scope=scope)
 
 
 def _another(loss: str) -> HubError:
@@ -130,23 +174,35 @@ def look(admin: Admin, *, names: Names) -> dict[int, Seen]:
     return {place.partition: Seen(str(topic_id), begins[place], ends[place]) for place in places}
 
 
-def look_at_lanes(admin: Admin, chains: Iterable[ChainRow], *, names: Names) -> dict[ChainId, int]:
-    """Return the source offset where the lane of each chain stands; left out where its source topic, and so its position, is gone.
+def look_at_lanes(
+    admin: Admin, chains: Iterable[ChainRow], *, names: Names, topics: Mapping[str, tuple[str, int | None]] | None = None
+) -> Lanes:
+    """Return where the lanes of ``chains`` stand, and those of ``topics``, by id with name and lanes, that the ledger has not met.
 
-    A lane without a position has delivered nothing, so it stands where its chain does.
+    Nobody can say where its source topic, and so its position, is gone, or where a lane that has metered has no position: where that is
+    so, nor of a lane of the same topic that nobody has met. Else one without a position has delivered nothing.
     """
-    rows = list(chains)
-    ids = admin.topic_ids({row.source_topic for row in rows})
-    alive = [row for row in rows if str(ids.get(row.source_topic)) == row.id.topic_id]
-    places = {TopicPartition(row.source_topic, row.id.partition) for row in alive}
-    counts = admin.partition_counts({place.topic for place in places})
-    committed = admin.committed(names.exchange_group, [place for place in places if place.partition < counts.get(place.topic, 0)])
+    known = {row.id: row for row in chains}
+    wanted = {row.source_topic for row in known.values()} | {name for name, _ in (topics or {}).values()}
+    ids, sizes = admin.topic_ids(wanted), admin.partition_counts(wanted)
+    unmet = [
+        ChainRow(chain_id, name, Chain())
+        for topic_id, (name, count) in sorted((topics or {}).items())
+        for partition in range(min(sizes.get(name, 0), sizes.get(name, 0) if count is None else count))
+        if (chain_id := ChainId(topic_id, partition)) not in known
+    ]
+    alive = [row for row in (*known.values(), *unmet) if str(ids.get(row.source_topic)) == row.id.topic_id]
+    places = {row.id: TopicPartition(row.source_topic, row.id.partition) for row in alive}
+    committed = admin.committed(names.exchange_group, [place for place in places.values() if place.partition < sizes.get(place.topic, 0)])
+    adrift = {row.source_topic for row in alive if row.chain != Chain() and places[row.id] not in committed}
     found = {}
     for row in alive:
-        offset, metadata = committed.get(TopicPartition(row.source_topic, row.id.partition), (row.chain.next_offset or 0, ""))
-        if not metadata or _is_of(metadata, offset, row.id.topic_id):
-            found[row.id] = offset
-    return found
+        position = committed.get(places[row.id])
+        if position is None and row.chain == Chain() and row.source_topic not in adrift:
+            position = (0, "")
+        if position is not None and (not position[1] or _is_of(position[1], position[0], row.id.topic_id)):
+            found[row.id] = position[0]
+    return Lanes(found, tuple(row for row in unmet if row.id in places))
 
 
 def find_losses(connection: Connection, seen: Mapping[int, Seen], *, scope: str) -> list[Lost]:
@@ -165,16 +221,35 @@ def find_losses(connection: Connection, seen: Mapping[int, Seen], *, scope: str)
     return lost
 
 
-def held_since(connection: Connection, *, scope: str) -> dict[int, int]:
-    """Return the offset from which on each partition of hub.usage is held to its steps; 0 where it is left out."""
-    table = USAGE_LOSSES
-    rows = connection.execute(select(table.c.usage_partition, table.c.lost_to).where(table.c.scope == scope).order_by(table.c.number))
-    return {row.usage_partition: row.lost_to for row in rows}
+def draft_all(connection: Connection, lost: Iterable[Lost], lanes: Lanes, *, scope: str) -> dict[int, Draft]:
+    """Return what will be kept of each partition that has lost something."""
+    bridges = read_bridges(connection, scope=scope)
+    refused = read_refused(connection, scope=scope)
+    met = {row.id: row for row in read_chains(connection, scope=scope)}
+    drafts = {}
+    for one in lost:
+        number = one.usage_partition
+        previous = _previous(connection, number, scope=scope)
+        rows = [row for row in met.values() if row.chain.usage_partition == number]
+        unread = one.unread or (previous is not None and previous.unread)
+        unmet = [row for row in lanes.unmet if unread and row.id not in met and _place_of(row.id) == number]
+        base = Base(
+            chains=tuple(
+                base_chain(one, row.id, source_topic=row.source_topic, chain=row.chain, lane_at=lanes.at.get(row.id), previous=previous)
+                for row in (*rows, *unmet)
+            ),
+            hours=tuple(read_hours(connection, scope=scope, usage_partition=number)),
+            refused=tuple((offset, reason) for (partition, offset), reason in refused.items() if partition == number),
+            bridges=tuple(bridge for bridge in bridges if bridge.usage_partition == number),
+            unread_before=previous is not None and previous.unread,
+        )
+        drafts[number] = Draft(one, rows, base, base.pack())
+    return drafts
 
 
-def show_lost(connection: Connection, lost: Lost, lanes: Mapping[ChainId, int], *, scope: str) -> LostPartition:
-    """Return what acceptance of ``lost`` would keep and give up."""
-    base = _base(connection, lost, lanes, scope=scope)
+def show_lost(draft: Draft) -> LostPartition:
+    """Return what acceptance would keep and give up."""
+    lost, base = draft.lost, draft.base
     return LostPartition(
         usage_partition=lost.usage_partition,
         how=lost.how,
@@ -186,100 +261,31 @@ def show_lost(connection: Connection, lost: Lost, lanes: Mapping[ChainId, int], 
         goes_on_at=lost.goes_on_at,
         delivered_posted=sum(sums.delivered for _, sums in base.hours),
         refused_gone=sum(lost.made_again or offset < lost.lost_to for offset, _ in base.refused),
-        chains=tuple(_shown(one) for one in base.chains),
+        chains=tuple(_shown(one) for one in base.chains if one.lost or not one.unmet),
     )
 
 
-def accept(
-    connection: Connection,
-    lost: Sequence[Lost],
-    lanes: Mapping[ChainId, int],
-    *,
-    scope: str,
-    name: str,
-    correlation_id: str,
-) -> str:
-    """Let the ledger go on without ``lost``; returns what the act's ``after_hash`` has to be. Overtaken where the collector moved on."""
+def accept(connection: Connection, lost: Sequence[Lost], drafts: Mapping[int, Draft], *, scope: str, name: str, correlation_id: str) -> str:
+    """Let the ledger go on without ``lost``; returns what the act's ``after_hash`` has to be.
+
+    Overtaken where anything of what the drafts were read from has moved: hours move only with position or chain.
+    """
     digests = []
     for one in lost:
         _move(connection, one, scope=scope)
-        base = _base(connection, one, lanes, scope=scope)
-        number = connection.scalar(
-            select(sa.func.coalesce(sa.func.max(USAGE_LOSSES.c.number), 0) + 1).where(
-                USAGE_LOSSES.c.scope == scope, USAGE_LOSSES.c.usage_partition == one.usage_partition
-            )
-        )
-        row = msgspec.structs.asdict(one) | {"scope": scope, "number": number, "loss_id": name, "correlation_id": correlation_id}
-        row |= {"at_ms": time.time_ns() // 1_000_000, "base": base.pack()}
-        connection.execute(insert(USAGE_LOSSES).values(row))
-        for chain in base.chains:
+        draft = drafts.get(one.usage_partition)
+        if draft is None or draft.lost != one or draft.chains != _chains_of(connection, one.usage_partition, scope=scope):
+            raise Overtaken
+        at_ms = time.time_ns() // 1_000_000
+        digests.append(keep_loss(connection, one, draft.packed, scope=scope, loss_id=name, correlation_id=correlation_id, at_ms=at_ms))
+        for chain in draft.base.chains:
             _hold_later(connection, chain, scope=scope)
         gone = [USAGE_REFUSED.c.scope == scope, USAGE_REFUSED.c.usage_partition == one.usage_partition]
         if not one.made_again:
             gone.append(USAGE_REFUSED.c.usage_offset < one.lost_to)
         connection.execute(sa.delete(USAGE_REFUSED).where(*gone))
-        digests.append(_digest(row))
     failpoint("ledger.loss_stored")
     return content_hash(digests)
-
-
-def read_losses(connection: Connection, *, scope: str) -> list[Loss]:
-    """Return every accepted loss, those of a partition in their order."""
-    table = USAGE_LOSSES
-    rows = connection.execute(select(table).where(table.c.scope == scope).order_by(table.c.usage_partition, table.c.number))
-    return [_loss_of(row._mapping) for row in rows]  # noqa: SLF001 - public, in spite of its name
-
-
-def read_loss_ids(connection: Connection, *, scope: str) -> tuple[str, ...]:
-    """Return the name of every accepted loss, oldest first."""
-    table = USAGE_LOSSES
-    found = connection.scalars(select(table.c.loss_id).where(table.c.scope == scope).order_by(table.c.at_ms, table.c.usage_partition))
-    return tuple(dict.fromkeys(found))
-
-
-def unproven(connection: Connection, losses: Sequence[Loss], *, scope: str) -> list[str]:
-    """Return the losses that are not what an act accepted."""
-    by_act: dict[str, list[Loss]] = {}
-    for loss in losses:
-        by_act.setdefault(loss.correlation_id, []).append(loss)
-    wanted = select(acts.c.correlation_id, acts.c.after_hash).where(
-        acts.c.scope == scope, acts.c.outcome == "done", acts.c.correlation_id.in_(by_act)
-    )
-    told = {row.correlation_id: row.after_hash for row in connection.execute(wanted)}
-    return [
-        loss.loss_id
-        for correlation_id, accepted in by_act.items()
-        for loss in accepted[:1]
-        if told.get(correlation_id) != content_hash([one.digest for one in accepted])
-    ]
-
-
-def keep_bridge(connection: Connection, bridge: Bridge, *, scope: str) -> None:
-    """Keep where a chain went on behind a loss."""
-    row = msgspec.structs.asdict(bridge)
-    topic_id, partition, pass_id = row.pop("chain_id")
-    row |= {"scope": scope, "topic_id": topic_id, "source_partition": partition, "pass_id": pass_id, "prev_hash": bridge.prev_hash.hex()}
-    connection.execute(insert(USAGE_BRIDGES).values(row))
-
-
-def read_bridges(connection: Connection, *, scope: str) -> list[Bridge]:
-    """Return every bridge, by partition of hub.usage and loss."""
-    table = USAGE_BRIDGES
-    rows = connection.execute(select(table).where(table.c.scope == scope).order_by(*table.primary_key))
-    return [
-        Bridge(
-            usage_partition=row.usage_partition,
-            number=row.number,
-            chain_id=ChainId(row.topic_id, row.source_partition, row.pass_id),
-            after_step=row.after_step,
-            after_offset=row.after_offset,
-            step=row.step,
-            first_offset=row.first_offset,
-            prev_hash=bytes.fromhex(row.prev_hash),
-            usage_offset=row.usage_offset,
-        )
-        for row in rows
-    ]
 
 
 def _move(connection: Connection, lost: Lost, *, scope: str) -> None:
@@ -305,14 +311,22 @@ def _move(connection: Connection, lost: Lost, *, scope: str) -> None:
     connection.execute(select(chains.c.topic_id).where(*here).with_for_update()).all()
 
 
-def _base(connection: Connection, lost: Lost, lanes: Mapping[ChainId, int], *, scope: str) -> Base:
-    rows = [row for row in read_chains(connection, scope=scope) if row.chain.usage_partition == lost.usage_partition]
-    refused = read_refused(connection, scope=scope)
-    return Base(
-        chains=tuple(base_chain(lost, row.id, source_topic=row.source_topic, chain=row.chain, lane_at=lanes.get(row.id)) for row in rows),
-        hours=tuple(read_hours(connection, scope=scope, usage_partition=lost.usage_partition)),
-        refused=tuple((offset, reason) for (partition, offset), reason in refused.items() if partition == lost.usage_partition),
-    )
+def _chains_of(connection: Connection, number: int, *, scope: str) -> list[ChainRow]:
+    """Return the chains that stand in a partition of hub.usage."""
+    return [row for row in read_chains(connection, scope=scope) if row.chain.usage_partition == number]
+
+
+def _previous(connection: Connection, number: int, *, scope: str) -> Loss | None:
+    """Return the loss before; one that is not as an act accepted it forgives nothing any more, and is told by the check."""
+    try:
+        return read_last(connection, number, scope=scope)
+    except HubError:
+        return None
+
+
+def _place_of(chain_id: ChainId) -> int:
+    """Return the partition of hub.usage where a lane writes its steps."""
+    return usage_partition(f"{chain_id.topic_id}/{chain_id.partition}".encode())
 
 
 def _hold_later(connection: Connection, one: BaseChain, *, scope: str) -> None:
@@ -332,24 +346,6 @@ def _shown(one: BaseChain) -> LostChain:
         may_lack_steps=one.lost,
         lane_at=one.lane_at,
     )
-
-
-def _loss_of(row: Mapping[Any, Any]) -> Loss:
-    return Loss(
-        lost=Lost(**{name: row[name] for name in Lost.__struct_fields__}),
-        number=row["number"],
-        loss_id=row["loss_id"],
-        correlation_id=row["correlation_id"],
-        at_ms=row["at_ms"],
-        base=Base.unpack(row["base"]),
-        digest=_digest(row),
-    )
-
-
-def _digest(row: Mapping[Any, Any]) -> str:
-    """Return the hash of a stored loss, its base included."""
-    told = {column.name: row[column.name] for column in USAGE_LOSSES.columns if column.name != "base"}
-    return content_hash(told | {"base": hashlib.sha256(row["base"]).hexdigest()})
 
 
 def _is_of(metadata: str, offset: int, topic_id: str) -> bool:

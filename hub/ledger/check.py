@@ -16,7 +16,8 @@ import msgspec
 from sqlalchemy import Engine
 
 from hub.ledger.deliveries import Deliveries, Metered, Unverifiable
-from hub.ledger.losses import Loss, lost_room
+from hub.ledger.loss_rows import StoredLoss
+from hub.ledger.losses import lost_room
 from hub.ledger.periods import utc
 from hub.ledger.rating import Terms
 from hub.ledger.signed_terms import BETWEEN as SIGNED
@@ -101,12 +102,24 @@ def check(
 
     Share topics are counted from where an earlier check found them equal to usage; with ``full`` from their beginning.
 
+    Where what is kept of a loss is not what an act accepted, that is told alone: nobody can say from where on to compare.
+
     HUB-LEDGER-007 when a topic cannot be read to its end, HUB-LEDGER-006 when hub.usage is not the whole log that the ledger read.
     """
     terms = signed.terms
     books = read_books(engine, scope=names.scope)
     losses = books.last_losses
-    walk = Walk(scope=names.scope, ledger_read_to=books.read_to, strange=books.strange, losses=losses, bridges=books.bridges)
+    walk = Walk(
+        scope=names.scope,
+        ledger_read_to=books.read_to,
+        strange=books.strange,
+        losses=losses,
+        bridges=books.bridges,
+        chains=books.chains,
+    )
+    if not books.comparable:
+        known = [*signed.differences, *_unproven(books)]
+        return _report(walk, books, Deliveries(engine=engine, names=names, terms=terms), {}, known)
     try:
         usage = UsageLog(bootstrap, names=names, client_id="cityhub-check")
     except HubError as error:
@@ -120,14 +133,14 @@ def check(
         usage.require_whole(since)
         usage.seek(since)
         _read_usage(usage, walk, deadline_s=deadline_s)
-        room = lost_room(books.losses, books.bridges, sources=books.sources, begun=walk.begun)
+        room = lost_room(losses.values(), walk.bridges.values(), sources=books.sources, begun=walk.begun)
         deliveries = Deliveries(engine=engine, names=names, terms=terms, room=room)
         before = deliveries.by_partition(walk.metered)
         with progress("counting deliveries", total=sum(before.values())) as shown:
             deliveries.count(bootstrap, before, full=full, deadline_s=deadline_s, tell=shown.update)
         metered = _read_on(usage, walk, deliveries, before, deadline_s=deadline_s)
-        differences = [*signed.differences, *_unproven(books), *walk.broken_chains(), *walk.differs_from(books), *_nameless(walk, terms)]
-        differences += deliveries.differences(metered)
+        differences = [*signed.differences, *_unproven(books), *walk.doubtful_bridges(), *walk.broken_chains()]
+        differences += [*walk.differs_from(books), *_nameless(walk, terms), *deliveries.differences(metered)]
         return _report(walk, books, deliveries, usage.positions, differences)
 
 
@@ -167,7 +180,7 @@ def _nameless(walk: Walk, terms: Terms) -> list[Difference]:
 
 def _unproven(books: Books) -> list[Difference]:
     """Return accepted losses that no act accepted as they stand here."""
-    return [Difference("loss", "hub.usage", None, "what an act accepted", f"loss {loss_id} is another") for loss_id in books.unproven]
+    return [Difference("loss", "hub.usage", None, "what an act accepted", doubt) for doubt in books.loss_doubts]
 
 
 def _report(walk: Walk, books: Books, deliveries: Deliveries, read_to: dict[int, int], differences: list[Difference]) -> Report:
@@ -188,12 +201,12 @@ def _report(walk: Walk, books: Books, deliveries: Deliveries, read_to: dict[int,
         unverifiable_partitions=tuple(deliveries.unverifiable),
         losses=tuple(map(_loss_told, books.losses)),
         unmetered_offsets=tuple(
-            Unmetered(str(one.chain_id), one.usage_partition, one.after_offset, one.first_offset) for one in books.bridges
+            Unmetered(str(one.chain_id), one.usage_partition, one.after_offset, one.first_offset) for _, one in sorted(walk.bridges.items())
         ),
     )
 
 
-def _loss_told(loss: Loss) -> LossTold:
+def _loss_told(loss: StoredLoss) -> LossTold:
     lost = loss.lost
     return LossTold(
         loss=loss.loss_id,

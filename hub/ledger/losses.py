@@ -79,7 +79,12 @@ class BaseChain(msgspec.Struct, frozen=True):
     lost: bool
     """Steps of it may be lost that nobody had posted."""
     lane_at: int | None
-    """Source offset where its lane stood; None: nobody can say."""
+    """Source offset that no step behind the loss begins beyond: where its lane stood; None: nobody can say."""
+
+    @property
+    def unmet(self) -> bool:
+        """True where the ledger had nothing of it."""
+        return self.chain == Chain()
 
     def room_before(self, begun: int | None) -> int:
         """Return how many source offsets its lost steps covered, before the next step, which begins at ``begun``; None: there is none.
@@ -90,24 +95,6 @@ class BaseChain(msgspec.Struct, frozen=True):
             return 0
         ends = [one for one in (begun, self.lane_at) if one is not None]
         return max(0, min(ends) - (self.chain.next_offset or 0)) if ends else ROOM_MAX
-
-
-class Base(msgspec.Struct, frozen=True):
-    """What the ledger had of a partition of hub.usage when a loss was accepted."""
-
-    chains: tuple[BaseChain, ...]
-    hours: tuple[tuple[HourKey, HourSums], ...]
-    refused: tuple[tuple[int, str], ...]
-    """Records that were refused, by offset: those of them that are gone are listed here alone."""
-
-    def pack(self) -> bytes:
-        """Return it as it is stored."""
-        return zlib.compress(msgspec.msgpack.encode(self))
-
-    @staticmethod
-    def unpack(stored: bytes) -> "Base":
-        """Read what ``pack`` wrote."""
-        return msgspec.msgpack.decode(zlib.decompress(stored), type=Base)
 
 
 class Bridge(msgspec.Struct, frozen=True):
@@ -123,43 +110,77 @@ class Bridge(msgspec.Struct, frozen=True):
     prev_hash: bytes
     usage_offset: int
 
+    @property
+    def key(self) -> tuple[int, int, ChainId]:
+        """Partition of hub.usage, loss and chain: there is one bridge of them at most."""
+        return self.usage_partition, self.number, self.chain_id
+
+
+class Base(msgspec.Struct, frozen=True):
+    """What the ledger had of a partition of hub.usage when a loss was accepted."""
+
+    chains: tuple[BaseChain, ...]
+    hours: tuple[tuple[HourKey, HourSums], ...]
+    refused: tuple[tuple[int, str], ...]
+    """Records that were refused, by offset: those of them that are gone are listed here alone."""
+    bridges: tuple[Bridge, ...] = ()
+    """Of the partition's earlier losses."""
+    unread_before: bool = False
+    """An earlier loss may have taken steps of chains that the ledger has not met since."""
+
+    def pack(self) -> bytes:
+        """Return it as it is stored."""
+        return zlib.compress(msgspec.msgpack.encode(self))
+
+    @staticmethod
+    def unpack(stored: bytes) -> "Base":
+        """Read what ``pack`` wrote."""
+        return msgspec.msgpack.decode(zlib.decompress(stored), type=Base)
+
 
 class Loss(msgspec.Struct, frozen=True):
-    """A loss that was accepted."""
+    """A loss that was accepted, with what the ledger had then."""
 
     lost: Lost
     number: int
-    loss_id: str
-    correlation_id: str
-    at_ms: int
     base: Base
-    digest: str
-    """Of the stored row; the act's ``after_hash`` covers it."""
 
-    def stood(self, chain_id: ChainId) -> tuple[Chain, bool]:
-        """Return where a chain stood, and whether steps of it may be lost unread."""
+    @property
+    def unread(self) -> bool:
+        """True where steps may be lost, with this loss or an earlier one, of chains that the ledger had not met."""
+        return self.lost.unread or self.base.unread_before
+
+    def stood(self, chain_id: ChainId) -> BaseChain:
+        """Return how a chain stood, and whether steps of it may be lost unread."""
         found = next((one for one in self.base.chains if one.id == chain_id), None)
-        return (Chain(), self.lost.unread) if found is None else (found.chain, found.lost)
+        return BaseChain(chain_id, "", Chain(), 0, self.unread, None) if found is None else found
 
 
 def find_lost(partition: int, *, position: tuple[str, int] | None, since: int, seen: Seen) -> Lost | None:
     """Return what a partition of hub.usage has lost, None where nothing is missing.
 
     ``position`` is topic id and offset of the collector, ``since`` the offset from which on the ledger is held to its steps.
-    HUB-LEDGER-006 where the log ends before the collector stands: offsets will be used again, and nobody can tell which are.
     """
     topic_id, at = (seen.topic_id, 0) if position is None else position
     if topic_id != seen.topic_id:
         return Lost(partition, topic_id, seen.topic_id, lost_from=since, lost_to=seen.begin, position=at)
-    if at > seen.end:
+    if seen.begin <= since:
+        return None
+    return Lost(partition, topic_id, seen.topic_id, lost_from=since, lost_to=seen.begin, position=at)
+
+
+def require_end(partition: int, *, position: tuple[str, int], seen: Seen) -> None:
+    """HUB-LEDGER-006 where the log ends before the collector stood when ``seen`` was looked at, or before.
+
+    Its offsets will be used again, and nobody can tell which are.
+    """
+    topic_id, at = position
+    if topic_id == seen.topic_id and at > seen.end:
         raise HubError(
             "HUB-LEDGER-006",
             f"hub.usage-{partition} ends at {seen.end}, the ledger stands at {at}: its end was lost, not its beginning",
             "restore the broker's data; such a loss cannot be accepted",
         )
-    if seen.begin <= since:
-        return None
-    return Lost(partition, topic_id, seen.topic_id, lost_from=since, lost_to=seen.begin, position=at)
 
 
 def loss_id(lost: Iterable[Lost], *, scope: str) -> str:
@@ -176,28 +197,38 @@ def is_loss_id(text: str) -> bool:
     return len(text) == ID_LENGTH and set(text) <= set("0123456789abcdef")
 
 
-def base_chain(lost: Lost, chain_id: ChainId, *, source_topic: str, chain: Chain, lane_at: int | None) -> BaseChain:
-    """Return how a chain of the partition stands after acceptance: one that is held is held at the first offset that there is."""
+def base_chain(
+    lost: Lost, chain_id: ChainId, *, source_topic: str, chain: Chain, lane_at: int | None, previous: Loss | None = None
+) -> BaseChain:
+    """Return how a chain of the partition stands after acceptance: one that is held is held at the first offset that there is.
+
+    What it lacks since ``previous``, the loss before, it lacks still, unless it has gone on since.
+    """
     next_record = lost.position if chain.held is None else chain.held.usage_offset
     begins_at = lost.lost_to if lost.made_again else max(next_record, lost.lost_to)
     if chain.held is not None:
         chain = msgspec.structs.replace(chain, held=Held(begins_at, chain.held.reason))
+    taken = lost.made_again or next_record < lost.lost_to
+    before = None if previous is None else previous.stood(chain_id)
+    lacking = before is not None and before.lost and _same_place(before.chain, chain)
+    if before is not None and lacking and not taken and before.lane_at is not None:
+        lane_at = before.lane_at
     strange = chain.held is not None and chain.held.reason in STRANGE
-    missing = (lost.made_again or next_record < lost.lost_to) and not strange
-    return BaseChain(chain_id, source_topic, chain, begins_at, missing, lane_at)
+    behind = lane_at is None or lane_at > (chain.next_offset or 0)
+    return BaseChain(chain_id, source_topic, chain, begins_at, (taken or lacking) and behind and not strange, lane_at)
 
 
 def bridged(chain: Chain, reading: Reading, loss: Loss) -> Chain | None:
     """Return the chain as it stood before ``reading``, behind the steps that ``loss`` took; None where that explains nothing.
 
-    Only where steps are missing, the chain stands where the loss found it, and ``reading`` lies behind the loss. Whether ``reading``
-    is sound in itself is judged as ever.
+    Only where steps are missing, the chain stands where the loss found it, ``reading`` lies behind the loss, and begins no further than
+    its lane stood. Whether ``reading`` is sound in itself is judged as ever.
     """
-    stood, missing = loss.stood(reading.chain_id)
+    stood = loss.stood(reading.chain_id)
     step = reading.step
-    if not missing or reading.usage_partition != loss.lost.usage_partition or reading.usage_offset < loss.lost.lost_to:
+    if not stood.lost or reading.usage_partition != loss.lost.usage_partition or reading.usage_offset < loss.lost.lost_to:
         return None
-    if (chain.step, chain.next_offset, chain.head) != (stood.step, stood.next_offset, stood.head):
+    if not _same_place(chain, stood.chain) or (stood.lane_at is not None and step.first_offset > stood.lane_at):
         return None
     if step.step <= chain.step + 1 or step.first_offset <= (chain.next_offset or 0) or step.prev_hash == ZERO_HASH:
         return None
@@ -229,22 +260,24 @@ def bridge_of(before: Chain, reading: Reading, loss: Loss) -> Bridge:
 def lost_room(
     losses: Iterable[Loss], bridges: Iterable[Bridge], *, sources: Mapping[str, str], begun: Mapping[ChainId, int]
 ) -> dict[tuple[str, int], int]:
-    """Return how many source offsets lost steps have covered, by source topic and partition.
+    """Return how many source offsets lost steps have covered, by source topic and partition; ``losses`` are the last ones.
 
-    A chain lacks what lies between where the loss found it and where its next step begins: that of a bridge, ``begun`` for the last
+    A chain lacks what lies between where a loss found it and where its next step begins: that of a bridge, ``begun`` behind the last
     loss, or where its lane stood when no step followed. ``sources`` names topics by id.
     """
+    rooms: dict[tuple[int, int, ChainId], int] = {}
+    topics = dict(sources)
+    for loss in losses:
+        for one in loss.base.chains:
+            rooms[loss.lost.usage_partition, loss.number, one.id] = one.room_before(begun.get(one.id))
+            topics.setdefault(one.id.topic_id, one.source_topic)
+    rooms |= {bridge.key: bridge.first_offset - bridge.after_offset for bridge in bridges}
     found: dict[tuple[str, int], int] = {}
-    widths = {(one.usage_partition, one.number, one.chain_id): one.first_offset - one.after_offset for one in bridges}
-    ordered = list(losses)
-    last = {loss.lost.usage_partition: loss.number for loss in ordered}
-    for loss in ordered:
-        of_last = loss.number == last[loss.lost.usage_partition]
-        rooms = {one.id: one.room_before(begun.get(one.id)) for one in loss.base.chains if of_last}
-        for (partition, number, chain_id), width in widths.items():
-            if (partition, number) == (loss.lost.usage_partition, loss.number):
-                rooms[chain_id] = width
-        for chain_id, room in rooms.items():
-            place = (sources.get(chain_id.topic_id, ""), chain_id.partition)
-            found[place] = found.get(place, 0) + room
+    for (_, _, chain_id), room in rooms.items():
+        place = (topics.get(chain_id.topic_id, ""), chain_id.partition)
+        found[place] = found.get(place, 0) + room
     return found
+
+
+def _same_place(one: Chain, other: Chain) -> bool:
+    return (one.step, one.next_offset, one.head) == (other.step, other.next_offset, other.head)

@@ -7,9 +7,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from hub.ledger.accept_loss import read_loss_ids
 from hub.ledger.books import read_chains, read_hours, read_positions, read_used_hours
 from hub.ledger.chain import STRANGE
+from hub.ledger.loss_rows import read_loss_ids
 from hub.ledger.periods import Period, shown_hour
 from hub.ledger.rating import Bill, Terms, rate
 from hub.ledger.tariffs import TariffBook

@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 from sqlalchemy import Engine
 
-from hub.ledger.accept_loss import keep_bridge, read_losses
 from hub.ledger.books import REFUSED, ChainRow, Overtaken, add_hours, move_position, read_chains, read_positions, save_chain
 from hub.ledger.chain import Chain, ChainId, Held, Reading, read_step
+from hub.ledger.loss_rows import keep_bridge, last_number, read_last
 from hub.ledger.losses import BRIDGED, Bridge, Loss, bridge_of, bridged
 from hub.ledger.tally import Stretch, Tally
 from hub.ledger.usage_log import GONE_FIX, UsageLog
@@ -47,11 +47,13 @@ class Resumed(msgspec.Struct, frozen=True):
 def resume(chain_id: ChainId, *, bootstrap: str, names: Names, engine: Engine, deadline_s: float = DEADLINE_S) -> Resumed:
     """Read ``chain_id`` again from where it is held; no change when it is not held.
 
-    HUB-LEDGER-005 when it is not known, HUB-LEDGER-006 where hub.usage is another topic than the ledger read.
+    HUB-LEDGER-005 when it is not known, HUB-LEDGER-006 where hub.usage is another topic than the ledger read, HUB-LEDGER-002 where it
+    lacks steps and what is kept of their loss is not what an act accepted.
     """
     row = find_chain(engine, chain_id, scope=names.scope)
     posted = 0
     bridge: Bridge | None = None
+    loss: Loss | None = None
     deadline = time.monotonic() + deadline_s
     with UsageLog(bootstrap, names=names, client_id="cityhub-ledger-resume") as usage:
         while row.chain.held is not None:
@@ -59,8 +61,9 @@ def resume(chain_id: ChainId, *, bootstrap: str, names: Names, engine: Engine, d
                 raise HubError(
                     "HUB-LEDGER-007", f"chain `{chain_id}` was not read to its end in time", "resume it again, it goes on from there"
                 )
+            loss = _last_loss(row, row.chain.held, loss, engine=engine, scope=names.scope)
             try:
-                tally, crossed = _post_next(row, row.chain.held, usage=usage, engine=engine, scope=names.scope)
+                tally, crossed = _post_next(row, row.chain.held, usage=usage, loss=loss, engine=engine, scope=names.scope)
             except Overtaken:
                 row = find_chain(engine, chain_id, scope=names.scope)
                 continue
@@ -95,7 +98,18 @@ def find_chain(engine: Engine, chain_id: ChainId, *, scope: str) -> ChainRow:
     return found
 
 
-def _post_next(row: ChainRow, held: Held, *, usage: UsageLog, engine: Engine, scope: str) -> tuple[Tally, Bridge | None]:
+def _last_loss(row: ChainRow, held: Held, known: Loss | None, *, engine: Engine, scope: str) -> Loss | None:
+    """Return the last loss of the chain's partition of hub.usage, ``known`` where it is that; None where it explains no such hold."""
+    partition = row.chain.usage_partition or 0
+    if held.reason not in BRIDGED:
+        return None
+    with reading(engine) as connection:
+        if known is not None and (known.lost.usage_partition, known.number) == (partition, last_number(connection, partition, scope=scope)):
+            return known
+        return read_last(connection, partition, scope=scope)
+
+
+def _post_next(row: ChainRow, held: Held, *, usage: UsageLog, loss: Loss | None, engine: Engine, scope: str) -> tuple[Tally, Bridge | None]:
     """Post one more stretch of a chain that is held; the collector has it back where the stretch ends at its position.
 
     Of what SQL refuses as a whole the half is tried, down to the record that it refuses.
@@ -103,10 +117,8 @@ def _post_next(row: ChainRow, held: Held, *, usage: UsageLog, engine: Engine, sc
     partition = row.chain.usage_partition or 0
     with reading(engine) as connection:
         usage_topic_id, end = read_positions(connection, scope=scope)[partition]
-        losses = read_losses(connection, scope=scope) if held.reason in BRIDGED else []
     if usage_topic_id != usage.topic_id:
         raise HubError("HUB-LEDGER-006", "hub.usage was deleted and made again: its offsets are not those of the ledger", GONE_FIX)
-    loss = next((one for one in reversed(losses) if one.lost.usage_partition == partition), None)
     stretch = _read(usage, partition, held.usage_offset, end)
     while True:
         try:

@@ -159,6 +159,7 @@ def test_a_chain_whose_first_steps_are_lost_begins_behind_them(ledger: LedgerTow
     lane.step(6)
     lose(ledger, "made again")
     lane.step(7)
+    stand(ledger, lane)
 
     accepted(ledger)
 
@@ -177,16 +178,19 @@ def test_a_chain_that_was_held_before_the_loss_waits_behind_it(ledger: LedgerTow
     lane.writer.next_offset += 10
     lane.step(1)
     assert ledger.collect().held == 1
-    lose(ledger, how)
-    lane.step(2)
     stand(ledger, lane)
+    lose(ledger, how)
 
     accepted(ledger)
 
-    ledger.collect()
+    for _ in range(2):
+        assert [(one.between, "ledger resume" in one.found) for one in ledger.check().differences] == [("chain", True)]
+        lane.step(1)
+        stand(ledger, lane)
+        ledger.collect()
     looked = [resumed(ledger) for _ in range(2)]
     assert looked[-1].held_at is None
-    assert ledger.sums() == {"delivered": 7, "steps": 2, "held": 0}
+    assert ledger.sums() == {"delivered": 7, "steps": 3, "held": 0}
     report = ledger.check()
     assert (told(report), report.unmetered) == ([], 1)
 

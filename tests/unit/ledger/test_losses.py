@@ -20,6 +20,7 @@ from hub.ledger.losses import (
     is_loss_id,
     loss_id,
     lost_room,
+    require_end,
 )
 from hub.ledger.tally import HourKey, HourSums
 from hub.model.errors import HubError
@@ -57,7 +58,9 @@ def test_what_a_partition_has_lost(
 def test_a_log_that_ends_before_the_ledger_is_no_loss_to_accept() -> None:
     """Its offsets are used again, and nothing tells old from new."""
     with pytest.raises(HubError, match="HUB-LEDGER-006"):
-        find_lost(2, position=(OLD, 7), since=0, seen=Seen(OLD, 0, 6))
+        require_end(2, position=(OLD, 7), seen=Seen(OLD, 0, 6))
+    require_end(2, position=(OLD, 7), seen=Seen(OLD, 0, 7))
+    require_end(2, position=(OLD, 7), seen=Seen(NEW, 0, 6))
 
 
 def test_a_loss_keeps_its_name_while_it_is_the_same() -> None:
@@ -94,10 +97,10 @@ def loss(chain: Chain | None, *, lost: bool = True, made_again: bool = False, la
     """Return a loss that found the one chain at ``chain``; None: it knew of none."""
     what = Lost(0, OLD, NEW if made_again else OLD, lost_from=0, lost_to=begin, position=5 if lost else 9)
     chains = () if chain is None else (BaseChain(CHAIN, TOPIC, chain, begin, lost, lane_at),)
-    return Loss(what, 1, "0123456789ab", "act", 0, Base(chains, (), ()), "digest")
+    return Loss(what, 1, Base(chains, (), ()))
 
 
-def missing(steps: int = 2) -> tuple[Chain, Reading]:
+def missing(steps: int = 1) -> tuple[Chain, Reading]:
     """Return a chain of two steps, and the next step that is there when ``steps`` are not."""
     writer = Writer()
     chain = posted(writer, 2)
@@ -114,10 +117,10 @@ def test_a_chain_goes_on_behind_the_steps_that_were_lost() -> None:
     after = bridged(chain, step, loss(chain))
 
     assert after is not None
-    assert (after.step, after.next_offset, after.head) == (4, 40, step.step.prev_hash)
-    assert follow(after, step).step == 5
+    assert (after.step, after.next_offset, after.head) == (3, 30, step.step.prev_hash)
+    assert follow(after, step).step == 4
     assert follow(after, step).held is None
-    assert bridge_of(chain, step, loss(chain)) == Bridge(0, 1, CHAIN, 2, 20, 5, 40, step.step.prev_hash, 20)
+    assert bridge_of(chain, step, loss(chain)) == Bridge(0, 1, CHAIN, 2, 20, 4, 30, step.step.prev_hash, 20)
 
 
 def test_a_chain_that_nobody_knew_begins_behind_the_loss() -> None:
@@ -127,7 +130,7 @@ def test_a_chain_that_nobody_knew_begins_behind_the_loss() -> None:
     after = bridged(Chain(), step, loss(None))
 
     assert after is not None
-    assert (after.step, after.next_offset) == (4, 40)
+    assert (after.step, after.next_offset) == (3, 30)
     assert bridged(Chain(), step, loss(None, lost=False)) is None, "what was lost had been posted"
 
 
@@ -146,6 +149,7 @@ def test_what_a_loss_does_not_explain_is_not_bridged() -> None:
         "no step is missing": bridged(chain, changed(step, step=3), loss(chain)),
         "no offset is missing": bridged(chain, changed(step, first_offset=20), loss(chain)),
         "metered again": bridged(chain, changed(step, first_offset=15), loss(chain)),
+        "it begins beyond where its lane stood": bridged(chain, step, loss(chain, lane_at=29)),
         "it begins a chain": bridged(chain, changed(step, prev_hash=b"\0" * 32), loss(chain)),
     }
 
@@ -189,6 +193,56 @@ def test_a_chain_that_is_held_among_steps_that_are_left_loses_none_of_them() -> 
     assert base_chain(what, CHAIN, source_topic=TOPIC, chain=posted(Writer(), 2), lane_at=30).begins_at == 9
 
 
+def cut_again(to: int = 12, position: int = 30) -> Lost:
+    """Return a second loss, of what was read."""
+    return Lost(0, OLD, OLD, lost_from=8, lost_to=to, position=position)
+
+
+@pytest.mark.parametrize(
+    ("moved", "earlier", "lost", "lane_at"),
+    [(False, True, True, 30), (True, True, False, 90), (False, False, False, 90)],
+    ids=["stands where it stood", "went on since", "lacked nothing"],
+)
+def test_what_a_chain_lacks_it_lacks_still_after_the_next_loss(moved: bool, earlier: bool, lost: bool, lane_at: int) -> None:  # noqa: FBT001
+    """The next loss took nothing of it; the first step behind the earlier one begins where the lane stood then, or before."""
+    chain, step = missing()
+    before = loss(chain, lost=earlier, lane_at=30)
+    stands = msgspec.structs.replace(chain, step=3, next_offset=30) if moved else chain
+    held = msgspec.structs.replace(stands, held=Held(20, Break.GAP))
+
+    for one in (stands, held):
+        found = base_chain(cut_again(), CHAIN, source_topic=TOPIC, chain=one, lane_at=90, previous=before)
+        assert (found.lost, found.lane_at) == (lost, lane_at)
+        again = Loss(cut_again(), 2, Base((found,), (), ()))
+        assert (bridged(msgspec.structs.replace(one, held=None), step, again) is not None) is lost
+
+
+def test_a_chain_that_nobody_knew_lacks_its_first_steps_still_after_the_next_loss() -> None:
+    """It is held since, or not met yet."""
+    _, step = missing()
+    before = loss(None)
+    opening = Chain(usage_partition=0, held=Held(20, Break.OPENING))
+
+    found = base_chain(cut_again(), CHAIN, source_topic=TOPIC, chain=opening, lane_at=60, previous=before)
+    unmet = Loss(cut_again(), 2, Base((), (), (), unread_before=before.unread))
+
+    assert found.lost
+    assert bridged(Chain(usage_partition=0), step, Loss(cut_again(), 2, Base((found,), (), ()))) is not None
+    assert bridged(Chain(), step, unmet) is not None
+    assert bridged(Chain(), step, Loss(cut_again(), 2, Base((), (), ()))) is None
+
+
+def test_a_chain_whose_lane_stands_where_it_does_lost_nothing() -> None:
+    """Whatever else of its partition was lost unread."""
+    what = Lost(0, OLD, OLD, lost_from=0, lost_to=8, position=5)
+    chain = posted(Writer(), 2)
+
+    found = {at: base_chain(what, CHAIN, source_topic=TOPIC, chain=chain, lane_at=at).lost for at in (None, 19, 20, 21)}
+
+    assert found == {None: True, 19: False, 20: False, 21: True}
+    assert not base_chain(what, CHAIN, source_topic=TOPIC, chain=Chain(), lane_at=0).lost
+
+
 @pytest.mark.parametrize(
     ("lane_at", "begun", "room"),
     [(33, None, 13), (33, 27, 7), (33, 90, 13), (33, 20, 0), (None, 27, 7), (None, None, ROOM_MAX), (20, None, 0)],
@@ -208,10 +262,10 @@ def test_the_room_of_a_bridge_is_its_width_and_losses_add_up() -> None:
     bridge = bridge_of(chain, step, loss(chain))
     first, second = loss(chain, lane_at=33), msgspec.structs.replace(loss(chain, lane_at=33), number=2)
 
-    assert lost_room([first], [bridge], sources=sources, begun={}) == {place: 20}
-    assert lost_room([loss(None)], [bridge], sources=sources, begun={}) == {place: 20}
-    assert lost_room([first, second], [bridge], sources=sources, begun={}) == {place: 20 + 13}
-    assert lost_room([first, second], [], sources=sources, begun={}) == {place: 13}
+    assert lost_room([first], [bridge], sources=sources, begun={}) == {place: 10}
+    assert lost_room([loss(None)], [bridge], sources=sources, begun={}) == {place: 10}
+    assert lost_room([second], [bridge], sources=sources, begun={}) == {place: 10 + 13}
+    assert lost_room([second], [], sources=sources, begun={}) == {place: 13}
     assert lost_room([loss(chain, lost=False)], [], sources=sources, begun={}) == {place: 0}
 
 
@@ -223,6 +277,8 @@ def test_a_base_is_read_as_it_was_stored() -> None:
         (BaseChain(CHAIN, TOPIC, chain, 8, lost=True, lane_at=None),),
         ((HourKey("a", 1, "live", str(TOPIC_ID), 0, 7), sums),),
         ((3, "key"),),
+        (Bridge(0, 1, CHAIN, 2, 20, 4, 30, b"\1" * 32, 20),),
+        unread_before=True,
     )
 
     assert Base.unpack(base.pack()) == base
