@@ -320,7 +320,9 @@ def _previous(connection: Connection, number: int, *, scope: str) -> Loss | None
     """Return the loss before; one that is not as an act accepted it forgives nothing any more, and is told by the check."""
     try:
         return read_last(connection, number, scope=scope)
-    except HubError:
+    except HubError as error:
+        if error.code != "HUB-LEDGER-002":
+            raise
         return None
 
 

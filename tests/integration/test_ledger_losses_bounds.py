@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from ledger_town import AGREEMENT, Lane, LedgerTown
 from sqlalchemy import Connection, delete, insert, select
-from usage_losses import accepted, count, extra, hold, lose, lost_unread, resumed, stand, told
+from usage_losses import accepted, chain, count, extra, hold, lose, lost_unread, resumed, stand, told
 
 from hub.broker.admin import Admin
 from hub.broker.topics import dept_topic, usage_partition
 from hub.ledger.accept_loss import OUTSIDE_MAX, accept, accept_loss, draft_all, find_losses, look, look_at_lanes, show_loss
 from hub.ledger.books import Overtaken, read_chains
+from hub.ledger.loss_rows import keep_bridge, read_bridges
 from hub.ledger.tables import USAGE_BRIDGES, USAGE_LOSSES
 from hub.model.errors import HubError
 from hub.model.names import Names
@@ -232,6 +234,40 @@ def test_nothing_is_bridged_by_a_loss_that_somebody_changed(ledger: LedgerTown) 
 
     with pytest.raises(HubError, match="HUB-LEDGER-002"):
         resumed(ledger)
+
+
+def test_a_loss_that_somebody_changed_keeps_nobody_from_accepting_the_next(ledger: LedgerTown) -> None:
+    """The ledger goes on; what the changed one took is forgiven by nobody, and that it was changed is told for ever."""
+    lane = ledger.lane(0)
+    lane.step(5)
+    ledger.collect()
+    lane.step(6)
+    stand(ledger, lane)
+    lose(ledger, "cut")
+    accepted(ledger)
+    ledger.alter(USAGE_LOSSES, base=b"not packed")
+    number = noise(lane)
+    ledger.forget(ledger.names.usage, number, before=ledger.collect().positions[number])
+
+    accepted(ledger)
+
+    lane.step(7)
+    ledger.collect()
+    assert resumed(ledger).held_reason == "gap"
+    assert count(ledger, USAGE_BRIDGES) == 0
+    assert "loss" in {one.between for one in ledger.check().differences}
+
+
+def test_no_bridge_is_kept_of_a_loss_that_another_has_followed(ledger: LedgerTown) -> None:
+    """Who resumes while the next loss is accepted looks again: what that one keeps has to have every bridge before it."""
+    bridged_twice(ledger)
+    with reading(ledger.engine) as connection:
+        first = read_bridges(connection, scope=ledger.names.scope)[0]
+
+    with writing(ledger.engine) as connection, pytest.raises(Overtaken):
+        keep_bridge(connection, msgspec.structs.replace(first, chain_id=chain(ledger, 1)), scope=ledger.names.scope)
+
+    assert count(ledger, USAGE_BRIDGES) == 2
 
 
 def moved_on(ledger: LedgerTown, lane: Lane) -> None:
