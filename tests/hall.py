@@ -11,7 +11,7 @@ from kafka import KafkaProducer
 from sqlalchemy import select
 
 from hub.agreements.repair import PlanKeeper
-from hub.app import Hub, initialise
+from hub.app import Hub
 from hub.broker.plan_log import LogEntry, PlanLog
 from hub.catalogue.registry import fingerprint
 from hub.catalogue.tables import schemas
@@ -19,6 +19,7 @@ from hub.model.entry import Kind, decode_body
 from hub.model.names import Names
 from hub.model.records import PlanEntry, decode_plan_entry
 from hub.settings import BrokerSettings, ServeSettings, Settings
+from hub.state import initialise
 from hub.store.engine import writing
 from hub.store.tables import acts
 

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 EVERY_S: Final = 3.0
 SHARE_MAX: Final = 0.05
 """Of the time: where a look takes long, the next one comes later."""
-SET_BACK: Final = ("message.timestamp.type", "max.message.bytes", "cleanup.policy")
+SET_BACK: Final = ("message.timestamp.type", "max.message.bytes", "cleanup.policy", "retention.bytes")
 """Settings that serve sets back: with another one records are refused, or go before their time. Others are told by `cityhub doctor`."""
 
 

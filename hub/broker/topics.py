@@ -34,7 +34,7 @@ def dept_topic(names: Names, dataset: str, *, partitions: int, replication: int)
 
     By the publisher's clock a record of last month is older than the retention, and would be deleted within minutes.
     """
-    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(7 * _DAY_MS)}
+    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(7 * _DAY_MS), "cleanup.policy": "delete"}
     return _spec(names.dept(dataset), partitions, replication, **config)
 
 
@@ -72,8 +72,9 @@ def plan_topic(names: Names, *, replication: int) -> TopicSpec:
 
 
 def usage_topic(names: Names, *, replication: int) -> TopicSpec:
-    """Return hub.usage: four partitions for ever, never deleted."""
-    return _spec(names.usage, USAGE_PARTITIONS, replication, **{"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"})
+    """Return hub.usage: four partitions for ever, never deleted and never compacted, whatever the cluster does with other topics."""
+    kept = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+    return _spec(names.usage, USAGE_PARTITIONS, replication, **{"message.timestamp.type": "LogAppendTime", **kept})
 
 
 def usage_partition(key: bytes) -> int:

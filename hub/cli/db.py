@@ -54,7 +54,7 @@ def upgrade(
 
     Example: `cityhub down && cityhub db upgrade && cityhub up --background`
     """
-    from hub.app import bring_up_to_date  # noqa: PLC0415 - half a second that --help need not pay
+    from hub.state import bring_up_to_date  # noqa: PLC0415 - half a second that --help need not pay
     from hub.store.engine import open_engine  # noqa: PLC0415 - as above
     from hub.store.upgrade import Upgraded, standing  # noqa: PLC0415 - as above
 

@@ -41,7 +41,7 @@ def serve(
     settings = session(ctx).settings
     configure_logs(process="serve")
     from hub.api.server import serve_forever  # noqa: PLC0415 - a second of imports that `--help` need not pay
-    from hub.app import bring_up_to_date, initialise  # noqa: PLC0415 - same
+    from hub.state import bring_up_to_date, initialise  # noqa: PLC0415 - same
     from hub.store.keys import load_master_keys, load_officer_key, load_trust_keys  # noqa: PLC0415 - same
 
     keep_private(settings.state)

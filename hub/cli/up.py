@@ -123,7 +123,7 @@ def hold_ports(settings: Settings) -> None:
 
 def make_state(settings: Settings) -> None:
     """Make the state folder, and the keys of a new hub, and say so; HUB-KEY-001 where the keys of an old one are missing."""
-    from hub.app import initialise  # noqa: PLC0415 - SQL and the rooms above it, which `up --help` does not need
+    from hub.state import initialise  # noqa: PLC0415 - SQL and the rooms above it, which `up --help` does not need
 
     if initialise(settings, tell=lambda done: say(upgraded_words(done))):
         say(f"new keys are in {settings.keys_folder.absolute()}: back them up now; losing the master key changes every pseudonym")

@@ -14,7 +14,7 @@ from ledger_steps import Writer, entry
 from ledger_town import AGREEMENT
 
 from hub.api.server import Serve
-from hub.app import Hub, initialise
+from hub.app import Hub
 from hub.broker.embedded import EmbeddedBroker
 from hub.catalogue.topics import remember_topic
 from hub.cli import run
@@ -22,6 +22,7 @@ from hub.ledger.show import show_chains
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
 from hub.model.usage import UsageStep
+from hub.state import initialise
 from hub.store.engine import writing
 
 pytestmark = pytest.mark.broker

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hall import Hall, hall_settings
 
-from hub.app import Hub, initialise
+from hub.app import Hub
 from hub.broker.embedded import EmbeddedBroker
 from hub.cli.checks import Status, run_check
 from hub.model.errors import HubError
@@ -15,6 +15,7 @@ from hub.model.plan_proof import is_proven
 from hub.model.records import encode_plan_entry
 from hub.model.signing import key_id_of, sign_entry
 from hub.settings import Settings
+from hub.state import initialise
 from hub.store.keys import create_keys, load_master_keys, load_officer_key
 
 pytestmark = pytest.mark.broker

@@ -17,11 +17,11 @@ from kafka import KafkaProducer
 from ledger_steps import Writer, entry
 
 from hub.api.server import Serve
-from hub.app import initialise
 from hub.broker.embedded import EmbeddedBroker
 from hub.ledger.show import show_chains
 from hub.model.names import Names
 from hub.model.records import encode_usage_step
+from hub.state import initialise
 
 pytestmark = pytest.mark.broker
 JSON = "application/vnd.schemaregistry.v1+json"

@@ -13,12 +13,12 @@ from hall import AGREEMENT, DATASET, ENTRY, VEHICLE, hall_settings, until
 from postgres import Postgres
 
 from hub.api.server import Serve
-from hub.app import bring_up_to_date, initialise
 from hub.broker.embedded import EmbeddedBroker
 from hub.broker.plan_log import PlanLog
 from hub.model.errors import HubError
 from hub.model.names import Names
 from hub.settings import LedgerSettings
+from hub.state import bring_up_to_date, initialise
 from hub.store.act_chain import walk
 from hub.store.engine import reading, writing
 from hub.store.keys import load_trust_keys

@@ -11,9 +11,9 @@ import pytest
 from hall import ENTRY, VEHICLE, hall_settings, until
 
 from hub.api.server import Serve
-from hub.app import initialise
 from hub.broker.embedded import EmbeddedBroker
 from hub.model.names import Names
+from hub.state import initialise
 
 pytestmark = pytest.mark.broker
 

@@ -77,13 +77,15 @@ def test_a_share_topic_made_again_too_narrow_gets_its_partitions_and_keeps_its_r
 
 def test_settings_under_which_records_are_refused_or_go_too_early_are_set_back(hall: Hall, admin: Admin) -> None:
     """A department's topic of an earlier hub keeps time by the publisher's clock, and a narrow topic refuses what a lane writes."""
-    dept, share = hall.names.dept(DATASET), hall.names.share(**SHARE)
+    dept, share, usage = hall.names.dept(DATASET), hall.names.share(**SHARE), hall.names.usage
     admin.alter_topic_config(dept, {"message.timestamp.type": "CreateTime"})
+    admin.alter_topic_config(usage, {"cleanup.policy": "compact,delete", "retention.bytes": "1000000"})
     admin.alter_topic_config(share, {"max.message.bytes": "1000", "cleanup.policy": "compact"})
 
     hall.hub.upkeep.mend()
 
     assert _state(admin, dept, "message.timestamp.type")[1] == {"message.timestamp.type": "LogAppendTime"}
+    assert _state(admin, usage, "cleanup.policy", "retention.bytes")[1] == {"cleanup.policy": "delete", "retention.bytes": "-1"}
     assert _state(admin, share, "max.message.bytes", "cleanup.policy")[1] == {"max.message.bytes": "1048588", "cleanup.policy": "delete"}
 
 

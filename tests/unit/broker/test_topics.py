@@ -20,7 +20,7 @@ def test_topics_are_as_the_table_says() -> None:
     assert _rest(dept_topic(NAMES, "a/b", partitions=4, replication=replication)) == (
         "p.dept.a.b",
         4,
-        {"retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime"},
+        {"retention.ms": str(7 * DAY_MS), "message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"},
     )
     assert _rest(share_topic(NAMES, consumer="c", agreement="d", partitions=4, replication=replication)) == (
         "p.share.c.d",
@@ -35,7 +35,7 @@ def test_topics_are_as_the_table_says() -> None:
     assert _rest(usage_topic(NAMES, replication=replication)) == (
         "p.hub.usage",
         4,
-        {"retention.ms": "-1", "message.timestamp.type": "LogAppendTime"},
+        {"retention.ms": "-1", "retention.bytes": "-1", "message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"},
     )
     assert _rest(plan_topic(NAMES, replication=replication)) == (
         "p.hub.plan",

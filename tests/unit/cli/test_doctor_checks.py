@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from kernels import kernel_names
 
-from hub.app import initialise
 from hub.broker.clock import skew_ms
 from hub.broker.embedded import EmbeddedBroker
 from hub.cli import run
@@ -18,6 +17,7 @@ from hub.cli.checks import CHECKS, MAPS_BASE, MAPS_OF_PARTITION, Status, run_che
 from hub.cli.doctor import NOT_PROTECTED, exit_code
 from hub.model.errors import HubError
 from hub.settings import BrokerSettings, ExchangeSettings, LedgerSettings, ServeSettings, Settings
+from hub.state import initialise
 
 
 def free_ports(count: int) -> list[int]:

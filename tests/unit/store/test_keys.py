@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from hub.app import initialise
 from hub.model.errors import HubError
 from hub.model.signing import key_id_of
 from hub.settings import Settings
+from hub.state import initialise
 from hub.store.acts import Act, Actor, record_act
 from hub.store.engine import open_engine, writing
 from hub.store.keys import create_keys, keys_mark, load_master_keys, load_officer_key, load_trust_keys
