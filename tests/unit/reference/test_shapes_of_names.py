@@ -188,10 +188,22 @@ def test_groups_and_transactional_ids_are_those_of_the_code() -> None:
         (NAMES.transactional_id(lane, pass_id=other), transaction),
         (NAMES.connector_transactional_id(**source), transaction),
         (NAMES.touching_id, transaction),
+        (NAMES.plan_writer_id, transaction),
     ]
     hold_table(PAGE, "Groups and transactional ids", ((_placed(name), kind) for name, kind in rows))
     told = {"exchange_group", "standing_group", "acts_group", "connector_group", "transactional_id"}
-    told |= {"connector_transactional_id", "touching_id", "dept", "share", "quarantine", "plan", "usage", "dept_subject", "share_subject"}
+    told |= {
+        "connector_transactional_id",
+        "touching_id",
+        "plan_writer_id",
+        "dept",
+        "share",
+        "quarantine",
+        "plan",
+        "usage",
+        "dept_subject",
+        "share_subject",
+    }
     made = {name for name in vars(Names) if not name.startswith("_")} - {"scope", "prefix", "dataset_of_subject"}
     assert made == told, "a name that the hub uses is not on the page"
 
