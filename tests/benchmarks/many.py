@@ -29,6 +29,7 @@ from pressure import wide_schema
 
 from benchmarks import machine
 from benchmarks.contest import Story
+from hub.broker.committed import Span, count_committed
 from hub.model.errors import ExitCode
 from hub.model.framing import frame_header
 from hub.model.names import TopicPartition
@@ -86,6 +87,8 @@ class Trial:
         self.lanes = [TopicPartition(built.names.dept(dataset), 0) for dataset in self.datasets]
         self.shares = [TopicPartition(built.share_topic(f"many-{number}"), 0) for number in range(size.agreements)]
         self.ids: dict[str, int] = {}
+        self.due = [0] * len(self.shares)
+        """Records that each agreement must have been delivered."""
         self.worker = self._start_worker()
 
     def run(self) -> None:
@@ -108,7 +111,9 @@ class Trial:
         published = self._many("publish", lambda number: self._publish(number, self.datasets[number]), self.size.datasets)
         del self.datasets[published:], self.lanes[published:]
         signed = self._many("sign", self._sign, self.size.agreements * published // self.size.datasets)
-        del self.shares[signed:]
+        del self.shares[signed:], self.due[signed:]
+        if not signed:
+            raise Lost("no agreement was signed, so that nothing can be lost")
 
     def _many(self, verb: str, act: Callable[[int], None], count: int) -> int:
         """Do an act so many times, or for so long as may be; what was measured is kept where the run is ended before it is through."""
@@ -131,17 +136,13 @@ class Trial:
 
     def deliver(self, name: str, *, fresh: bool = False) -> None:
         """Send a record to each dataset; tells how long it took until each was delivered to every agreement."""
-        before = self.built.admin.end_offsets(self.shares)
         began = time.monotonic()
         self._send()
         if fresh:
             self._note("sent_s", time.monotonic() - began)
         self._wait_delivered()
         self._note(name, time.monotonic() - began)
-        after = self.built.admin.end_offsets(self.shares)
-        missing = sum(after[share] <= before[share] for share in self.shares)
-        if missing:
-            raise Lost(f"{missing} of {len(self.shares)} agreements did not get a record")
+        self._hold_delivered()
 
     def withdraw(self) -> None:
         """Suspend and resume some, spread over all."""
@@ -163,6 +164,7 @@ class Trial:
         self._produce({dataset: frame_header(answer["id"]) + b"\x02a" * 4 + b"\x00"})
         self._wait_delivered()
         self._note("new_schema_first_record_s", time.monotonic() - began)
+        self._hold_delivered()
         for process, spent in self._cpu().items():
             self.found[f"new_schema_cpu_s_{process}"] = round(spent - before[process], 2)
 
@@ -179,6 +181,7 @@ class Trial:
         self.found["worker_restart_cpu_s"] = round(machine.cpu_s(self.worker.pid), 2)
         self._wait_delivered()
         self._note("worker_restart_first_records_s", time.monotonic() - began)
+        self._hold_delivered()
 
     def look(self, name: str) -> None:
         """Run `ledger check`, which must find nothing; beside it, where nothing is new, all that looks at everything."""
@@ -230,12 +233,22 @@ class Trial:
     def _send(self) -> None:
         self._produce({dataset: frame_header(self.ids[dataset]) + b"\x02a" * 4 for dataset in self.datasets})
 
+    def _hold_delivered(self) -> None:
+        """Hold that each agreement has each record of its dataset once: committed records, markers left out."""
+        spans = [Span(share, 0, due) for share, due in zip(self.shares, self.due, strict=True)]
+        counted = count_committed(self.built.broker.bootstrap, spans, deadline_s=WITHIN_S)
+        wrong = sum(one.records != one.span.expected for one in counted)
+        if wrong:
+            raise Lost(f"{wrong} of {len(self.shares)} agreements have not each record once")
+
     def _produce(self, values: Mapping[str, bytes]) -> None:
         producer = Producer({"bootstrap.servers": self.built.broker.bootstrap, "acks": "all"})
         for dataset, value in values.items():
             producer.produce(self.built.names.dept(dataset), value, partition=0)
         if left := producer.flush(WITHIN_S):
             raise Lost(f"{left} records were not taken by the broker")
+        for number in range(len(self.due)):
+            self.due[number] += self.datasets[number % len(self.datasets)] in values
 
     def _wait_delivered(self) -> None:
         ends = self.built.admin.end_offsets(self.lanes)
