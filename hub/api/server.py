@@ -152,7 +152,7 @@ class Serve:
     def _lead(self) -> None:
         """Wait for the lock, take over, then watch hub.plan beside the collector until the end."""
         try:
-            while not self._lease.take():
+            while not self._take_lease():
                 if self._stop.wait(LEASE_EVERY_S):
                     return
             if self._begin_term():
@@ -173,6 +173,20 @@ class Serve:
             log.exception("serve_failed")
             self._fatal = HubError("HUB-CLI-002", f"unexpected {type(error).__name__}", "look at the log")
             self._stop.set()
+
+    def _take_lease(self) -> bool:
+        """Take the lease if it is free; a database that does not answer is asked again, as whoever stands by is there for that."""
+        try:
+            got = self._lease.take()
+        except HubError as error:
+            if error.code != "HUB-STORE-001":
+                raise
+            self.trouble = f"{error.code} {error.message}"
+            log.warning("take_over_waits", code=error.code, message=error.message)
+            self._stop.wait(RETRY_S)
+            return False
+        self.trouble = None
+        return got
 
     def _begin_term(self) -> bool:
         """Shut out whoever led before, then look at the lease from now on; False when told to stop meanwhile.

@@ -5,9 +5,11 @@ and compaction would keep the older right. So each batch carries producer id and
 producer's do, though no transaction is begun: what takes that id over raises the epoch, and from its first append on the partition's
 leader answers INVALID_PRODUCER_EPOCH to the one before. Sequence numbers make an append that was sent twice stand once.
 
-A partition forgets the epoch of a producer that appended nothing for ``producer.id.expiration.ms`` (a day).
+A partition forgets the epoch of a producer that appended nothing for ``producer.id.expiration.ms`` (a day), and the coordinator the id
+of one that began no transaction for ``transactional.id.expiration.ms`` (seven days): so an epoch that appends is begun anew each day.
 """
 
+import time
 from typing import Final
 
 from aiokafka.client import AIOKafkaClient
@@ -22,6 +24,8 @@ TAKEN_OVER: Final = frozenset({47, 90})
 """Invalid producer epoch, producer fenced."""
 COUNT_LOST: Final = frozenset({45, 59})
 """Out of order sequence number, unknown producer id: the partition has counted otherwise than we did."""
+OWNED_FOR_S: Final = 24 * 3600.0
+"""An epoch is not used for longer: the coordinator forgets an id that begins no transaction, by default after seven days."""
 
 
 class PlanWriter:
@@ -35,18 +39,19 @@ class PlanWriter:
             client, coordinators, transactional_id=names.plan_writer_id, group=names.exchange_group, timeout_ms=timeout_ms
         )
         self._sequence = 0
+        self._owned_at = 0.0
         self._sure = False
         """Whether the partition has counted what we did: not after an append whose answer never came."""
 
     async def own(self) -> None:
         """Become the writer, whoever was it before."""
         await self._owner.initialise()
-        self._sequence, self._sure = 0, True
+        self._sequence, self._sure, self._owned_at = 0, True, time.monotonic()
 
     async def append(self, data: bytes) -> int:
         """Append one record batch and return its first offset; HUB-SERVE-005 where another has become the writer."""
         try:
-            if not self._sure:
+            if not self._sure or time.monotonic() - self._owned_at > OWNED_FOR_S:
                 await self._own_again()
             try:
                 return await self._append(data)
@@ -73,7 +78,7 @@ class PlanWriter:
     async def _own_again(self) -> None:
         """Begin a new epoch, where nobody else has begun one meanwhile."""
         await self._owner.initialise(again=True)
-        self._sequence, self._sure = 0, True
+        self._sequence, self._sure, self._owned_at = 0, True, time.monotonic()
 
 
 def _taken_over(error: Exception) -> HubError:

@@ -1,6 +1,7 @@
 """Copies of the embedded database, made before its tables are changed: beside it, for its owner only, whole or not there at all."""
 
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -13,10 +14,11 @@ ROOM_BEYOND_BYTES: Final = 64 * 1024 * 1024
 """What must be free on the disk beyond the copy: the change itself is written too."""
 _PAGES_AT_ONCE: Final = 4_096
 _MARK: Final = ".before-"
+_STAMPED: Final = re.compile(r"-([0-9]{8}T[0-9]{6}Z)\Z")
 
 
-def back_up(database: Path, *, revision: str, keep: int) -> Path:
-    """Copy ``database``, whose write lock the caller holds, and return where the copy is; the newest ``keep`` copies stay.
+def back_up(database: Path, *, revision: str) -> Path:
+    """Copy ``database``, whose write lock the caller holds, and return where the copy is.
 
     HUB-FILE-001 where the disk has no room for it, HUB-STORE-006 where the copy does not hold what the database does. Nothing was changed
     then.
@@ -25,7 +27,8 @@ def back_up(database: Path, *, revision: str, keep: int) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     place = database.with_name(f"{database.name}{_MARK}{revision}-{stamp}")
     draft = place.with_name(f"{place.name}.draft")
-    draft.unlink(missing_ok=True)
+    for left in database.parent.glob(f"{database.name}{_MARK}*.draft*"):  # of one that was killed: nobody else copies now
+        left.unlink(missing_ok=True)
     try:
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         _copy(database, draft)
@@ -34,15 +37,19 @@ def back_up(database: Path, *, revision: str, keep: int) -> Path:
         raise _failed(error, place) from error
     finally:
         draft.unlink(missing_ok=True)
-    for old in backups(database)[keep:]:
-        old.unlink(missing_ok=True)
     return place
 
 
+def prune(database: Path, *, keep: int, newest: Path) -> None:
+    """Remove all copies but ``newest``, whatever the clock said when others were made, and as many more as make ``keep``."""
+    for old in [path for path in backups(database) if path != newest][max(0, keep - 1) :]:
+        old.unlink(missing_ok=True)
+
+
 def backups(database: Path) -> list[Path]:
-    """Return the copies beside a database, newest first."""
-    found = (path for path in database.parent.glob(f"{database.name}{_MARK}*") if path.suffix != ".draft" and path.is_file())
-    return sorted(found, key=lambda path: path.name.rpartition("-")[2], reverse=True)
+    """Return the copies beside a database, newest first: what ``back_up`` made, and no other file."""
+    stamped = ((_STAMPED.search(path.name), path) for path in database.parent.glob(f"{database.name}{_MARK}*") if path.is_file())
+    return [path for _, path in sorted(((found[1], path) for found, path in stamped if found is not None), reverse=True)]
 
 
 def _require_room(database: Path) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.model.errors import HubError
-from hub.store.backup import back_up, backups
+from hub.store.backup import back_up, backups, prune
 from hub.store.engine import altering, reading, refused_by_store
 from hub.store.tables import STORE_VERSION, store_version
 
@@ -112,13 +112,15 @@ def upgrade(
         due = tuple(script.revision for script in history.pending(found))
         if due:
             if found is not None and file is not None:
-                copy = back_up(file, revision=due[0], keep=keep)
+                copy = back_up(file, revision=due[0])
                 tell("copied")
             history.run(connection, found, tell=tell)
             _note(connection, number_of(newest))
             if found is not None:
                 record(connection, found, newest)
             tell("done")
+    if copy is not None and file is not None:
+        prune(file, keep=keep, newest=copy)  # once what it was made for stands
     return Upgraded(before=found, after=newest, run=due, backup=None if copy is None else str(copy))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hub.broker import plan_writer
 from hub.broker.admin import Admin
 from hub.broker.batches import build_batches
 from hub.broker.embedded import EmbeddedBroker
@@ -95,3 +96,18 @@ def test_an_append_without_an_answer_is_followed_by_an_epoch_of_its_own(
         old.append_plan(batch("late"), names=names)
     assert new.append_plan(batch("three"), names=names) == 2
     assert values(broker, names) == [b"one", b"two", b"three"]
+
+
+def test_an_epoch_is_begun_anew_before_the_coordinator_forgets_it(
+    gates: tuple[LaneGate, LaneGate], broker: EmbeddedBroker, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And entries stand once, in their order; whoever was fenced stays so."""
+    monkeypatch.setattr(plan_writer, "OWNED_FOR_S", 0.0)
+    old, new = gates
+    old.own_plan(names)
+    assert [old.append_plan(batch(text), names=names) for text in ("one", "two", "three")] == [0, 1, 2]
+    new.own_plan(names)
+    assert new.append_plan(batch("four"), names=names) == 3
+    with pytest.raises(HubError, match="HUB-SERVE-005"):
+        old.append_plan(batch("late"), names=names)
+    assert values(broker, names) == [b"one", b"two", b"three", b"four"]

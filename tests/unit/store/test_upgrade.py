@@ -269,6 +269,23 @@ def test_two_that_upgrade_at_once_take_turns(engine: Engine, old: OldStore) -> N
     assert found == [(), History().names[old.version :]]
 
 
+def test_the_copy_of_an_upgrade_stays_whatever_else_lies_beside_it(tmp_path: Path) -> None:
+    """What a killed one left, an operator's own file, and a copy of a clock that was ahead: none of them may push it out."""
+    file = tmp_path / "hub.sqlite3"
+    engine = OldStore(VERSIONS[0]).write(f"sqlite:///{file}")
+    ghosts = [tmp_path / f"hub.sqlite3.before-0001_first_tables-20990101T000000Z{ending}" for ending in (".draft", ".draft-journal")]
+    own, ahead = tmp_path / "hub.sqlite3.before-repair", tmp_path / "hub.sqlite3.before-0001_first_tables-20990101T000000Z"
+    for path in (*ghosts, own, ahead):
+        path.write_bytes(b"left")
+
+    done = upgrade(engine, keep=1)
+
+    copy = Path(done.backup or "")
+    assert sorted(path.name for path in tmp_path.iterdir() if "before" in path.name) == sorted([copy.name, own.name])
+    with sqlite3.connect(copy) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_embedded_store_is_copied_before(version: int, tmp_path: Path) -> None:
     """Whole, beside it, for its owner only; and no more copies stay than asked for."""
