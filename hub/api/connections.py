@@ -3,14 +3,17 @@
 A connection is *silent* while it waits for its caller: for a head (also between two requests), for the rest of a body, or for
 somebody to take the answer. uvicorn bounds one of these, the time between two requests; here the others have a bound as well,
 counted from the first moment on, so that a byte now and then buys nothing. Where there are more connections than serve may have, the
-one that has been silent longest is closed for the new one: a crowd of them keeps nobody out. A whole request is never silent; of
-those, ``admission`` lets fewer wait than there are connections, so that the new one is never the only one that can be closed.
+one that has been silent longest is closed for the new one, unless bytes of its caller wait to be read: a crowd of them keeps nobody
+out. A whole request is never silent; of those, ``admission`` lets fewer wait than there are connections, so that the new one is never
+the only one that can be closed.
 
 uvicorn offers no such bound, so its protocol class is extended; ``tests/contract/test_uvicorn_protocol.py`` holds what is used.
 """
 
 import asyncio
+import heapq
 import resource
+import select
 from typing import Any, Final, cast
 
 import h11
@@ -24,6 +27,8 @@ BACKLOG: Final = 128
 """Connections that asyncio accepts in one go, before any of them can be refused."""
 DESCRIPTORS_KEPT: Final = 256
 """For the store, Kafka, files, and one go of accepting."""
+LOOKED_AT: Final = 32
+"""Of the connections that have been silent longest, so many are asked whether their caller has just sent something."""
 LINGER_S: Final = 1.0
 """How long a connection that was closed may take for what was written to it."""
 
@@ -145,7 +150,18 @@ class BoundedProtocol(H11Protocol):
         """Return the connection that has been silent longest; this one where every other is being served."""
         others = [cast("BoundedProtocol", other) for other in self.connections if other is not self]
         silent = [other for other in others if other.silent_since is not None and not other.transport.is_closing()]
-        return min(silent, key=lambda other: cast("float", other.silent_since), default=self)
+        oldest = heapq.nsmallest(LOOKED_AT, silent, key=lambda other: cast("float", other.silent_since))
+        return next((other for other in oldest if not other.has_sent()), oldest[0] if oldest else self)
+
+    def has_sent(self) -> bool:
+        """Tell whether bytes wait to be read: then this process is behind, not the caller, who would be cut off in its request."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        look = select.poll()
+        look.register(sock.fileno(), select.POLLIN | select.POLLRDHUP)
+        told = look.poll(0)
+        return bool(told) and told[0][1] == select.POLLIN
 
     def _end_soon(self) -> None:
         """Drop what nobody takes: a closed connection would else stay until its last byte was read."""

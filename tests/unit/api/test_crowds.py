@@ -5,6 +5,8 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvicorn
@@ -12,7 +14,7 @@ from hall import until
 from starlette.types import Receive, Scope, Send
 
 from hub.api.admission import HEALTH, Admission
-from hub.api.connections import bounded_protocol, connections_bound
+from hub.api.connections import BoundedProtocol, bounded_protocol, connections_bound
 from hub.model.errors import HubError
 from hub.settings import ServeSettings
 
@@ -111,3 +113,28 @@ def test_a_process_that_may_open_too_few_files_does_not_serve(monkeypatch: pytes
     assert connections_bound(ServeSettings()) == 256
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 1_024))
     assert connections_bound(ServeSettings()) == 512
+
+
+def test_a_caller_who_has_just_sent_is_not_the_one_that_goes() -> None:
+    """The kept connection of an officer's program, silent between two acts, was closed under its next request."""
+    pairs = [socket.socketpair() for _ in range(4)]
+    connections: set[Any] = set()
+    made: list[Any] = []
+    for age, (ours, _) in enumerate(pairs):
+        one: Any = BoundedProtocol.__new__(BoundedProtocol)
+        one.connections, one.silent_since = connections, float(age)
+        one.transport = SimpleNamespace(is_closing=lambda: False, get_extra_info=lambda _, ours=ours: ours)
+        made.append(one)
+    connections.update(made)
+    newest = made[-1]
+    assert newest._longest_silent() is made[0]
+    pairs[0][1].sendall(WITHDRAW)
+    assert newest._longest_silent() is made[1]
+    pairs[1][1].close()  # it has gone, and has said so
+    assert newest._longest_silent() is made[1]
+    pairs[2][1].sendall(READ)
+    pairs[1][0].close()
+    assert newest._longest_silent() is made[1]
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
