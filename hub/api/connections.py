@@ -150,8 +150,10 @@ class BoundedProtocol(H11Protocol):
         """Return the connection that has been silent longest; this one where every other is being served."""
         others = [cast("BoundedProtocol", other) for other in self.connections if other is not self]
         silent = [other for other in others if other.silent_since is not None and not other.transport.is_closing()]
-        oldest = heapq.nsmallest(LOOKED_AT, silent, key=lambda other: cast("float", other.silent_since))
-        return next((other for other in oldest if not other.has_sent()), oldest[0] if oldest else self)
+        longest = min(silent, key=_since, default=self)
+        if not longest.has_sent():
+            return longest
+        return next((other for other in heapq.nsmallest(LOOKED_AT, silent, key=_since) if not other.has_sent()), longest)
 
     def has_sent(self) -> bool:
         """Tell whether bytes wait to be read: then this process is behind, not the caller, who would be cut off in its request."""
@@ -167,3 +169,7 @@ class BoundedProtocol(H11Protocol):
         """Drop what nobody takes: a closed connection would else stay until its last byte was read."""
         transport: Any = self.transport
         self.loop.call_later(LINGER_S, transport.abort)
+
+
+def _since(connection: BoundedProtocol) -> float:
+    return cast("float", connection.silent_since)
