@@ -49,8 +49,9 @@ CLOSE_WITHIN_S: Final = 1.0
 """For each connection that is closed: a broker that is gone answers no farewell."""
 LOOK_EVERY_S: Final = 1.0
 GATHER_S_PER_LANE: Final = 0.005
-GATHER_S_MAX: Final = 1.0
 """For so long new datasets are gathered after the last ones: what it costs to begin a lane anew is a small part of it."""
+GATHER_S_MAX: Final = 1.0
+"""And no longer: until its lanes begin, what is published waits, and is decided by what is signed meanwhile."""
 SHARES_TOLD_MAX: Final = 300
 """Characters of share partitions that /readyz names."""
 KERNEL_THREADS_MAX: Final = 4
