@@ -15,10 +15,10 @@ from typing import Final
 from aiokafka.client import AIOKafkaClient
 
 from hub.broker.batches import headers, stamp
-from hub.broker.requests import Coordinators, Refused, append
+from hub.broker.requests import LATEST, Coordinators, Refused, append, list_offsets
 from hub.broker.transactions import Fenced, Transaction
 from hub.model.errors import HubError
-from hub.model.names import Names
+from hub.model.names import Names, TopicPartition
 
 TAKEN_OVER: Final = frozenset({47, 90})
 """Invalid producer epoch, producer fenced."""
@@ -54,7 +54,10 @@ class PlanWriter:
             if not self._sure or time.monotonic() - self._owned_at > OWNED_FOR_S:
                 await self._own_again()
             try:
-                return await self._append(data)
+                begins_at = await self._log_end() if self._sequence == 0 else 0
+                first = await self._append(data)
+                if first >= begins_at:
+                    return first
             except Refused as refused:
                 if refused.code not in COUNT_LOST:
                     raise
@@ -74,6 +77,15 @@ class PlanWriter:
         self._sequence += header.records
         self._sure = True
         return first
+
+    async def _log_end(self) -> int:
+        """Return where hub.plan ends: what an epoch appends first comes behind it.
+
+        Where a power cut took the newest epochs from the coordinator and left their batches in hub.plan, an epoch is given out twice, and
+        the partition answers its first batch with the offset of the one that it holds for the same, and appends nothing.
+        """
+        place = TopicPartition(self._topic, 0)
+        return (await list_offsets(self._client, [place], at=LATEST)).get(place, 0)
 
     async def _own_again(self) -> None:
         """Begin a new epoch, where nobody else has begun one meanwhile."""

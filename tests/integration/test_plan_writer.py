@@ -111,3 +111,15 @@ def test_an_epoch_is_begun_anew_before_the_coordinator_forgets_it(
     with pytest.raises(HubError, match="HUB-SERVE-005"):
         old.append_plan(batch("late"), names=names)
     assert values(broker, names) == [b"one", b"two", b"three", b"four"]
+
+
+def test_an_epoch_that_is_given_out_twice_loses_no_entry(gates: tuple[LaneGate, LaneGate], broker: EmbeddedBroker, names: Names) -> None:
+    """After a power cut the broker may take an epoch's first batch for the one it holds, and answer with that one's offset."""
+    gate, _ = gates
+    gate.own_plan(names)
+    assert gate.append_plan(batch("active"), names=names) == 0
+    assert gate._plan is not None
+    gate._plan._sequence = 0  # as whoever owns it has it, who was given the same epoch
+
+    assert gate.append_plan(batch("suspended"), names=names) == 1
+    assert values(broker, names) == [b"active", b"suspended"]
