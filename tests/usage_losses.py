@@ -1,11 +1,15 @@
 """Losing hub.usage in tests of the ledger, and accepting that as serve does."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from hall import until
 from ledger_town import Lane, LedgerTown
 from sqlalchemy import Connection, Engine, Table, func, select, update
 
 from hub.broker.admin import Admin
-from hub.broker.topics import usage_topic
+from hub.broker.topics import dept_topic, usage_topic
 from hub.ledger.accept_loss import AcceptedLoss, accept_loss, show_loss
 from hub.ledger.chain import ChainId
 from hub.ledger.check import Report
@@ -17,6 +21,16 @@ from hub.store.acts import Act, Actor, new_ulid, record_act
 from hub.store.engine import reading
 
 OFFICER = Actor(person_id="officer", org_id="city")
+
+
+@contextmanager
+def town_with_positions(names: Names, admin: Admin, folder: Path) -> Iterator[LedgerTown]:
+    """Give hub.usage, share topics, a ledger, and a source topic whose lanes have positions."""
+    town = LedgerTown(names=names, admin=admin, folder=folder)
+    admin.create_topics([dept_topic(names, dataset="transport/flights", partitions=town.partitions, replication=1)])
+    town.topic_id = admin.topic_ids([town.topic])[town.topic]
+    yield town
+    town.close()
 
 
 def take(loss: str | None, *, engine: Engine, admin: Admin, names: Names) -> AcceptedLoss:
@@ -94,6 +108,17 @@ def count(ledger: LedgerTown, table: Table) -> int:
     """Return how many rows a table has."""
     with reading(ledger.engine) as connection:
         return connection.scalar(select(func.count()).select_from(table))
+
+
+def lost_of_a_quiet_lane(ledger: LedgerTown) -> Lane:
+    """Post 5 of a lane, lose 6 unread; the lane stands behind them and goes on with nothing."""
+    lane = ledger.lane(0)
+    lane.step(5)
+    ledger.collect()
+    lane.step(6)
+    stand(ledger, lane)
+    lose(ledger, "cut")
+    return lane
 
 
 def lost_unread(ledger: LedgerTown, how: str) -> tuple[Lane, Lane]:

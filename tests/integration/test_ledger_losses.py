@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from hall import until
 from ledger_town import AGREEMENT, LedgerTown
-from usage_losses import accepted, count, extra, hold, lose, lost_unread, resumed, stand, told
+from usage_losses import accepted, count, extra, hold, lose, lost_of_a_quiet_lane, lost_unread, resumed, stand, told, town_with_positions
 
 from hub.broker.admin import Admin
-from hub.broker.topics import dept_topic
 from hub.ledger.collector import Collector
 from hub.ledger.tables import USAGE_HOURS, USAGE_REFUSED
 from hub.model.errors import HubError
@@ -25,12 +24,9 @@ HOWS = ("cut", "made again")
 
 @pytest.fixture
 def ledger(names: Names, admin: Admin, tmp_path: Path) -> Iterator[LedgerTown]:
-    """Give hub.usage, share topics, a ledger, and a source topic whose lanes have positions."""
-    town = LedgerTown(names=names, admin=admin, folder=tmp_path)
-    admin.create_topics([dept_topic(names, dataset="transport/flights", partitions=town.partitions, replication=1)])
-    town.topic_id = admin.topic_ids([town.topic])[town.topic]
-    yield town
-    town.close()
+    """Give a ledger, and lanes that have positions."""
+    with town_with_positions(names, admin, tmp_path) as town:
+        yield town
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -133,12 +129,7 @@ def test_a_part_that_was_posted_is_cut_while_the_rest_can_be_read(ledger: Ledger
 
 def test_a_chain_that_no_step_follows_any_more_is_sound_after_acceptance(ledger: LedgerTown) -> None:
     """A lane that has nothing to do makes no next step: how far it delivered is known by its position."""
-    lane = ledger.lane(0)
-    lane.step(5)
-    ledger.collect()
-    lane.step(6)
-    stand(ledger, lane)
-    lose(ledger, "cut")
+    lane = lost_of_a_quiet_lane(ledger)
 
     accepted(ledger)
 

@@ -8,10 +8,23 @@ import msgspec
 import pytest
 from ledger_town import AGREEMENT, Lane, LedgerTown
 from sqlalchemy import Connection, delete, insert, select
-from usage_losses import accepted, chain, count, extra, hold, lose, lost_unread, resumed, stand, told
+from usage_losses import (
+    accepted,
+    chain,
+    count,
+    extra,
+    hold,
+    lose,
+    lost_of_a_quiet_lane,
+    lost_unread,
+    resumed,
+    stand,
+    told,
+    town_with_positions,
+)
 
 from hub.broker.admin import Admin
-from hub.broker.topics import dept_topic, usage_partition
+from hub.broker.topics import usage_partition
 from hub.ledger.accept_loss import OUTSIDE_MAX, accept, accept_loss, draft_all, find_losses, look, look_at_lanes, show_loss
 from hub.ledger.books import Overtaken, read_chains
 from hub.ledger.loss_rows import keep_bridge, read_bridges
@@ -25,12 +38,9 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def ledger(names: Names, admin: Admin, tmp_path: Path) -> Iterator[LedgerTown]:
-    """Give hub.usage, share topics, a ledger, and a source topic whose lanes have positions."""
-    town = LedgerTown(names=names, admin=admin, folder=tmp_path)
-    admin.create_topics([dept_topic(names, dataset="transport/flights", partitions=town.partitions, replication=1)])
-    town.topic_id = admin.topic_ids([town.topic])[town.topic]
-    yield town
-    town.close()
+    """Give a ledger, and lanes that have positions."""
+    with town_with_positions(names, admin, tmp_path) as town:
+        yield town
 
 
 def noise(lane: Lane) -> int:
@@ -238,12 +248,7 @@ def test_nothing_is_bridged_by_a_loss_that_somebody_changed(ledger: LedgerTown) 
 
 def test_a_loss_that_somebody_changed_keeps_nobody_from_accepting_the_next(ledger: LedgerTown) -> None:
     """The ledger goes on; what the changed one took is forgiven by nobody, and that it was changed is told for ever."""
-    lane = ledger.lane(0)
-    lane.step(5)
-    ledger.collect()
-    lane.step(6)
-    stand(ledger, lane)
-    lose(ledger, "cut")
+    lane = lost_of_a_quiet_lane(ledger)
     accepted(ledger)
     ledger.alter(USAGE_LOSSES, base=b"not packed")
     number = noise(lane)

@@ -11,10 +11,9 @@ import pytest
 from hall import until
 from ledger_town import AGREEMENT, LedgerTown, agreement
 from sqlalchemy import update
-from usage_losses import accepted, count, extra, hold, lose, lost_unread, resumed, take, told
+from usage_losses import accepted, count, extra, hold, lose, lost_unread, resumed, take, told, town_with_positions
 
 from hub.broker.admin import Admin
-from hub.broker.topics import dept_topic
 from hub.ledger.accept_loss import show_loss
 from hub.ledger.tables import DELIVERIES_UNMETERED, USAGE_BRIDGES, USAGE_LOSSES, USAGE_POSITIONS
 from hub.model.errors import HubError
@@ -36,12 +35,9 @@ take(loss, engine=open_engine(url), admin=Admin(bootstrap, client_id="accept"), 
 
 @pytest.fixture
 def ledger(names: Names, admin: Admin, tmp_path: Path) -> Iterator[LedgerTown]:
-    """Give hub.usage, share topics, a ledger, and a source topic whose lanes have positions."""
-    town = LedgerTown(names=names, admin=admin, folder=tmp_path)
-    admin.create_topics([dept_topic(names, dataset="transport/flights", partitions=town.partitions, replication=1)])
-    town.topic_id = admin.topic_ids([town.topic])[town.topic]
-    yield town
-    town.close()
+    """Give a ledger, and lanes that have positions."""
+    with town_with_positions(names, admin, tmp_path) as town:
+        yield town
 
 
 def test_a_bridge_is_crossed_once_and_only_by_missing_steps(ledger: LedgerTown) -> None:
