@@ -9,25 +9,19 @@ A plan's offset is that of the last entry that it contains: ended agreements cou
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hub.exchange.plan import Limits, Plan, compile_plan
 from hub.exchange.plan_entry import EVERYTHING, Halting, Keys, Obeyed, Record, read_record
-from hub.model.entry import AgreementBody, Body, DatasetBody, KeysBody, SchemaBody, signing_bytes
+from hub.exchange.plan_index import Known, PlanIndex
+from hub.model.entry import AgreementBody, Body, DatasetBody, signing_bytes
 from hub.model.errors import HubError
 from hub.model.pseudonym import check_value
-from hub.model.records import PlanEntry
 from hub.settings import ExchangeSettings
 
 _NO_KEYS: Final = HubError("HUB-KEY-002", "hub.plan holds no check value of a master key", "start `cityhub serve` once")
-
-
-class _Known(NamedTuple):
-    entry: PlanEntry
-    body: Body
-    offset: int
 
 
 class _Stops(NamedTuple):
@@ -65,7 +59,7 @@ class PlanBook:
         self._keys = Keys(scope, trust, master_keys)
         self._limits = limits
         self._alarm = alarm
-        self._known: dict[bytes, _Known] = {}
+        self._known = PlanIndex()
         self._halting: dict[bytes, Halting] = {}
         self._datasets: dict[str, str] = {}
         """The published datasets by their topics."""
@@ -88,18 +82,19 @@ class PlanBook:
 
     def compile(self) -> frozenset[str]:
         """Compile what changed; returns the topics whose plan is another now. A plan that fails to compile stops its dataset."""
-        changed = set()
-        schemas = self._schemas()
-        agreements = self._agreements()
-        for known in [known for known in self._known.values() if isinstance(known.body, DatasetBody)]:
-            dataset: Any = known.body
-            mine = agreements.get(dataset.dataset, [])
-            offset = max(found.offset for found in (known, *mine))
+        changed, touched = set(), set(self._known.touched)
+        schemas = self._known.schemas(without=self._halting.keys() - self._superseded)
+        for known, dataset in self._known.datasets():
             before = self._plans.get(dataset.topic)
+            if isinstance(before, Plan) and not (dataset.dataset in touched or before.refused or self._schemas_halt):
+                continue
+            mine = self._known.agreements(dataset.dataset)
+            offset = max(found.offset for found in (known, *mine))
             if isinstance(before, Plan) and before.plan_offset == offset and not (before.refused or self._schemas_halt):
                 continue
             self._plans[dataset.topic] = self._compiled(dataset, [found.body for found in mine], schemas, offset, before)
             changed.add(dataset.topic)
+        self._known.touched -= touched
         self._schemas_halt = False
         self.settle()
         return frozenset(changed)
@@ -149,7 +144,7 @@ class PlanBook:
     @property
     def key_epochs(self) -> tuple[int, ...]:
         """Epochs of the master keys whose check values hub.plan holds, in order."""
-        return tuple(sorted(known.body.key_epoch for known in self._known.values() if isinstance(known.body, KeysBody)))
+        return tuple(sorted(body.key_epoch for body in self._known.key_checks()))
 
     @property
     def key_fault(self) -> HubError | None:
@@ -157,7 +152,7 @@ class PlanBook:
         return self._key_fault
 
     def _hold_keys(self) -> HubError | None:
-        published = {known.body.key_epoch: known.body.check_value for known in self._known.values() if isinstance(known.body, KeysBody)}
+        published = {body.key_epoch: body.check_value for body in self._known.key_checks()}
         if not published:
             return _NO_KEYS
         for epoch, value in published.items():
@@ -172,12 +167,12 @@ class PlanBook:
         """Believe an entry that is newer than what is known; the same again moves its offset. HubError where it is older."""
         before, halting, revision = self._known.get(read.key), self._halting.get(read.key), read.entry.revision
         if before is not None and signing_bytes(read.entry) == signing_bytes(before.entry):
-            self._known[read.key] = _Known(before.entry, before.body, offset)
+            self._known.put(read.key, Known(before.entry, before.body, offset))
         else:
             newest = max(before.entry.revision if before else 0, (halting.revision or 0) - 1 if halting else 0)
             if revision <= newest:
                 raise _older(read.key, revision, newest, offset)
-            self._known[read.key] = _Known(read.entry, read.body, offset)
+            self._known.put(read.key, Known(read.entry, read.body, offset))
             self._note_topic(before.body if before else None, read.body)
         if halting is not None and revision >= (halting.revision or 0):
             self._superseded.add(read.key)
@@ -205,19 +200,6 @@ class PlanBook:
             if isinstance(before, DatasetBody) and before.topic != body.topic:
                 self._datasets.pop(before.topic, None)
             self._datasets[body.topic] = body.dataset
-
-    def _schemas(self) -> dict[int, str]:
-        """Return the schemas by id; one whose newer entry cannot be obeyed is none, so that nothing that refers to it compiles."""
-        halted = self._halting.keys() - self._superseded
-        found = [known.body for key, known in self._known.items() if key not in halted]
-        return {body.schema_id: body.schema for body in found if isinstance(body, SchemaBody)}
-
-    def _agreements(self) -> dict[str, list[_Known]]:
-        found: dict[str, list[_Known]] = {}
-        for known in self._known.values():
-            if isinstance(known.body, AgreementBody):
-                found.setdefault(known.body.terms.dataset, []).append(known)
-        return found
 
     def _compiled(
         self, dataset: DatasetBody, agreements: list[Body], schemas: Mapping[int, str], offset: int, before: Plan | HubError | None

@@ -248,6 +248,22 @@ def test_asking_for_a_plan_looks_at_no_other_entry_while_some_stand_still() -> N
     assert (book.state, book.of(DRIVERS), set(book.book.topics)) == ("HUB-PLAN-002", "none", {VEHICLES, DRIVERS})
 
 
+def test_a_change_of_one_agreement_looks_at_the_agreements_of_its_dataset_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of datasets each signing cost the worker a look at everything that stands in hub.plan."""
+    book = Book()
+    known, looked_at = book.book._known, list[str]()
+    agreements = known.agreements
+    monkeypatch.setattr(known, "agreements", lambda dataset: looked_at.append(dataset) or agreements(dataset))
+
+    assert book.append(Kind.AGREEMENT, "parking", SUSPENDED, revision=2)
+
+    assert (book.state, book.codes) == (State.SUSPENDED, [])
+    assert set(looked_at) == {TERMS.dataset}
+    looked_at.clear()
+    book.book.compile()
+    assert looked_at == []
+
+
 def test_a_dataset_that_stands_still_does_not_go_on_by_an_older_entry_appended_again() -> None:
     """Neither by the one that was believed before, nor by one between the two."""
     book = Book()
